@@ -1,0 +1,54 @@
+# The commands of this repository. CI runs `make check`; the rest is for people.
+PYTHON ?= python3
+UPGRADE ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: venv demo test check bench soak constraints clean
+
+venv: $(INSTALLED)
+
+# Every version and hash comes from constraints.txt, the build backend's too; nothing is resolved or compiled here.
+$(INSTALLED): constraints.txt pyproject.toml
+	@command -v git >/dev/null || { echo "mspctl needs git: install the package git" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "mspctl needs Python: install the package python3, or say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mspctl needs Python 3.11 or newer: say make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "mspctl needs Python's venv: install the package python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --only-binary :all: --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: venv
+	@$(BIN)/python scripts/demo.py
+
+test: venv
+	@$(MAKE) --no-print-directory test
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory test
+
+bench: venv
+	$(BIN)/python bench/run.py
+
+soak: venv
+	$(BIN)/pytest -m soak
+
+# Resolves again what pyproject.toml asks for, for every Python and platform. Pins that still fit stay as they
+# are; `make constraints UPGRADE=--upgrade` takes the newest.
+constraints:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet uv
+	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) \
+		--output-file constraints.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

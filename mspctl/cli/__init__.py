@@ -1,0 +1,113 @@
+"""
+The command line: one command, one file. A command reads its arguments, calls one function, and chooses the exit code.
+
+A command's module is imported only when it is asked for, and imports what it needs within the function.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from mspctl import __version__
+from mspctl.exits import Exit
+
+# name → what it does. Told here, so that --help imports nothing.
+COMMANDS = {
+    "init": "Make a repository for your customers.",
+    "validate": "Check every file; show all problems at once.",
+    "plan": "Show what an apply would change, and why.",
+    "apply": "Carry out what Git declares, and nothing else.",
+    "drift": "Show what was changed outside.",
+    "adopt": "Write live values into the YAML: Git takes over.",
+    "import": "Write YAML from zone files, octoDNS or a target.",
+    "explain": "Say what a value is and where it comes from.",
+    "show": "Show a customer: what is declared and recorded.",
+    "schema": "Write JSON Schemas for editors.",
+    "ledger": "Look after the record of what was applied.",
+}
+
+
+class Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"{__name__}.{name}_")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="mspctl")
+@click.option("-C", "--directory", metavar="DIR", help="The repository; by default the one you stand in.")
+@click.option("-v", "--verbose", count=True, help="Log what is done to stderr; -vv logs more.")
+@click.pass_context
+def group(ctx: click.Context, directory: str | None, verbose: int) -> None:
+    """Customers of a managed service provider, described in YAML, made true on real servers."""
+    ctx.obj = directory
+    if verbose:
+        from mspctl.cli import logs
+
+        logs.start(verbose)
+
+
+def main(argv: list[str] | None = None) -> None:
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: list[str]) -> int:
+    """The exit code of a command line; whatever goes wrong is told in plain lines."""
+    from mspctl.errors import Error
+
+    try:
+        result = group.main(argv, prog_name="mspctl", standalone_mode=False)
+        return int(result or 0)
+    except click.UsageError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        error.show()
+        return Exit.ERROR
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Error as error:
+        return _say(error)
+    except Exception as error:  # noqa: BLE001
+        return _defect(error)
+
+
+def _say(error: Exception) -> int:
+    from mspctl.cli import console
+    from mspctl.errors import InputError
+
+    if isinstance(error, InputError):
+        console.problems(error.problems)
+    else:
+        console.error(str(error))
+    return Exit.ERROR
+
+
+def _defect(error: Exception) -> int:
+    from mspctl.cli import console
+
+    if os.environ.get("MSPCTL_DEBUG"):
+        raise error
+    console.error(
+        f"a defect in mspctl: {type(error).__name__}: {error} (run again with MSPCTL_DEBUG=1 and report what it prints)"
+    )
+    return Exit.ERROR

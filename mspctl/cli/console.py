@@ -1,0 +1,77 @@
+"""What a person sees: plain lines in a pipe, colours and progress on a terminal, annotations in CI. Always redacted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from mspctl.errors import Problem
+from mspctl.secrets import redact
+
+
+def colour(stream: object = None) -> bool:
+    """Whether to write colours: on a terminal, unless NO_COLOR says otherwise."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    isatty = getattr(stream or sys.stdout, "isatty", lambda: False)
+    return bool(isatty())
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    click.echo(redact(text) + end, nl=False, color=colour())
+
+
+def hint(text: str) -> None:
+    """Beside the result: to stderr, so that a pipe gets the result alone."""
+    click.echo(redact(text), err=True, color=colour(sys.stderr))
+
+
+def error(text: str) -> None:
+    for line in text.splitlines():
+        hint(f"{click.style('error:', fg='red', bold=True)} {line}")
+
+
+def problems(found: Iterable[Problem]) -> None:
+    """Each on its line; in a GitHub job they are annotations as well."""
+    shown = list(found)
+    for problem in shown:
+        tint = "red" if problem.level == "error" else "yellow"
+        hint(_coloured(problem, tint))
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            say(_annotation(problem))
+    errors = sum(p.level == "error" for p in shown)
+    warnings = len(shown) - errors
+    hint(f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}")
+
+
+def _coloured(problem: Problem, tint: str) -> str:
+    text = str(problem)
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    return click.style(place, bold=True) + click.style(text[len(place) :], fg=tint) if place else text
+
+
+def _annotation(problem: Problem) -> str:
+    """GitHub's workflow command; its own escapes keep a text from ending the line or the property."""
+    text = _escaped(f"{problem.path}: {problem.text}" if problem.path else problem.text)
+    file = _escaped(problem.file).replace(":", "%3A").replace(",", "%2C")
+    return f"::{problem.level} file={file},line={problem.line or 1},col={problem.column}::{text}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal for work that takes long enough to wonder; nothing anywhere else."""
+    if total < 20 or not sys.stderr.isatty() or not colour(sys.stderr):
+        yield lambda done: None
+        return
+    with click.progressbar(length=total, label=label, file=sys.stderr, show_pos=True, width=30) as bar:
+        yield bar.update

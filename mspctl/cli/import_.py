@@ -1,0 +1,121 @@
+"""`mspctl import`: write YAML from zone files, octoDNS or a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mspctl.cli import console
+from mspctl.exits import Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mspctl.cli.workspace import Workspace
+    from mspctl.imports import Found
+    from mspctl.resource import Resource
+
+HELP = """Write YAML from zone files, octoDNS or a target.
+
+--from octodns FOLDER and --from zonefiles FOLDER read a folder with a file per zone; --from TARGET reads
+what lives on a target of inventory/targets.yaml. Everything that cannot come in is named."""
+
+
+@click.command("import", help=HELP)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--from", "source", required=True, metavar="SOURCE", help="octodns, zonefiles, or a target's name.")
+@click.option("-c", "--customer", required=True, metavar="NAME", help="Whose zones they become; made when missing.")
+@click.option("-t", "--target", metavar="NAME", help="Where the zones live; the source itself when it is a target.")
+@click.option("--name", default="", metavar="TEXT", help="A new customer's full name.")
+@click.option("-z", "--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone.")
+@click.pass_obj
+def command(
+    directory: str | None,
+    folder: Path | None,
+    source: str,
+    customer: str,
+    target: str | None,
+    name: str,
+    zones: tuple[str, ...],
+) -> Exit:
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.imports.write import write
+
+    work = Workspace(directory, Selection())
+    target = check_names(work, customer, source, target)
+    found = _read(work, source, folder)
+    only = _only(found, zones)
+    console_problems(found)
+    written = write(work.root, customer, only, target, name)
+    said = f"{len(only):,} zones, {written.rrsets:,} RRsets, {written.values:,} values"
+    console.say(f"in:  {found.files:,} files, {found.rrsets:,} RRsets, {found.values:,} values")
+    console.say(f"out: {said}, written to customers/{customer}/")
+    if not zones:
+        _say_rest(found, written.rrsets, written.values)
+    Workspace(directory, Selection([customer]))  # what was written loads, or we say so now
+    return Exit.PARTLY if found.left_out else Exit.DONE
+
+
+def check_names(work: Workspace, customer: str, source: str, target: str | None) -> str:
+    """The target, after all names were found to be right."""
+    from mspctl.errors import InputError
+    from mspctl.fields import name
+    from mspctl.model.base import nearest
+
+    try:
+        name(customer)
+    except ValueError as error:
+        raise InputError.at("--customer", str(error)) from None
+    inventory = work.estate.inventory
+    able = inventory.with_facet("dns")
+    chosen = target or (source if source in able else able[0] if len(able) == 1 else "")
+    if chosen not in able:
+        text = f"{chosen} holds no zones" if chosen else "is needed: which target do the zones live on?"
+        raise InputError.at("--target", text + nearest(chosen, able))
+    return chosen
+
+
+def _read(work: Workspace, source: str, folder: Path | None) -> Found:
+    from importlib import import_module
+
+    from mspctl.errors import InputError
+    from mspctl.imports import target as from_target
+    from mspctl.model.base import nearest
+    from mspctl.resource import Scope
+
+    if source in ("octodns", "zonefiles"):
+        if folder is None:
+            raise click.UsageError(f"--from {source} needs a FOLDER")
+        found: Found = import_module(f"mspctl.imports.{source}").read(folder)
+        return found
+    able = work.estate.inventory.with_facet("dns")
+    if source not in able:
+        raise InputError.at("--from", f"there is no source {source}{nearest(source, ['octodns', 'zonefiles', *able])}")
+    return from_target.read(work.targets.reader(Scope(source, "dns", "")), source, "dns")
+
+
+def _only(found: Found, zones: tuple[str, ...]) -> dict[str, Sequence[Resource]]:
+    from mspctl.errors import InputError
+    from mspctl.model.base import nearest
+
+    for zone in zones:
+        if zone not in found.zones:
+            raise InputError.at("--zone", f"{zone} was not found{nearest(zone, found.zones)}")
+    return {zone: resources for zone, resources in found.zones.items() if not zones or zone in zones}
+
+
+def console_problems(found: Found) -> None:
+    if found.left_out or found.warnings:
+        console.problems([*found.warnings, *found.left_out])
+
+
+def _say_rest(found: Found, rrsets: int, values: int) -> None:
+    """What did not come in, counted against what was found: the two must agree."""
+    if found.doubled:
+        console.say(f"     {found.doubled:,} values stood twice and are written once")
+    if found.left_out:
+        left = found.rrsets - rrsets
+        console.say(f"left out: {left:,} RRsets, {found.values - values - found.doubled:,} values (named above)")

@@ -1,0 +1,34 @@
+"""`mspctl plan`: what an apply would change, and why."""
+
+from __future__ import annotations
+
+import click
+
+from mspctl.cli import console, options
+from mspctl.exits import Exit
+
+
+@click.command("plan", help="Show what an apply would change, and why.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
+@options.selection
+@click.argument("paths", metavar="[PATH]...", nargs=-1)
+@click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
+@options.output("text", "json", "markdown", "html")
+@click.pass_obj
+def command(
+    directory: str | None,
+    customers: tuple[str, ...],
+    sections: tuple[str, ...],
+    targets: tuple[str, ...],
+    paths: tuple[str, ...],
+    revert: bool,
+    form: str,
+) -> Exit:
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.plan import PENDING, REVERT
+    from mspctl.report import render, view
+
+    work = Workspace(directory, Selection(customers, sections, targets, paths))
+    plan = work.plan(REVERT if revert else PENDING)
+    console.say(render(view.of_plan(plan, work.estate.warnings), form), end="")
+    return plan.exit_code

@@ -1,0 +1,131 @@
+"""What most commands begin with: the repository, its estate, the ledger, the targets."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from mspctl.apply import Engine, Outcome, apply
+from mspctl.cli import console
+from mspctl.desired import Declaration, Outputs, Selection, declarations
+from mspctl.errors import InputError
+from mspctl.ledger import Ledger
+from mspctl.load import Estate, load
+from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
+from mspctl.record import Run, ScopeRecord
+from mspctl.resource import Cause, Scope
+from mspctl.targets import Targets
+
+WORKERS = 8  # targets at once
+RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def find_root(directory: str | None) -> Path:
+    """The repository: the folder named, else the nearest one above that has customers/ and inventory/."""
+    if directory is not None:
+        root = Path(directory)
+        if not root.is_dir():
+            raise InputError.at(directory, "is not a folder")
+        return root.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "customers").is_dir() and (folder / "inventory").is_dir():
+            return folder
+    raise InputError.at(str(here), "is not in a repository with customers/ and inventory/ (mspctl init makes one)")
+
+
+class Workspace:
+    """One run's view of a repository."""
+
+    def __init__(self, directory: str | None, selection: Selection) -> None:
+        self.root = find_root(directory)
+        self.selection = selection
+        self.estate: Estate = load(self.root, selection.customers)
+        self._check_selection()
+        self.targets = Targets(self.estate)
+
+    def _check_selection(self) -> None:
+        from mspctl.model import sections
+        from mspctl.model.base import nearest
+
+        for asked, known, what in (
+            (self.selection.targets, self.estate.inventory.targets.keys(), "target"),
+            (self.selection.sections, sections.names(), "section"),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise InputError.at("", f"there is no {what} {name!r}{nearest(name, known)}")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.root)
+
+    @cached_property
+    def recorded(self) -> dict[Scope, ScopeRecord]:
+        return self.ledger.recorded()
+
+    def declare(self, outputs: Outputs) -> list[Declaration]:
+        """The declarations that our engine carries out."""
+        today = datetime.now(UTC).date()
+        found = declarations(self.estate, self.selection, outputs, today)
+        return [d for d in found if d.scope.engine == "mspctl"]
+
+    def outputs(self) -> dict[Scope, dict[str, object]]:
+        return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
+
+    def plan(self, causes: Collection[Cause] = PENDING) -> Plan:
+        declared = self.declare(self.outputs())  # type: ignore[arg-type]
+        recorded = self.recorded
+        with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
+            found = plan_all(declared, self.targets.reader, recorded, executor, causes, self.selection.wants, progress)
+            scopes = list(found)
+        return Plan(scopes, datetime.now(UTC), self._retired(declared))
+
+    def apply(self, first: Sequence[ScopePlan], causes: Collection[Cause], reason: str, digest: str) -> Outcome:
+        run = Run(RUN_ID, who(), self._commit(), reason, digest)
+        with ThreadPoolExecutor(WORKERS) as executor:
+            engine = Engine(self.targets.driver, self.ledger, executor, run)
+            return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())  # type: ignore[arg-type]
+
+    def _retired(self, declared: Sequence[Declaration]) -> list[Scope]:
+        """Recorded scopes that nothing declares any more; told only when the whole customer was looked at."""
+        if self.selection.sections or self.selection.targets or self.selection.paths:
+            return []
+        mine = {d.scope for d in declared}
+        wanted = self.selection.customers
+        return sorted(
+            scope
+            for scope, record in self.recorded.items()
+            if scope not in mine
+            and (not wanted or scope.customer in wanted)
+            and any(state is not None for r in record.resources.values() for state in r.states)
+        )
+
+    def _commit(self) -> str:
+        """The customers' commit that is being applied."""
+        return head(self.root)
+
+
+def who() -> str:
+    """Who runs this: the person CI names, else Git's idea of the user, else the log-in name."""
+    actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
+    if actor:
+        return f"{actor} <{actor}@ci.invalid>"
+    name = os.environ.get("GIT_AUTHOR_NAME") or getpass.getuser()
+    return f"{name} <{os.environ.get('GIT_AUTHOR_EMAIL') or name + '@localhost'}>"
+
+
+def head(root: Path) -> str:
+    """The commit that is checked out, or "" before the first one."""
+    import git
+
+    try:
+        return git.Repo(root, search_parent_directories=True).head.commit.hexsha
+    except ValueError:
+        return ""

@@ -1,0 +1,76 @@
+"""
+Models → resources, grouped by scope: what Git says now. Pure: (customer, inventory, outputs, today) → declarations.
+
+One file per section, of the section's name, with `declare(customer, inventory, outputs, today)`. A value that
+another scope has not made yet is UNKNOWN, and its scope is finished in a second wave of the same apply.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+
+from mspctl.load import Estate
+from mspctl.model.customer import Mode
+from mspctl.resource import Id, Resource, Scope, Value
+
+Outputs = Mapping[Scope, Mapping[str, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What Git says about one scope."""
+
+    scope: Scope
+    resources: Sequence[Resource]
+    source: str = ""  # the file a person edits
+    mode: Mode = "enforce"
+    ignore: tuple[str, ...] = ()  # patterns of resource names that belong to somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which part of the estate a command is about; empty means all. A path is `facet[/scope[/resource]]`."""
+
+    customers: Collection[str] = ()
+    sections: Collection[str] = ()
+    targets: Collection[str] = ()
+    paths: Collection[str] = ()
+
+    def covers(self, scope: Scope) -> bool:
+        if self.customers and scope.customer not in self.customers:
+            return False
+        if self.targets and scope.target not in self.targets:
+            return False
+        full = f"{scope.facet}/{scope.name}"
+        return not self.paths or any(_within(full, path) or _within(path, full) for path in self.paths)
+
+    def wants(self, scope: Scope, id_: Id) -> bool:
+        """Whether one resource of a covered scope is meant."""
+        full = f"{scope.facet}/{scope.name}/{id_.name}"
+        return not self.paths or any(_within(full, path) for path in self.paths)
+
+
+def _within(name: str, path: str) -> bool:
+    return name == path or name.startswith(path.rstrip("/") + "/")
+
+
+def names() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+
+
+def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: date) -> Iterator[Declaration]:
+    """Every declaration of the selected customers, sections and targets."""
+    for section in names():
+        if selection.sections and section not in selection.sections:
+            continue
+        module = import_module(f"{__name__}.{section}")
+        for customer in estate.customers.values():
+            if section not in customer.sections:
+                continue
+            for declaration in module.declare(customer, estate.inventory, outputs, today):
+                if selection.covers(declaration.scope):
+                    yield declaration

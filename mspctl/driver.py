@@ -1,0 +1,151 @@
+"""
+What a reader and a driver are. Plan and drift hold readers, which have no way to write; only apply opens drivers.
+
+A driver's file in `drivers/` defines three classes: `Settings` (a pydantic model: what targets.yaml may say
+about it), `Reader` and `Driver(Reader)`, both constructed from one `Access`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from mspctl.errors import TargetError
+from mspctl.resource import Change, Resource, Scope, Value
+from mspctl.secrets import Secrets
+
+Known = Mapping[Scope, Sequence[Resource]]
+Outputs = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a kind of target can and cannot do; the engine adapts to it."""
+
+    cas: Literal["none", "reread", "value"] = "none"  # how a write is guarded against someone else's in between
+    lock: Literal["scope", "target"] = "scope"
+    holds_data: frozenset[str] = frozenset()  # kinds whose delete loses data
+    ordered: frozenset[str] = frozenset()  # kinds whose order matters
+    settle: float = 0.0  # seconds until a write is seen by a read
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """All that a driver gets to know of its target."""
+
+    target: str  # name in inventory/targets.yaml
+    address: str
+    settings: Any  # an instance of the driver's own Settings
+    secrets: Secrets
+    root: Path  # the repository; relative paths in settings start here
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A scope as it is now, as the YAML would say it."""
+
+    scope: Scope
+    resources: Sequence[Resource]
+    outputs: Outputs = field(default_factory=dict)
+    token: str = ""  # cheap fingerprint taken with this read; "" when the target has none
+    missing: frozenset[str] = frozenset()  # kinds that could not be read whole: never planned
+    exists: bool = True  # False: the target answered, and this scope is not there yet
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What to do in one scope; `after` is everything it holds when done, unmanaged included."""
+
+    scope: Scope
+    changes: Sequence[Change]
+    after: Sequence[Resource]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """One change that is true on the target now."""
+
+    scope: Scope
+    change: Change
+    outputs: Outputs = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """One scope that could not be read, or was not finished; what landed before it stays landed."""
+
+    scope: Scope
+    error: TargetError
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """All that plan and drift ever hold."""
+
+    traits: Traits
+
+    def accept(self, resource: Resource) -> Resource:
+        """The resource as this target will hold it (rounded, folded). Raises Unsupported. No I/O."""
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        """
+        One answer per scope. `known` (declared and recorded resources) lets a driver match entries without ids.
+
+        Raising TargetError means that the whole target gave no answer.
+        """
+
+
+@runtime_checkable
+class Driver(Reader, Protocol):
+    def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
+        """
+        Make the changes, yielding each once it is true on the target; what was not yielded did not happen.
+
+        Failed ends one scope, the others go on; raising ends the target.
+        """
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """Optional: says what lives on a target, for import."""
+
+    def scopes(self) -> Sequence[str]:
+        """Names of all scopes of this facet on the target."""
+
+
+@runtime_checkable
+class Tokens(Protocol):
+    """Optional: cheap fingerprints, so that a drift run reads only what may have changed."""
+
+    def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
+        """A token per scope that could be asked; equal tokens mean nothing changed."""
+
+
+class ReadsEach:
+    """Base for readers that read one scope at a time; gives them the shape of the contract."""
+
+    def read_one(self, scope: Scope, known: Sequence[Resource]) -> Reading:
+        raise NotImplementedError
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        for scope in scopes:
+            try:
+                yield self.read_one(scope, known.get(scope, ()))
+            except TargetError as error:
+                yield Failed(scope, error)
+
+
+class AppliesEach:
+    """Likewise for drivers that write one scope at a time."""
+
+    def apply_one(self, work: Work) -> Iterator[Landed]:
+        raise NotImplementedError
+
+    def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
+        for item in work:
+            try:
+                yield from self.apply_one(item)
+            except TargetError as error:
+                yield Failed(item.scope, error)

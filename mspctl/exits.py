@@ -1,0 +1,15 @@
+"""Exit codes, as docs/commands.md lists them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    DONE = 0  # done, or nothing to do
+    ERROR = 1
+    DIFFERS = 2  # changes pending, drift or findings
+    PARTLY = 3  # partly done, or held
+    UNREACHABLE = 4  # nothing wrong but targets that gave no answer
+    USAGE = 64
+    INTERRUPTED = 130

@@ -1,0 +1,155 @@
+"""
+The types a field of YAML can have. Each takes the text as it was typed and says what would be right.
+
+Every type carries the JSON Schema that an editor needs: there a number is typed without quotes, so the schemas
+admit what YAML editors read (`ttl: 300` is an integer to them), while we always see text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+from mspctl.kinds import dns
+
+
+class Model(BaseModel):
+    """A mapping in YAML: its keys are known, and nothing is changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:(\d{1,10})([smhdw]))+", re.ASCII)
+_PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
+
+
+def typed(value: Any) -> str:
+    """The text of a scalar; raises ValueError for anything else, and for nothing."""
+    if value is None:
+        raise ValueError("is empty")
+    if not isinstance(value, str):
+        raise ValueError("should be text, not a mapping or a list")
+    return value
+
+
+def one_line(value: Any) -> str:
+    text = typed(value)
+    if "\n" in text or "\t" in text:
+        raise ValueError("should be one line")
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def boolean(value: Any) -> bool:
+    text = typed(value)
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is not true or false")
+    return text == "true"
+
+
+def duration(value: Any) -> int:
+    """Seconds from `1h`, `90s`, `1h30m`, `2d`, `1w` or a bare number of seconds."""
+    text = typed(value)
+    if text.isascii() and text.isdigit() and len(text) <= 10:
+        return int(text)
+    if not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration (write 1h, 5m or 300)")
+    return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def spoken_duration(seconds: int) -> str:
+    """The shortest way to write a duration: 3600 is `1h`, 90 is `90`."""
+    for unit in "wdhm":
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return str(seconds)
+
+
+def ttl(value: Any) -> int:
+    seconds = duration(value)
+    if seconds > dns.MAX_TTL:
+        raise ValueError(f"{value!r} is longer than a TTL can be ({dns.MAX_TTL} seconds)")
+    return seconds
+
+
+def day(value: Any) -> date:
+    text = typed(value)
+    try:
+        if len(text) != 10:
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date (write 2027-03-31)") from None
+
+
+def name(value: Any) -> str:
+    text = typed(value)
+    if not NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a name (lower-case letters, digits and hyphens, at most 63)")
+    return text
+
+
+def network(value: Any) -> str:
+    text = typed(value)
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        hint = "host bits" in str(error) and f"write {ipaddress.ip_network(text, strict=False)}"
+        raise ValueError(f"{text!r} is not a network ({hint or 'write 10.20.0.0/24'})") from None
+
+
+def email(value: Any) -> str:
+    text = typed(value)
+    local, at, domain = text.rpartition("@")
+    if not (at and local and "." in domain) or re.search(r"[\s<>(),;:\"\\]", text):
+        raise ValueError(f"{text!r} is not an e-mail address (write name@example.com)")
+    dns.fold(domain)
+    return text
+
+
+def zone_name(value: Any) -> str:
+    return dns.fold_zone(typed(value))
+
+
+def timezone(value: Any) -> str:
+    text = typed(value)
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{text!r} is not a time zone (write Europe/Rome)") from None
+    return text
+
+
+def one_or_many(value: Any) -> Any:
+    """A single value where a list is meant."""
+    return [value] if isinstance(value, str) else value
+
+
+def _field(read: Callable[[Any], Any], schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
+    return BeforeValidator(read), WithJsonSchema(schema)
+
+
+_TEXT = {"type": ["string", "number", "boolean"]}
+
+Text = Annotated[str, *_field(one_line, _TEXT)]
+Boolean = Annotated[bool, *_field(boolean, {"type": "boolean"})]
+Seconds = Annotated[int, *_field(duration, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
+Ttl = Annotated[int, *_field(ttl, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
+Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
+Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
+Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
+Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
+ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
+Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]
+Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]

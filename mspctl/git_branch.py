@@ -1,0 +1,446 @@
+"""
+Files on a branch of a Git repository: many are read at once, many are written in one commit, no update is lost.
+
+Only objects and refs are written. Work tree, index, HEAD and FETCH_HEAD stay as they are, so the repository may be
+bare, shallow, or on a detached HEAD. A commit is published first, then the local branch moves to it; both steps are
+compare-and-swap, and who comes second applies its edits again to what came first. Nothing is ever forced.
+What the files mean is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from random import SystemRandom
+from subprocess import PIPE, TimeoutExpired
+
+from mspctl.errors import LedgerError
+
+Edit = Callable[[bytes | None], bytes | None]  # old content → new; None: no such file; pure, for it may be called again
+Merge = Callable[[str, bytes | None, bytes | None, bytes | None], bytes | None]  # path, base, ours, theirs → both
+
+ATTEMPTS = 40  # more than ever write at once; a lost race means that somebody else got on
+PATIENCE = 180.0  # seconds for one git command; a network that swallows packets must not hang a run
+
+# git's own hooks set these; one that runs mspctl must not turn it to the repository of the hook.
+FOREIGN = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
+)
+# Neither hooks nor signatures nor housekeeping that the user configured for work of another kind.
+SETTINGS = (
+    *("core.hooksPath=/dev/null", "core.useReplaceRefs=false", "gc.auto=0", "maintenance.auto=false"),
+    *("push.followTags=false", "push.recurseSubmodules=no", "push.gpgSign=false"),
+)
+LOST_RACE = re.compile(
+    "but expected|already exists|File exists|unable to resolve reference|old value"
+    "|fetch first|non-fast-forward|stale info|failed to update ref"
+)
+
+
+class RemoteError(LedgerError):
+    """The remote does not answer, refuses, or is not what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who, when and why, of one commit."""
+
+    who: str  # "Paolo Zen <paolo@msp.example>"; anything is taken
+    when: datetime  # with a time zone
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    id: str
+    parent: str  # "" for the first
+    stamp: Stamp
+    files: Mapping[str, str]  # what it wrote: path → blob, "" where it deleted
+
+
+class Branch:
+    """
+    One branch, as it was at the commit `tip`.
+
+    Raises LedgerError when git is missing, or `root` is not in a repository. `merge` is asked when commits that
+    could not be pushed meet newer ones of others.
+    """
+
+    def __init__(self, root: Path, name: str, merge: Merge) -> None:
+        self._git = Git(root)
+        self.name = name
+        self._merge = merge
+        self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
+        self.remote = self._pick_remote()
+        self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
+
+    def _pick_remote(self) -> str:
+        answer = self._git.call("remote")
+        if answer.code and "not a git repository" in answer.complaint:
+            raise LedgerError(f"{self._git.root} is not in a Git repository; run git init")
+        remotes = self._git.checked(answer).text.split()
+        if "origin" in remotes or not remotes:
+            return "origin" if remotes else ""
+        if len(remotes) > 1:
+            raise LedgerError(f"which remote holds the {self.name}? none of {', '.join(remotes)} is called origin")
+        return remotes[0]
+
+    # Reading
+
+    def paths(self) -> dict[str, str]:
+        """Every file: path → blob."""
+        return self._tree(self.tip)
+
+    def _tree(self, commit: str) -> dict[str, str]:
+        entries = self._git("ls-tree", "-r", "-z", commit).split("\0")[:-1] if commit else ()
+        return {path: about.split(" ")[2] for about, _, path in (entry.partition("\t") for entry in entries)}
+
+    def read(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Contents of many objects in one go."""
+        wanted = list(dict.fromkeys(ids))
+        stream = self._git.raw("cat-file", "--batch", data="\n".join(wanted) + "\n") if wanted else b""
+        contents, at = {}, 0
+        for name in wanted:
+            end = stream.index(b"\n", at)
+            header = stream[at:end].split(b" ")
+            if len(header) != 3:
+                raise LedgerError(f"the {self.name} is damaged: {name} is {header[-1].decode()}")
+            at = end + 1 + int(header[2])
+            contents[name] = stream[end + 1 : at]
+            at += 1  # the newline behind
+        return contents
+
+    def _at(self, commit: str, paths: Iterable[str]) -> dict[str, bytes | None]:
+        tree = self._tree(commit)
+        contents = self.read(tree[path] for path in paths if path in tree)
+        return {path: contents[tree[path]] if path in tree else None for path in paths}
+
+    def log(self, paths: Collection[str] = ()) -> Iterator[Commit]:
+        """Commits, newest first; with `paths`, those that touched them, and only these files."""
+        ids = self._git("rev-list", self.tip, "--", *paths).split()
+        for start in range(0, len(ids), 50):
+            yield from self._commits(ids[start : start + 50], paths)
+
+    def _commits(self, ids: Collection[str], paths: Collection[str] = ()) -> Iterator[Commit]:
+        files = self._touched(ids, paths)
+        for name, content in self.read(ids).items():
+            yield _parse_commit(name, content.decode("utf-8", "replace"), files.get(name, {}))
+
+    def _touched(self, ids: Iterable[str], paths: Iterable[str]) -> dict[str, dict[str, str]]:
+        flags = ("--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
+        tokens = iter(self._git("diff-tree", *flags, "--", *paths, data="\n".join(ids) + "\n").split("\0")[:-1])
+        touched: dict[str, dict[str, str]] = {}
+        files: dict[str, str] = {}
+        for token in tokens:
+            if token.startswith(":"):  # ":mode mode blob blob letter", then the path
+                blob = token.split(" ")[3]
+                files[next(tokens)] = blob if blob.strip("0") else ""
+            else:
+                files = touched[token] = {}
+        return touched
+
+    # Together with the remote
+
+    def sync(self) -> None:
+        """Fetch, and bring the local branch forward. What could not be pushed before stays on top, replayed."""
+        for _ in self._attempts():
+            ours = self._ref(self._head)
+            theirs = self._fetch() if self.remote else ""
+            if not theirs or (ours and self._descends(ours, theirs)):
+                self.tip = ours
+                return
+            forward = not ours or self._descends(theirs, ours)
+            self.tip = theirs if forward else self._replay(ours, theirs)
+            if self._move(self.tip, ours, self._head):
+                return
+
+    def _fetch(self) -> str:
+        """The remote's tip and all that hangs on it; "" when it has none."""
+        seen = self._ref(self._seen)  # asked first, for other processes fetch too
+        theirs = self._remote_tip()
+        if not theirs and seen:
+            raise RemoteError(f"the {self.name} is gone from {self.remote}, which had {seen[:12]}")
+        if theirs != seen:
+            self._download()
+            self._check_descent(theirs, seen)
+            self._advance(self._seen, theirs)
+        return theirs
+
+    def _remote_tip(self) -> str:
+        answer = self._git.call("ls-remote", self.remote, self._head)
+        if answer.code:
+            raise RemoteError(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
+        refs = (line.partition("\t") for line in answer.text.splitlines())
+        return next((commit for commit, _, ref in refs if ref == self._head), "")
+
+    def _download(self, *more: str) -> None:
+        flags = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
+        answer = self._git.call("fetch", *flags, *more, self.remote, self._head)
+        if answer.code:
+            raise RemoteError(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
+
+    def _check_descent(self, theirs: str, seen: str) -> None:
+        if not seen or self._descends(theirs, seen):
+            return
+        if self._git("rev-parse", "--is-shallow-repository").strip() == "true":
+            self._download("--depth=2147483647")  # git's "all"; what lies between may just not be here
+            if self._descends(theirs, seen):
+                return
+        raise RemoteError(
+            f"the {self.name} on {self.remote} was rewound or replaced: "
+            f"{theirs[:12]} does not follow {seen[:12]}, which was there before"
+        )
+
+    def _replay(self, ours: str, theirs: str) -> str:
+        """What only we have, once more on top of theirs."""
+        base = self._git.call("merge-base", ours, theirs).text.strip()
+        if not base:
+            raise LedgerError(
+                f"the {self.name} here and the one on {self.remote} diverged: they have nothing in common, one must go"
+            )
+        for commit in self._commits(self._git("rev-list", "--reverse", f"{base}..{ours}").split()):
+            old = [self._at(revision, commit.files) for revision in (commit.parent, commit.id, theirs)]
+            files = {path: self._merge(path, *(contents[path] for contents in old)) for path in commit.files}
+            theirs = self._write({p: new for p, new in files.items() if new != old[-1][p]}, theirs, commit.stamp)
+        return theirs
+
+    def push(self) -> None:
+        """Bring to the remote what is only here."""
+        if not self.remote:
+            raise LedgerError(f"there is no remote to push the {self.name} to")
+        for _ in self._attempts():
+            self.sync()
+            if self.tip == self._ref(self._seen) or self._publish(self.tip):
+                return
+
+    # Writing
+
+    def start(self, files: Mapping[str, bytes], stamp: Stamp) -> None:
+        """The first commit. Refuses when there is a branch already, here or on the remote."""
+        exists = "a {} exists already {}"
+        if self._ref(self._head):
+            raise LedgerError(exists.format(self.name, "here"))
+        if self.remote and self._remote_tip():
+            raise LedgerError(exists.format(self.name, f"on {self.remote}"))
+        if seen := self._ref(self._seen):
+            self._git("update-ref", "-d", self._seen, seen)  # of one that was given up on purpose
+        commit = self._write(files, "", stamp)
+        if not self._place(commit):
+            raise LedgerError(exists.format(self.name, f"on {self.remote}" if self.remote else "here"))
+        self.tip = commit
+
+    def update(self, edits: Mapping[str, Edit], stamp: Callable[[Collection[str]], Stamp]) -> None:
+        """
+        Given what to do to each file, commit and publish those that change; `stamp` is told their paths.
+
+        Raises RemoteError when it could not be published; then nothing has happened.
+        """
+        self._update(edits, stamp, self._place)
+
+    def keep(self, edits: Mapping[str, Edit], stamp: Callable[[Collection[str]], Stamp]) -> None:
+        """The same without the remote: a later `update` or `push` brings it there."""
+        self._update(edits, stamp, self._place_here)
+
+    def _update(
+        self,
+        edits: Mapping[str, Edit],
+        stamp: Callable[[Collection[str]], Stamp],
+        place: Callable[[str], bool],
+    ) -> None:
+        for _ in self._attempts():
+            old = self._at(self.tip, edits)
+            new = {path: edit(old[path]) for path, edit in edits.items()}
+            files = {path: content for path, content in new.items() if content != old[path]}
+            if not files:
+                return
+            commit = self._write(files, self.tip, stamp(files))
+            if place(commit):
+                self.tip = commit
+                return
+
+    def _write(self, files: Mapping[str, bytes | None], parent: str, stamp: Stamp) -> str:
+        """A commit that no ref holds yet; `parent` itself when there is nothing to write."""
+        if not files:
+            return parent
+        nothing = "0" * len(parent or self._git("hash-object", "--stdin").strip())
+        draft = f"refs/mspctl/draft-{SystemRandom().getrandbits(64):016x}"  # fast-import wants one; the end removes it
+        who = _ident(stamp)
+        lines = [b"feature done", f"commit {draft}".encode(), b"mark :1", b"author " + who, b"committer " + who]
+        lines += _data(stamp.message.replace("\0", " ").encode("utf-8", "replace"))
+        lines += [f"from {parent}".encode()] if parent else []
+        for path, content in sorted(files.items()):
+            name = _quoted(path)
+            lines += [b"D " + name] if content is None else [b"M 100644 inline " + name, *_data(content)]
+        lines += [b"", b"get-mark :1", f"reset {draft}".encode(), f"from {nothing}".encode(), b"", b"done", b""]
+        return self._git("fast-import", "--quiet", data=b"\n".join(lines)).strip()
+
+    def _place(self, commit: str) -> bool:
+        return self._publish(commit) if self.remote else self._place_here(commit)
+
+    def _place_here(self, commit: str) -> bool:
+        """Move the local branch from `tip`. False: it has moved, and `tip` with it; build again."""
+        if self._move(commit, self.tip, self._head):
+            return True
+        self.tip = self._ref(self._head)
+        return False
+
+    def _publish(self, commit: str) -> bool:
+        """The remote first, then here. False: somebody was faster, and `tip` is theirs now; build again."""
+        # A mirror clone's remote would refuse to be told what to push.
+        flags = ("--porcelain", "--no-verify", self.remote, f"{commit}:{self._head}")
+        answer = self._git.call("-c", f"remote.{self.remote}.mirror=false", "push", *flags)
+        if answer.code == 0:
+            if commit == self.tip or not self._move(commit, self.tip, self._head, self._seen):
+                self._advance(self._seen, commit)
+                self._advance(self._head, commit)
+            return True
+        verdict = next((line.split("\t")[-1] for line in answer.text.splitlines() if line.startswith("!")), "")
+        before = self.tip
+        self.sync()
+        if self.tip == before and not LOST_RACE.search(verdict):
+            raise RemoteError(f"cannot push the {self.name} to {self.remote}: {verdict or answer.complaint}")
+        return False
+
+    # Refs
+
+    def _ref(self, ref: str) -> str:
+        return self._git.call("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").text.strip()
+
+    def _descends(self, commit: str, ancestor: str) -> bool:
+        if commit == ancestor:
+            return True
+        answer = self._git.call("merge-base", "--is-ancestor", ancestor, commit)
+        if answer.code > 1:
+            raise LedgerError(f"the {self.name} is damaged: {answer.complaint}")
+        return answer.code == 0
+
+    def _advance(self, ref: str, commit: str) -> None:
+        """Never back: a ref that another process has already moved further stays."""
+        for _ in self._attempts():
+            old = self._ref(ref)
+            if (old and not self._descends(commit, old)) or self._move(commit, old, ref):
+                return
+
+    def _move(self, new: str, old: str, *refs: str) -> bool:
+        """All of `refs` or none, and only if they are at `old` ("": do not exist yet)."""
+        if new == old:
+            return True
+        orders = (f"update {ref} {new} {old}" if old else f"create {ref} {new}" for ref in refs)
+        answer = self._git.call("update-ref", "-m", "mspctl", "--stdin", data="\n".join(orders) + "\n")
+        if answer.code and not LOST_RACE.search(answer.complaint):
+            raise LedgerError(f"cannot move the {self.name}: {answer.complaint}")
+        return answer.code == 0
+
+    def _attempts(self) -> Iterator[int]:
+        for attempt in range(ATTEMPTS):
+            yield attempt
+            time.sleep(SystemRandom().uniform(0, min(1.0, 0.02 * 1.5**attempt)))
+        raise RemoteError(f"others write the {self.name} all the time; {ATTEMPTS} attempts were not enough")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def text(self) -> str:
+        return self.out.decode("utf-8", "surrogateescape")
+
+    @property
+    def complaint(self) -> str:
+        """The last line that says something, without the credentials that a remote's address may carry."""
+        lines = [line.strip() for line in self.err.decode("utf-8", "replace").splitlines()]
+        idle = ("hint:", "Please make sure you have", "and the repository exists")
+        lines = [line for line in lines if line and not line.startswith(idle)] or [f"git ended with {self.code}"]
+        if lines[-1] == "fatal: Could not read from remote repository.":
+            lines = lines[:-1] or lines  # ssh has said why, just before
+        return redacted(lines[-1].removeprefix("fatal: ").removeprefix("error: "))
+
+
+def redacted(line: str) -> str:
+    """https://user:token@host → https://host"""
+    return re.sub(r"([a-z][a-z0-9+.-]*://)[^\s'\"]*@", r"\1", line)
+
+
+class Git:
+    """git as a function: nobody is asked anything, and what fails is a LedgerError of one line."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            import git  # late: it takes longer than all the rest of mspctl
+        except ImportError as error:
+            raise LedgerError("git is not installed, or not in PATH") from error
+        if not root.is_dir():
+            raise LedgerError(f"{root} is not a directory")
+        self.root = root
+        self._library = git
+        self._program = git.Git(root)
+        unset = [word for name in FOREIGN if name in os.environ for word in ("-u", name)]
+        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        self._command = [*(["env", *unset] if unset else []), "git", "--no-pager", *settings]
+        self._program.update_environment(
+            GIT_TERMINAL_PROMPT="0", GIT_COMMITTER_NAME="mspctl", GIT_COMMITTER_EMAIL="mspctl@localhost"
+        )
+        if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() and self.call("config", "core.sshCommand").code:
+            self._program.update_environment(GIT_SSH_COMMAND="ssh -oBatchMode=yes -oConnectTimeout=30")
+
+    def __call__(self, *args: str, data: str | bytes = b"") -> str:
+        return self.raw(*args, data=data).decode("utf-8", "surrogateescape")
+
+    def raw(self, *args: str, data: str | bytes = b"") -> bytes:
+        return self.checked(self.call(*args, data=data)).out
+
+    @staticmethod
+    def checked(answer: Answer) -> Answer:
+        if answer.code:
+            raise LedgerError(answer.complaint)
+        return answer
+
+    def call(self, *args: str, data: str | bytes = b"") -> Answer:
+        """For those who want to look at a failure themselves."""
+        try:
+            process = self._program.execute([*self._command, *args], istream=PIPE, as_process=True)
+        except self._library.GitCommandNotFound as error:
+            raise LedgerError("git is not installed, or not in PATH") from error
+        try:
+            out, err = process.communicate(data.encode() if isinstance(data, str) else data, timeout=PATIENCE)
+        except TimeoutExpired:
+            process.kill()
+            return Answer(124, b"", f"no answer within {PATIENCE:.0f} seconds".encode())
+        return Answer(process.returncode, out, err)
+
+
+def _parse_commit(name: str, content: str, files: Mapping[str, str]) -> Commit:
+    header, _, message = content.partition("\n\n")
+    parent = re.search(r"^parent (\S+)$", header, re.MULTILINE)
+    author = re.search(r"^author (.*) (\d+) ([+-]\d{4})$", header, re.MULTILINE)
+    who, seconds, zone = author.groups() if author else ("", "0", "+0000")
+    when = datetime.fromtimestamp(int(seconds), datetime.strptime(zone, "%z").tzinfo)
+    return Commit(name, parent[1] if parent else "", Stamp(who, when, message), files)
+
+
+def _ident(stamp: Stamp) -> bytes:
+    """Name, address and time as Git writes them; whatever could end them early is left out."""
+    name, _, rest = stamp.who.partition("<")
+    address = rest.partition(">")[0]
+    name = " ".join("".join(c if c.isprintable() and c not in "<>" else " " for c in name).split())
+    address = "".join(c for c in address if c.isprintable() and c not in "<> ")
+    when = f"{int(stamp.when.timestamp())} {stamp.when:%z}"
+    return f"{name or 'unknown'} <{address}> {when}".encode("utf-8", "replace")
+
+
+def _data(content: bytes) -> list[bytes]:
+    return [b"data %d" % len(content), content]
+
+
+def _quoted(path: str) -> bytes:
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'.encode("utf-8", "surrogateescape")

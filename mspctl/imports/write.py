@@ -1,0 +1,115 @@
+"""Zones → a customer's files. All is made beside, read back and compared; only then is it put in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mspctl import edit, strict_yaml
+from mspctl.desired import dns as desired
+from mspctl.errors import Error, InputError
+from mspctl.fields import spoken_duration
+from mspctl.imports import Written, count
+from mspctl.model.sections import dns as section
+from mspctl.model.sections.dns.records import RecordReader
+from mspctl.resource import Resource
+from mspctl.strict_yaml import Map, Problems
+
+Zones = Mapping[str, Sequence[Resource]]
+
+
+def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") -> Written:
+    """
+    Write `zones` as those of `customer`, living on `target`; a customer that is not there yet is made.
+
+    Raises InputError when a zone has files already; then, as after any error, nothing is written.
+    """
+    folder = root / "customers" / customer
+    ttl = desired.usual_ttl([r for resources in zones.values() for r in resources])
+    _check_free(folder, zones)
+    draft = Path(tempfile.mkdtemp(prefix=".import-", dir=root / "customers"))
+    try:
+        names = _draft(draft, folder, customer, zones, target, ttl, name)
+        _compare(draft, folder, zones)
+        _place(draft, folder, names)
+    except OSError as error:
+        raise InputError.at(str(folder), f"cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Written([f"customers/{customer}/{n}" for n in names], *count(zones))
+
+
+def _check_free(folder: Path, zones: Zones) -> None:
+    problems = Problems()
+    for zone in zones:
+        for suffix in (".yaml", ".zone"):
+            path = folder / section.FILES / f"{section.file_name(zone)}{suffix}"
+            if path.exists():
+                problems.add(None, "", "is there already (remove it to import the zone again)", file=str(path))
+    if problems:
+        raise InputError(problems)
+
+
+def _draft(draft: Path, folder: Path, customer: str, zones: Zones, target: str, ttl: int, name: str) -> list[str]:
+    """All files in the draft folder; those that replace one of the customer's start from it."""
+    names = []
+    (draft / section.FILES).mkdir()
+    for zone, resources in zones.items():
+        names.append(f"{section.FILES}/{section.file_name(zone)}.yaml")
+        data = desired.as_yaml(resources, _zone_ttl(resources, ttl))
+        (draft / names[-1]).write_text(edit.dump(data), encoding="utf-8")
+    overview = folder / "dns.yaml"
+    if overview.exists():
+        text = edit.edit(overview.read_text(encoding="utf-8"), _added(zones, target, ttl), file=str(overview))
+    else:
+        entries = {zone: _zone_entry(resources, ttl) for zone, resources in zones.items()}
+        defaults = {"target": target, "ttl": spoken_duration(ttl)}
+        text = edit.dump({"defaults": defaults, "zones": entries})
+    (draft / "dns.yaml").write_text(text, encoding="utf-8")
+    if not (folder / "customer.yaml").exists():
+        (draft / "customer.yaml").write_text(edit.dump({"name": name or customer}), encoding="utf-8")
+        names.append("customer.yaml")
+    return [*names, "dns.yaml"]
+
+
+def _zone_ttl(resources: Sequence[Resource], ttl: int) -> int:
+    return desired.usual_ttl(resources) if resources else ttl
+
+
+def _zone_entry(resources: Sequence[Resource], ttl: int) -> dict[str, edit.Plain]:
+    own = _zone_ttl(resources, ttl)
+    return {} if own == ttl else {"ttl": spoken_duration(own)}
+
+
+def _added(zones: Zones, target: str, ttl: int) -> list[edit.Edit]:
+    return [
+        edit.Set(("zones", zone), {"target": target, "ttl": spoken_duration(_zone_ttl(resources, ttl))})
+        for zone, resources in zones.items()
+    ]
+
+
+def _compare(draft: Path, folder: Path, zones: Zones) -> None:
+    """Read the draft as `load` would: what is not the same would be a difference that nobody made."""
+    problems = Problems()
+    overview = strict_yaml.read(draft / "dns.yaml", str(folder / "dns.yaml"), problems)
+    entries = overview["zones"] if isinstance(overview, Map) else {}
+    default = section.Section.model_validate({"defaults": overview.get("defaults") or Map()}).defaults.ttl
+    for zone, resources in zones.items():
+        name = f"{section.FILES}/{section.file_name(zone)}.yaml"
+        own = section.Zone.model_validate(entries[zone]).ttl
+        reader = RecordReader(zone, default if own is None else own, problems)
+        data = strict_yaml.read(draft / name, str(folder / name), problems)
+        read = {r.id: dict(r.fields) for r in reader.read(data or Map(), name)}
+        if read != {r.id: dict(r.fields) for r in resources}:
+            raise Error(f"{zone} would not read back as it was found; nothing was written")
+    if problems.errors:
+        raise InputError(problems.errors)
+
+
+def _place(draft: Path, folder: Path, names: Sequence[str]) -> None:
+    (folder / section.FILES).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        os.replace(draft / name, folder / name)

@@ -1,0 +1,61 @@
+"""A folder of master files (RFC 1035), one per zone: `<zone>.zone`, `<zone>.db`, `db.<zone>` or just `<zone>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mspctl.errors import InputError
+from mspctl.imports import Found
+from mspctl.kinds import dns, master
+from mspctl.model.sections.dns import checks
+from mspctl.strict_yaml import Problems, read_text
+
+
+def read(folder: Path) -> Found:
+    """Every zone of the folder. What cannot come in is in `left_out`, by name."""
+    if not folder.is_dir():
+        raise InputError.at(str(folder), "is not a folder")
+    found = Found()
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        found.files += 1
+        problems = Problems()
+        zone = _zone_of(path, problems)
+        text = read_text(path, str(path), problems) if zone else None
+        if text is not None:
+            _take(zone, text, str(path), found, problems)
+        found.left_out += problems.errors
+        found.warnings += [p for p in problems if p.level == "warning"]
+    return found
+
+
+def _zone_of(path: Path, problems: Problems) -> str:
+    name = path.name.removeprefix("db.")
+    for suffix in (".zone", ".db"):
+        name = name.removesuffix(suffix)
+    try:
+        if path.is_symlink() or not path.is_file() or path.name.endswith(".before-mspctl"):
+            raise ValueError("is not a zone file")
+        return dns.fold_zone(name.replace("%2F", "/"))
+    except ValueError as error:
+        problems.add(None, "", f"{error} (left out)", file=str(path))
+        return ""
+
+
+def _take(zone: str, text: str, file: str, found: Found, problems: Problems) -> None:
+    read = master.read(text, zone)
+    if zone in found.zones or any("is not a zone file" in said for _, said in read.problems):
+        if zone in found.zones:
+            read.problems.append((0, f"is a second file of {zone} (left out)"))
+        for line, said in read.problems:
+            problems.line(file, line, said)
+        return
+    resources, wrong = master.rrsets(read.records, zone, file)
+    for line, said in (*read.problems, *wrong):
+        problems.line(file, line, said, level="warning" if "TTL" in said else "error")
+    refused = checks.zone(zone, resources, problems, glue=True)
+    found.rrsets += len(resources) + sum("outside" in said for _, said in wrong)
+    found.values += len(read.records)
+    found.doubled += len(read.records) - len({(r.owner, r.rtype, r.value) for r in read.records})
+    found.zones[zone] = [r for r in resources if r.id not in refused]

@@ -1,0 +1,348 @@
+"""
+DNS records: one resource per RRset, `dns.rrset` "<owner> <TYPE>", with fields `ttl` (seconds) and `values`.
+
+Two spellings of the same record give the same resource (promise 9): names are lower-case A-labels, names within
+values are absolute, TXT is one string however it was split, addresses are in their shortest form. The common
+types are read here, because a large estate is mostly those; every other type goes through dnspython.
+Sources: RFC 1035 (names, master files), RFC 3597 (generic form), RFC 5891 and UTS 46 (IDNA).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from mspctl.resource import Id, Resource, Value
+
+if TYPE_CHECKING:
+    import dns.name
+    import dns.rdata
+
+KIND = "dns.rrset"
+APEX = "@"
+MAX_TTL = 2**31 - 1
+
+# What a server makes by itself: never declared, never shown as live.
+SERVER_MADE = frozenset("SOA RRSIG NSEC NSEC3 NSEC3PARAM DNSKEY CDS CDNSKEY TYPE65534".split())
+# Not DNS types: some targets hold them, the others refuse them in `accept`.
+PSEUDO = frozenset({"ALIAS"})
+# The types a person meets; any other is written by its name or as TYPE123, values in generic form.
+COMMON = tuple("A AAAA ALIAS CAA CNAME DNAME DS HTTPS LOC MX NAPTR NS PTR SRV SSHFP SVCB TLSA TXT URI".split())
+# Only one value may stand at a name.
+SINGLE = frozenset({"CNAME", "DNAME", "ALIAS"})
+
+Relative = Callable[[str], str]  # makes an absolute name of one that was typed without its trailing dot
+
+
+def rrset(owner: str, rtype: str, ttl: int, values: Iterable[str], source: str = "", handle: str = "") -> Resource:
+    """An RRset from parts already in normal form."""
+    fields: dict[str, Value] = {"ttl": ttl, "values": frozenset(values)}
+    return Resource(Id(KIND, f"{owner} {rtype}"), fields, source, handle)
+
+
+def owner_type(id_: Id) -> tuple[str, str]:
+    """`("www", "A")` of `dns.rrset www A`."""
+    owner, _, rtype = id_.name.rpartition(" ")
+    return owner, rtype
+
+
+def values_of(resource: Resource) -> list[str]:
+    values = resource.fields["values"]
+    return sorted(values) if isinstance(values, frozenset) else []
+
+
+def ttl_of(resource: Resource) -> int:
+    ttl = resource.fields["ttl"]
+    return ttl if isinstance(ttl, int) else 0
+
+
+# -- names --------------------------------------------------------------------------------------------------
+
+_PLAIN_NAME = re.compile(
+    r"(?:[a-z0-9_*](?:[a-z0-9_/-]{0,61}[a-z0-9_])?\.)*[a-z0-9_*](?:[a-z0-9_/-]{0,61}[a-z0-9_])?\.?"
+)
+
+
+def fold(text: str) -> str:
+    """A domain name in normal form, its trailing dot kept or absent as typed. Raises ValueError."""
+    lower = text.lower()
+    if len(lower) < 200 and _PLAIN_NAME.fullmatch(lower):
+        return lower
+    return _fold_slowly(text)
+
+
+def _fold_slowly(text: str) -> str:
+    import dns.exception
+    import dns.name
+
+    if not text or any(c.isspace() for c in text):
+        raise ValueError(f"{text!r} is not a domain name")
+    if text == ".":
+        return text
+    try:
+        ascii_text = text if text.isascii() else ".".join(map(_a_label, text.split(".")))
+        name = dns.name.from_text(ascii_text.lower(), origin=None)
+        if len(name) and sum(len(label) + 1 for label in name.labels) > 255:
+            raise ValueError(f"{text!r} is longer than 255 octets")
+        return name.canonicalize().to_text()
+    except (dns.exception.DNSException, UnicodeError) as error:
+        raise ValueError(f"{text!r} is not a domain name ({first_line(error)})") from None
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    import idna
+
+    return idna.encode(label, uts46=True).decode()
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def fold_zone(text: str) -> str:
+    """A zone's name: normal form without the trailing dot."""
+    name = fold(text).rstrip(".")
+    if not name or "*" in name:
+        raise ValueError(f"{text!r} is not the name of a zone")
+    return name
+
+
+def fold_owner(text: str, zone: str) -> str:
+    """An owner name relative to its zone, `@` for the apex. Typed relative, or absolute with a trailing dot."""
+    name = fold(text)
+    if not name.endswith("."):
+        if len(name) + len(zone) > 253:
+            raise ValueError(f"{text!r} in {zone} is longer than 255 octets")
+        return name
+    if name == zone + ".":
+        return APEX
+    if not name.endswith("." + zone + "."):
+        raise ValueError(f"{text!r} is outside the zone {zone}")
+    return name[: -len(zone) - 2]
+
+
+def absolute(owner: str, zone: str) -> str:
+    """The full name of an owner, with trailing dot."""
+    return f"{zone}." if owner == APEX else f"{owner}.{zone}."
+
+
+def is_below(name: str, parent: str) -> bool:
+    """Whether owner `name` is strictly below owner `parent` (both relative to one zone)."""
+    return name.endswith("." + parent)
+
+
+# -- values -------------------------------------------------------------------------------------------------
+
+
+def fold_type(text: str) -> str:
+    """A record type in normal form (`TYPE1` is `A`). Raises ValueError, with what to write instead."""
+    rtype = text.upper()
+    if rtype in _FAST or rtype in PSEUDO:
+        return rtype
+    import dns.rdatatype
+
+    try:
+        number = dns.rdatatype.from_text(rtype)
+    except (dns.rdatatype.UnknownRdatatype, ValueError):
+        raise ValueError(f"{text!r} is not a record type") from None
+    name = dns.rdatatype.to_text(number)
+    if name in SERVER_MADE:
+        raise ValueError(f"{name} records are made by the server and cannot be declared")
+    if dns.rdatatype.is_metatype(number):
+        raise ValueError(f"{name} is not a type that a zone can hold")
+    return name
+
+
+def fold_value(rtype: str, text: str, relative: Relative) -> str:
+    """One value as typed, in normal form. `relative` decides about names without trailing dot. Raises ValueError."""
+    if text.startswith("\\#"):
+        return _fold_by_dnspython(rtype, text, relative)
+    fast = _FAST.get(rtype)
+    return fast(text, relative) if fast else _fold_by_dnspython(rtype, text, relative)
+
+
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}")
+
+
+def _a(text: str, relative: Relative) -> str:
+    if _IPV4.fullmatch(text):
+        return text
+    if ":" in text:
+        raise ValueError(f"{text!r} is not an IPv4 address (an IPv6 address belongs to AAAA)")
+    raise ValueError(f"{text!r} is not an IPv4 address (write 192.0.2.1)")
+
+
+def _aaaa(text: str, relative: Relative) -> str:
+    import dns.exception
+    import dns.ipv6
+
+    try:
+        return dns.ipv6.inet_ntoa(dns.ipv6.inet_aton(text))
+    except (dns.exception.DNSException, ValueError):
+        raise ValueError(f"{text!r} is not an IPv6 address (write 2001:db8::1)") from None
+
+
+def _target(text: str, relative: Relative) -> str:
+    name = fold(text)
+    return name if name.endswith(".") else fold(relative(name))
+
+
+def _integers(texts: list[str], names: str) -> str:
+    for text, name in zip(texts, names.split(), strict=True):
+        if not (text.isascii() and text.isdigit() and int(text) < 65536):
+            raise ValueError(f"{text!r} is not a {name} (a number from 0 to 65535)")
+    return " ".join(str(int(text)) for text in texts)
+
+
+def _mx(text: str, relative: Relative) -> str:
+    parts = text.split()
+    if len(parts) != 2:
+        raise ValueError(f"{text!r} is not an MX value (write 10 mail.example.com.)")
+    return f"{_integers(parts[:1], 'preference')} {_target(parts[1], relative)}"
+
+
+def _srv(text: str, relative: Relative) -> str:
+    parts = text.split()
+    if len(parts) != 4:
+        raise ValueError(f"{text!r} is not an SRV value (write 10 5 5060 sip.example.com.)")
+    return f"{_integers(parts[:3], 'priority weight port')} {_target(parts[3], relative)}"
+
+
+_CAA = re.compile(r'(\d{1,3})\s+([A-Za-z0-9]{1,15})\s+(?:"([\x20\x21\x23-\x5b\x5d-\x7e]*)"|([^\s"\\;]+))', re.ASCII)
+
+
+def _caa(text: str, relative: Relative) -> str:
+    match = _CAA.fullmatch(text)
+    if not match or int(match[1]) > 255:
+        return _fold_by_dnspython("CAA", text, relative)
+    return f'{int(match[1])} {match[2].lower()} "{match[3] or match[4] or ""}"'
+
+
+def _txt(text: str, relative: Relative) -> str:
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        raise ValueError(
+            "quotes around a text would become part of it (leave them out; long texts are split as needed)"
+        )
+    return quoted(text.encode())
+
+
+_FAST: dict[str, Callable[[str, Relative], str]] = {
+    "A": _a,
+    "AAAA": _aaaa,
+    "CNAME": _target,
+    "DNAME": _target,
+    "NS": _target,
+    "PTR": _target,
+    "ALIAS": _target,
+    "MX": _mx,
+    "SRV": _srv,
+    "CAA": _caa,
+    "TXT": _txt,
+    "SPF": _txt,
+}
+_TEXTS = frozenset({"TXT", "SPF"})
+
+
+def quoted(content: bytes) -> str:
+    """The content of a TXT record in normal form: one quoted string with RFC 1035 escapes, never split."""
+    if len(content) > 65_000:
+        raise ValueError("is longer than a record can be (65,000 octets)")
+    return '"' + _ESCAPED.sub(_escape, content.decode("latin-1")) + '"'
+
+
+_ESCAPED = re.compile(r'["\\]|[^\x20-\x7e]')
+_UNESCAPED = re.compile(r"\\(?:(\d{3})|(.))", re.DOTALL)
+
+
+def _escape(match: re.Match[str]) -> str:
+    c = match[0]
+    return "\\" + c if c in '"\\' else f"\\{ord(c):03d}"
+
+
+def content(value: str) -> bytes:
+    """The octets of a TXT value in normal form."""
+    return _UNESCAPED.sub(lambda m: chr(int(m[1])) if m[1] else m[2], value[1:-1]).encode("latin-1")
+
+
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
+def _fold_by_dnspython(rtype: str, text: str, relative: Relative) -> str:
+    import dns.exception
+    import dns.rdata
+
+    if rtype in PSEUDO:
+        raise ValueError(f"{rtype} has no generic form")
+    if ";" in _QUOTED.sub("", text):
+        raise ValueError(f"{text!r}: what follows “;” would be lost (put the text in double quotes)")
+    try:
+        rdata = dns.rdata.from_text("IN", rtype, text, origin=None, relativize=False)
+        return from_rdata(made_absolute(rdata, relative))
+    except (dns.exception.DNSException, ValueError, OverflowError, IndexError) as error:
+        if isinstance(error, DotlessError):
+            raise
+        raise ValueError(f"{text!r} is not a value of type {rtype} ({first_line(error)})") from None
+
+
+class DotlessError(ValueError):
+    """A name within a value has no trailing dot, and the input leaves open what that means."""
+
+
+def made_absolute(rdata: dns.rdata.Rdata, relative: Relative) -> dns.rdata.Rdata:
+    """The record with every name in it folded and absolute."""
+    import dns.name
+
+    replaced = {}
+    slots = (slot for cls in type(rdata).__mro__ for slot in getattr(cls, "__slots__", ()))
+    for slot in slots:
+        part = getattr(rdata, slot)
+        if isinstance(part, dns.name.Name):
+            name = fold(part.to_text())
+            name = name if name.endswith(".") else fold(relative(name))
+            replaced[slot] = dns.name.from_text(name)
+    return rdata.replace(**replaced) if replaced else rdata
+
+
+def from_rdata(rdata: dns.rdata.Rdata) -> str:
+    """dnspython's record, names absolute, in our normal form."""
+    strings = getattr(rdata, "strings", None)
+    if strings is not None and rdata.rdtype in (16, 99):
+        return quoted(b"".join(strings))
+    return rdata.to_text()
+
+
+def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:
+    """A value in normal form as dnspython's record; texts are split at 255 octets."""
+    import dns.rdata
+
+    return dns.rdata.from_text("IN", rtype, master_text(rtype, value))
+
+
+def master_text(rtype: str, value: str) -> str:
+    """A value in normal form as it stands in a master file."""
+    if rtype not in _TEXTS or len(value) <= 257:
+        return value
+    octets = content(value)
+    chunks = [octets[i : i + 255] for i in range(0, len(octets), 255)] or [b""]
+    return " ".join(map(quoted, chunks))
+
+
+def as_typed(rtype: str, value: str) -> str:
+    """A value in normal form as a person writes it in YAML; the generic form where no plain text gives it back."""
+    if rtype not in _TEXTS:
+        return value
+    octets = content(value)
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        text = ""
+    plain = text.isprintable() and not text.startswith("\\#") and not (len(text) > 1 and text[0] == text[-1] == '"')
+    if plain and (text or not octets):
+        return text
+    wire = to_rdata(rtype, value).to_wire()
+    assert wire is not None, "to_wire returns the octets when it is given no file"
+    return f"\\# {len(wire)} {wire.hex()}"

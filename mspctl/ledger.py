@@ -1,0 +1,193 @@
+"""
+What was applied, kept on the Git branch `ledger`: the memory that tells "not applied yet" from "changed outside".
+
+One file per scope, found by where the scope lives and not by whose it is. One commit before anything is written to a
+target, one when it is over. A run that was killed leaves its intent behind, and from then on both what was and what was
+to be count as ours. `git log -p ledger` is the audit trail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+from mspctl.errors import LedgerError
+from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
+from mspctl.ledger_page import Landing, Page, begun, edited, finished, is_page, landing, merged, parsed, path_of
+from mspctl.record import Finished, Run, ScopeRecord
+from mspctl.resource import Id, Resource, Scope
+
+README = b"""\
+This branch is the ledger of mspctl: what was applied, scope by scope. mspctl compares it with what Git declares and
+with what the targets say, and so tells a change that is not applied yet from one that somebody made outside.
+
+Please do not edit it: a wrong line here makes mspctl undo, or overlook, somebody's work.
+
+    git log -p ledger -- <target>/<facet>/<name>.json     what happened to one scope, when, and who did it
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one run did, as the ledger tells it."""
+
+    id: str  # the ledger's own commit
+    when: datetime
+    run: str
+    who: str
+    commit: str  # of the customers' repository
+    reason: str
+    plan: str
+    scopes: Mapping[Scope, Landing]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Ledger:
+    """One repository's ledger, as it was when opened or last written. Safe to share between threads."""
+
+    def __init__(self, branch: Branch, now: Callable[[], datetime]) -> None:
+        """Use `open` or `init`."""
+        self._branch, self._now, self._lock = branch, now, Lock()
+
+    @classmethod
+    def open(cls, root: Path, now: Callable[[], datetime] = _now) -> Ledger:
+        """
+        Given a folder in a Git repository, fetch its ledger.
+
+        The remote is `origin`, else the only one; without any, the local branch is all there is. Outcomes that could
+        not be pushed stay on top of what was fetched, and go out with the next `begin`, `finish` or `push`. Raises
+        LedgerError when there is no ledger, or one that cannot be fetched or trusted.
+        """
+        branch = Branch(root, "ledger", merged)
+        branch.sync()
+        if not branch.tip:
+            raise LedgerError("no ledger yet; run mspctl ledger init")
+        return cls(branch, now)
+
+    @classmethod
+    def init(cls, root: Path, now: Callable[[], datetime] = _now) -> Ledger:
+        """Start an empty one, and push it. Raises LedgerError when there is one, here or on the remote."""
+        branch = Branch(root, "ledger", merged)
+        branch.start({"README.md": README}, Stamp("mspctl <mspctl@localhost>", now(), "init: an empty ledger\n"))
+        return cls(branch, now)
+
+    @property
+    def tip(self) -> str:
+        """The commit that is read."""
+        return self._branch.tip
+
+    def recorded(self, scopes: Iterable[Scope] | None = None) -> dict[Scope, ScopeRecord]:
+        """Of `scopes`, or of all; what was never recorded is absent. Keys carry customer and engine as recorded."""
+        blobs = self._branch.paths()
+        wanted = filter(is_page, blobs) if scopes is None else filter(blobs.__contains__, map(path_of, scopes))
+        records = (page.record for page in self._pages({path: blobs[path] for path in wanted}).values())
+        return {record.scope: record for record in records}
+
+    def _pages(self, blobs: Mapping[str, str]) -> dict[str, Page]:
+        contents = self._branch.read(blobs.values())
+        return {path: parsed(path, contents[blob]) for path, blob in blobs.items()}
+
+    def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
+        """
+        Record what each resource will be when this run is over; None: deleted.
+
+        Published before it returns; when it raises, nothing may be written to a target.
+        """
+        steps = {scope: partial(begun, scope=scope, run=run, intents=ids) for scope, ids in intents.items() if ids}
+        sizes = {path_of(scope): len(intents[scope]) for scope in steps}
+        with self._lock:
+            self._branch.update(self._edits(steps), partial(self._stamp, "begin", run, sizes))
+
+    def finish(self, run: Run, ends: Mapping[Scope, Finished]) -> None:
+        """
+        Record how scopes ended; an end that says nothing new writes nothing.
+
+        When the remote does not take it, it is kept on the local branch, and LedgerError says so.
+        """
+        today = self._now().date()
+        edits = self._edits({s: partial(finished, scope=s, run=run, end=end, today=today) for s, end in ends.items()})
+        sizes = {path_of(scope): len(end.changes) for scope, end in ends.items()}
+        failed = {path_of(scope) for scope, end in ends.items() if end.error}
+        stamp = partial(self._stamp, "apply", run, sizes, failed=failed)
+        with self._lock:
+            try:
+                self._branch.update(edits, stamp)
+            except RemoteError as error:
+                self._branch.keep(edits, stamp)
+                raise LedgerError(f"the outcome is kept locally, `mspctl ledger push` sends it: {error}") from error
+
+    def _edits(self, steps: Mapping[Scope, Callable[[Page], Page]]) -> dict[str, Edit]:
+        today = self._now().date()
+        paths = {path_of(scope): (scope, step) for scope, step in steps.items()}
+        return {path: partial(edited, path, scope, step, today) for path, (scope, step) in paths.items()}
+
+    def _stamp(
+        self,
+        step: str,
+        run: Run,
+        sizes: Mapping[str, int],
+        paths: Collection[str],
+        failed: Collection[str] = (),
+    ) -> Stamp:
+        bad = len(set(paths) & set(failed))
+        counts = [_counted(len(paths), "scope"), _counted(sum(sizes[path] for path in paths), "change")]
+        counts += [f"{bad} failed"] if bad else []
+        reason = _one_line(run.reason)
+        subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
+        trailers = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
+        lines = [f"{name}: {_one_line(value)}" for name, value in trailers.items() if value]
+        return Stamp(run.who, self._now(), "\n".join([subject, "", *lines, ""]))
+
+    def history(self, scopes: Iterable[Scope] | None = None, limit: int = 20) -> list[Entry]:
+        """What runs did, newest first; one that was begun and is not over says so as its error."""
+        paths = [] if scopes is None else [path_of(scope) for scope in scopes]
+        return list(islice(self._entries(paths), limit)) if paths or scopes is None else []
+
+    def _entries(self, paths: Collection[str]) -> Iterator[Entry]:
+        over: set[tuple[str, str]] = set()  # (run, path)
+        for commit in self._branch.log(paths):
+            trailers = _trailers(commit)
+            run = trailers.get("Run")
+            began = commit.stamp.message.startswith("begin:")
+            if run is None:
+                continue  # not by a run: the first commit
+            blobs = {path: blob for path, blob in commit.files.items() if blob and is_page(path)}
+            if began:
+                blobs = {path: blob for path, blob in blobs.items() if (run, path) not in over}
+            else:
+                over |= {(run, path) for path in blobs}
+            if blobs:
+                yield self._entry(commit, trailers, began, self._pages(blobs).values())
+
+    @staticmethod
+    def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
+        unfinished = Landing((), "never finished")
+        scopes = {page.scope: unfinished if began else landing(page) for page in pages}
+        run, revision, reason, plan = (trailers.get(name, "") for name in ("Run", "Commit", "Reason", "Plan"))
+        return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, scopes)
+
+    def push(self) -> None:
+        """Bring outcomes that are only here to the remote."""
+        with self._lock:
+            self._branch.push()
+
+
+def _trailers(commit: Commit) -> dict[str, str]:
+    lines = commit.stamp.message.rstrip("\n").rpartition("\n\n")[2].splitlines()
+    return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,345 @@
+"""
+One file of the ledger: what it says of a scope, how a run changes it, how it is written.
+
+Pure, old content → new content, so that a step can be taken again on newer content when another process was faster.
+The JSON has one line for each thing that can change, sorted, so that `git log -p` reads as an audit trail.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from operator import itemgetter
+from typing import TypeVar
+
+from mspctl.document import (
+    Json,
+    Object,
+    change_from_json,
+    id_from_json,
+    members,
+    resource_from_json,
+    scope_from_json,
+    text,
+    to_json,
+    value_from_json,
+)
+from mspctl.errors import LedgerError
+from mspctl.record import Finished, Record, Run, ScopeRecord
+from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
+
+FORMAT = 1
+TOMBSTONES = timedelta(days=400)
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What one run did to one scope."""
+
+    changes: tuple[Change, ...]  # in the order they landed, with what was there before: enough for an undo
+    error: str = ""  # why the rest did not land
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each verb."""
+        return dict.fromkeys(("create", "update", "delete"), 0) | Counter(change.verb for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    scope: Scope
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    resources: Mapping[Id, Resource | date] = field(default_factory=dict)  # a date: deleted by us on that day
+    intents: Mapping[tuple[Id, str], Resource | None] = field(default_factory=dict)  # (id, run) → what it is to be
+    last: Object = field(default_factory=dict)  # what the run that wrote it did, as JSON; `landing` reads it
+
+    @property
+    def record(self) -> ScopeRecord:
+        states = {id: [_state(recorded)] for id, recorded in self.resources.items()}
+        for (id, _), intended in sorted(self.intents.items(), key=itemgetter(0)):
+            known = states.setdefault(id, [None])
+            if intended not in known:
+                known.append(intended)
+        return ScopeRecord(self.scope, {id: self._record(id, known) for id, known in states.items()}, self.outputs)
+
+    def _record(self, id: Id, states: Sequence[Resource | None]) -> Record:
+        recorded = self.resources.get(id)
+        return Record(tuple(states), recorded if isinstance(recorded, date) and len(states) == 1 else None)
+
+
+def _state(recorded: Resource | date) -> Resource | None:
+    return None if isinstance(recorded, date) else recorded
+
+
+# Where
+
+
+def path_of(scope: Scope) -> str:
+    """
+    Where a scope's file lies on the branch.
+
+    Lower case only, for twins would collide where the case of file names does not count; no dot at either end of a
+    part, so that `..` and `.git` are names like any other.
+    """
+    return "/".join(_encoded(part) or "%" for part in (scope.target, scope.facet, scope.name)) + ".json"
+
+
+def _encoded(part: str) -> str:
+    return re.sub(r"[^a-z0-9._-]|^\.|\.\Z", lambda match: _escaped(match[0]), part)
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def is_page(path: str) -> bool:
+    """README.md, and whatever lies in folders that start with a dot, are no pages."""
+    return re.fullmatch(r"[^./][^/]*/[^/]+/[^/]+\.json", path) is not None
+
+
+# Steps
+
+
+def edited(path: str, scope: Scope, step: Callable[[Page], Page], today: date, old: bytes | None) -> bytes | None:
+    """A step as old content → new content; the old content itself when the step says nothing new."""
+    page = Page(replace(scope, after=())) if old is None else parsed(path, old)
+    new = step(page)
+    return old if new is page else rendered(_pruned(new, today))
+
+
+def begun(page: Page, scope: Scope, run: Run, intents: Mapping[Id, Resource | None]) -> Page:
+    mine = {(id, run.id): intended for id, intended in intents.items()}
+    return replace(page, scope=replace(scope, after=()), intents={**page.intents, **mine})
+
+
+def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> Page:
+    """Returns `page` itself when the end says nothing new."""
+    new = replace(
+        page,
+        scope=replace(scope, after=()),
+        outputs={**page.outputs, **{name: value for name, value in end.outputs.items() if value is not UNKNOWN}},
+        resources={**page.resources, **_settled(page, end, today)},
+        intents={key: intended for key, intended in page.intents.items() if not _resolved(*key, run, end)},
+    )
+    involved = end.changes or any(owner == run.id for _, owner in page.intents)
+    if not involved and new == page and _owner(new) == _owner(page):
+        return page
+    return replace(new, last=_last_to_json(run, end))
+
+
+def _settled(page: Page, end: Finished, today: date) -> dict[Id, Resource | date]:
+    """What is settled and differs from what is recorded. What never was leaves no tombstone."""
+    settled: dict[Id, Resource | date] = {}
+    deleted = {change.id for change in end.changes if change.after is None}
+    for id, resource in end.settled.items():
+        recorded = page.resources.get(id)
+        if resource is not None and resource != recorded:
+            settled[id] = resource
+        elif resource is None and (id in deleted or isinstance(recorded, Resource)):
+            settled[id] = today
+    return settled
+
+
+def _resolved(id: Id, owner: str, run: Run, end: Finished) -> bool:
+    """What is settled is true now, whichever run intended it once; of the rest an end without error knows its own."""
+    return id in end.settled or (owner == run.id and not end.error)
+
+
+def _owner(page: Page) -> tuple[str, str]:
+    return page.scope.customer, page.scope.engine  # not part of what makes scopes equal
+
+
+def _pruned(page: Page, today: date) -> Page:
+    kept = {id: it for id, it in page.resources.items() if isinstance(it, Resource) or today - it <= TOMBSTONES}
+    return replace(page, resources=kept)
+
+
+def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
+    """
+    What we changed since `base`, done to `theirs`.
+
+    Of a resource that both changed, nobody knows who came last: both states count as ours, as after a killed run.
+    """
+    if ours is None or theirs is None or not is_page(path):
+        return ours
+    we, they = parsed(path, ours), parsed(path, theirs)
+    was = parsed(path, base) if base is not None else Page(we.scope)
+    run = str(we.last.get("run", ""))
+    doubts = {
+        (id, run): _state(theirs_now)
+        for id, theirs_now in they.resources.items()
+        if id in we.resources and was.resources.get(id) != theirs_now != we.resources[id] != was.resources.get(id)
+    }
+    new = replace(
+        we,
+        outputs=_stepped(was.outputs, we.outputs, they.outputs),
+        resources=_stepped(was.resources, we.resources, they.resources),
+        intents=_stepped(was.intents, we.intents, they.intents) | doubts,
+    )
+    return rendered(new)
+
+
+def _stepped(base: Mapping[K, V], ours: Mapping[K, V], theirs: Mapping[K, V]) -> dict[K, V]:
+    kept = {key: value for key, value in theirs.items() if key in ours or key not in base}
+    return kept | {key: value for key, value in ours.items() if key not in base or base[key] != value}
+
+
+# JSON
+
+
+def rendered(page: Page) -> bytes:
+    resources = (_line(_recorded_to_json(*item)) for item in sorted(page.resources.items(), key=itemgetter(0)))
+    intents = (_line(_intent_to_json(*item)) for item in sorted(page.intents.items(), key=itemgetter(0)))
+    last = {name: _list_of(map(_line, it)) if isinstance(it, list) else _line(it) for name, it in page.last.items()}
+    sections = {
+        "format": str(FORMAT),
+        "scope": _line(to_json(page.scope)),
+        "outputs": _object_of({name: _line(to_json(value)) for name, value in sorted(page.outputs.items())}),
+        "resources": _list_of(resources),
+        "intents": _list_of(intents),
+        "last": _object_of(last),
+    }
+    return (_object_of(sections) + "\n").encode()
+
+
+def _object_of(members: Mapping[str, str]) -> str:
+    """One line for each; what is empty is left out."""
+    lines = ",\n".join(f"{_line(name)}: {member}" for name, member in members.items() if member)
+    return f"{{\n{lines}\n}}" if lines else ""
+
+
+def _list_of(items: Iterable[str]) -> str:
+    lines = ",\n".join(items)
+    return f"[\n{lines}\n]" if lines else ""
+
+
+def _line(data: Json) -> str:
+    """JSON without line breaks, and with nothing in it that a terminal would act upon."""
+    line = json.dumps(data, ensure_ascii=False)
+    return line if line.isprintable() else "".join(c if c.isprintable() else _hidden(c) for c in line)
+
+
+def _hidden(character: str) -> str:
+    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+
+
+def _recorded_to_json(id: Id, recorded: Resource | date) -> Object:
+    if isinstance(recorded, date):
+        return {"kind": id.kind, "name": id.name, "deleted": recorded.isoformat()}
+    return to_json(_sorted(recorded))
+
+
+def _intent_to_json(key: tuple[Id, str], intended: Resource | None) -> Object:
+    id, run = key
+    if intended is None:
+        return {"run": run, "kind": id.kind, "name": id.name, "fields": None}
+    return {"run": run, **to_json(_sorted(intended))}
+
+
+def _last_to_json(run: Run, end: Finished) -> Object:
+    changes: list[Json] = [{"verb": change.verb, **to_json(_tidy(change))} for change in end.changes]
+    return {"run": run.id, **({"error": end.error} if end.error else {}), **({"changes": changes} if changes else {})}
+
+
+def _tidy(change: Change) -> Change:
+    before, after = (resource and _sorted(resource) for resource in (change.before, change.after))
+    return replace(change, before=before, after=after)
+
+
+def _sorted(resource: Resource) -> Resource:
+    return replace(resource, fields=dict(sorted(resource.fields.items())))
+
+
+def parsed(path: str, content: bytes) -> Page:
+    """Raises LedgerError, naming the file, when it is not exactly what `rendered` writes."""
+    with _naming(path):
+        page = _page_from_json(json.loads(content.decode()))
+        if path_of(page.scope) != path:
+            raise ValueError(f"it is about another scope, {page.scope}")
+        return page
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        raise LedgerError(f"{path} in the ledger is damaged: {error}") from error
+
+
+def landing(page: Page) -> Landing:
+    """
+    What the last run did. It is as long as the rest and only the history wants it, so it is read late.
+
+    Raises LedgerError, naming the file.
+    """
+    with _naming(path_of(page.scope)):
+        document = members(page.last, "the last run", required=("run",), optional=("error", "changes"))
+        changes = tuple(_verbal_change_from_json(item) for item in _list(document.get("changes", [])))
+        return Landing(changes, text(document, "error") if "error" in document else "")
+
+
+def _page_from_json(data: object) -> Page:
+    version = data.get("format") if isinstance(data, dict) else None
+    if type(version) is not int or version < FORMAT:
+        raise ValueError('it has no "format"')
+    if version > FORMAT:
+        raise LedgerError(f"the ledger was made by a newer mspctl (format {version}); update this program")
+    sections = ("outputs", "resources", "intents", "last")
+    document = members(data, "a page", required=("format", "scope"), optional=sections)
+    return Page(
+        scope_from_json(document["scope"]),
+        {name: value_from_json(value) for name, value in _object(document.get("outputs", {})).items()},
+        _unique(_recorded_from_json(item) for item in _list(document.get("resources", []))),
+        _unique(_intent_from_json(item) for item in _list(document.get("intents", []))),
+        _object(document.get("last", {})),
+    )
+
+
+def _recorded_from_json(data: object) -> tuple[Id, Resource | date]:
+    if isinstance(data, dict) and "deleted" in data:
+        document = members(data, "a tombstone", required=("kind", "name", "deleted"))
+        return id_from_json(document), date.fromisoformat(text(document, "deleted"))
+    resource = resource_from_json(data)
+    return resource.id, resource
+
+
+def _intent_from_json(data: object) -> tuple[tuple[Id, str], Resource | None]:
+    document = members(data, "an intent", required=("run", "kind", "name", "fields"), optional=("source",))
+    resource = {name: member for name, member in document.items() if name != "run"}
+    intended = None if document["fields"] is None else resource_from_json(resource)
+    return (id_from_json(document), text(document, "run")), intended
+
+
+def _verbal_change_from_json(data: object) -> Change:
+    """The verb is there for human readers; it follows from the rest."""
+    return change_from_json({k: v for k, v in _object(data).items() if k != "verb"})
+
+
+def _unique(items: Iterable[tuple[K, V]]) -> dict[K, V]:
+    found: dict[K, V] = {}
+    for key, item in items:
+        if key in found:
+            raise ValueError(f"{key} is there twice")
+        found[key] = item
+    return found
+
+
+def _object(data: object) -> Object:
+    if not isinstance(data, dict):
+        raise ValueError("an object is missing")
+    return data
+
+
+def _list(data: object) -> list[object]:
+    if not isinstance(data, list):
+        raise ValueError("a list is missing")
+    return data

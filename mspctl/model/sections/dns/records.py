@@ -1,0 +1,311 @@
+"""
+Record files: `dns/<zone>.yaml` in the short form or in octoDNS's form, entry by entry.
+
+Tables rather than models, because a record file's keys are data (names and types) and a large estate has a
+hundred thousand of them. The same reader serves `import`, which decides otherwise about names without a dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mspctl import fields
+from mspctl.kinds import dns
+from mspctl.model.base import nearest
+from mspctl.resource import Resource
+from mspctl.strict_yaml import Data, Map, Mark, Problems, Seq
+
+APEX = "apex"  # how people write the zone's own name
+OCTODNS_TTL = 3600  # octoDNS's own default
+
+Dotless = Literal["refuse", "absolute"]
+
+
+@dataclass(slots=True)
+class _Values:
+    """The values of one RRset as typed, each with its place."""
+
+    rtype: str
+    ttl: int
+    items: list[tuple[Any, Mark]]
+    mark: Mark
+    path: str
+
+
+class RecordReader:
+    """Turns one zone's YAML into RRsets. Every problem goes to `problems`; what is right is returned all the same."""
+
+    def __init__(self, zone: str, ttl: int, problems: Problems, *, dotless: Dotless = "refuse") -> None:
+        self.zone = zone
+        self.ttl = ttl
+        self.problems = problems
+        self.dotless = dotless
+        self.octodns = False  # whether the entry at hand is in octoDNS's form
+        self.rrsets = 0  # seen, right or wrong
+        self.values = 0
+        self.doubled = 0  # values that were there already
+        self._seen: dict[tuple[str, str], Mark] = {}
+
+    def read(self, data: Data, file: str) -> list[Resource]:
+        if not isinstance(data, Map):
+            what = "is empty (write at least: apex: {NS: …})" if data is None else "should be a mapping of names"
+            self.problems.add(None, "", what, file=file)
+            return []
+        resources = []
+        for key, entry in data.items():
+            for values in self._entry(key, entry, data.marks[key]):
+                self.rrsets += 1
+                self.values += len(values.items)
+                resource = self._rrset(key, values)
+                if resource is not None:
+                    resources.append(resource)
+        return resources
+
+    # -- shapes
+
+    def _entry(self, key: str, entry: Data, mark: Mark) -> list[_Values]:
+        self.shown = key or "''"
+        self.octodns = isinstance(entry, Seq) or (isinstance(entry, Map) and "type" in entry)
+        if self.octodns:
+            items = [(entry, mark)] if isinstance(entry, Map) else list(zip(entry, entry.marks, strict=True))
+            found = [self._octodns(key, item, item_mark) for item, item_mark in items]
+            return [values for values in found if values]
+        if not isinstance(entry, Map):
+            self.problems.add(mark, key, "should be a mapping of record types ({A: 192.0.2.1})")
+            return []
+        return self._short(key, entry, mark)
+
+    def _short(self, key: str, entry: Map, mark: Mark) -> list[_Values]:
+        ttl = self._ttl(entry, key, self.ttl)
+        found = []
+        for rtype, value in entry.items():
+            if rtype == "ttl":
+                continue
+            own, path, typed = entry.marks[rtype], f"{key}.{rtype}", rtype
+            if rtype != rtype.upper():
+                self.problems.add(own, path, f"record types are written in capitals ({rtype.upper()})", at_value=False)
+                continue
+            rtype_ttl, items = ttl, value
+            if isinstance(value, Map):
+                self._known(value, ("values", "ttl"), path)
+                rtype_ttl = self._ttl(value, path, ttl)
+                if "values" not in value:
+                    self.problems.add(own, path, "values is missing")
+                    continue
+                items, own = value["values"], value.marks["values"]
+            found.append(_Values(typed, rtype_ttl, _items(items, own), own, path))
+        if not found and not any(k != "ttl" for k in entry):
+            self.problems.add(mark, key, "holds no record ({A: 192.0.2.1})")
+        return found
+
+    def _octodns(self, key: str, entry: Data, mark: Mark) -> _Values | None:
+        if not isinstance(entry, Map) or not isinstance(entry.get("type"), str):
+            self.problems.add(mark, key, "should be a record with type, ttl and value or values")
+            return None
+        rtype = entry["type"]
+        path = f"{key}.{rtype}"
+        self._known(entry, ("type", "ttl", "value", "values"), path)
+        both = [k for k in ("value", "values") if k in entry]
+        if len(both) != 1:
+            text = "has value and values (leave one)" if both else "value is missing"
+            self.problems.add(mark, path, text)
+            self.rrsets += 1
+            return None
+        own = entry.marks[both[0]]
+        ttl = self._ttl(entry, path, self.ttl)
+        return _Values(rtype, ttl, _items(entry[both[0]], own), entry.marks["type"], path)
+
+    def _known(self, entry: Map, known: tuple[str, ...], path: str) -> None:
+        for key in entry:
+            if key not in known:
+                mark = entry.marks[key]
+                self.problems.add(mark, f"{path}.{key}", f"unknown key{nearest(key, known)}", at_value=False)
+
+    def _ttl(self, entry: Map, path: str, default: int) -> int:
+        if "ttl" not in entry:
+            return default
+        try:
+            return fields.ttl(entry["ttl"])
+        except ValueError as error:
+            self.problems.add(entry.marks["ttl"], f"{path}.ttl", str(error))
+            return default
+
+    # -- names and values
+
+    def _rrset(self, key: str, values: _Values) -> Resource | None:
+        try:
+            rtype = dns.fold_type(values.rtype)
+        except ValueError as error:
+            known = "" if "cannot" in str(error) or "made" in str(error) else nearest(values.rtype, dns.COMMON)
+            self.problems.add(values.mark, values.path, f"{error}{known}", at_value=self.octodns)
+            return None
+        owner = self._owner(key, values.mark)
+        if owner is None:
+            return None
+        folded = self._fold_all(rtype, values)
+        if not folded:
+            if not values.items:
+                self.problems.add(values.mark, values.path, "has no value")
+            return None
+        if first := self._seen.get((owner, rtype)):
+            text = f"{owner} {rtype} stands here twice (first on line {first.line}; put all values in one list)"
+            self.problems.add(values.mark, values.path, text)
+            return None
+        self._seen[owner, rtype] = values.mark
+        source = f"{values.mark.file}:{values.mark.line}"
+        return dns.rrset(owner, rtype, values.ttl, folded, source)
+
+    def _owner(self, key: str, mark: Mark) -> str | None:
+        try:
+            if (key == APEX and not self.octodns) or (key == "" and self.octodns):
+                return dns.APEX
+            if key in ("@", "", APEX) and not (key == APEX and self.octodns):
+                raise ValueError(f"{key!r}: the zone's own name is written {APEX}" + (" here" if key else ""))
+            owner = dns.fold_owner(key, self.zone)
+        except ValueError as error:
+            self.problems.add(mark, key, str(error), at_value=False)
+            return None
+        if owner == self.zone or owner.endswith("." + self.zone):
+            text = f"is {owner}.{self.zone}. (names are relative to the zone; or end it with a dot)"
+            self.problems.add(mark, key, text, at_value=False, level="warning")
+        return owner
+
+    def _fold_all(self, rtype: str, values: _Values) -> list[str]:
+        folded: dict[str, Mark] = {}
+        for typed, mark in values.items:
+            try:
+                value = dns.fold_value(rtype, self._text(rtype, typed), self._relative)
+            except ValueError as error:
+                self.problems.add(mark, values.path, str(error))
+                continue
+            if value in folded:
+                self.problems.add(mark, values.path, f"{typed!r} is listed twice", level="warning")
+                self.doubled += 1
+            folded[value] = mark
+        if rtype in dns.SINGLE and len(folded) > 1:
+            self.problems.add(values.mark, values.path, f"has {len(folded)} values (a {rtype} has one)")
+            return []
+        return list(folded)
+
+    def _text(self, rtype: str, typed: Any) -> str:
+        if self.octodns:
+            if isinstance(typed, Map):
+                return _structured(rtype, typed)
+            if isinstance(typed, str) and rtype in ("TXT", "SPF"):
+                return _octodns_text(typed)
+        return fields.typed(typed)
+
+    def _relative(self, name: str) -> str:
+        if self.dotless == "absolute":
+            return name + "."
+        inside = f"{name}.{self.zone}."
+        raise dns.DotlessError(
+            f"{name!r} has no dot at its end: write {name + '.'!r} (exactly that name) or {inside!r} (in this zone)"
+        )
+
+
+def _items(values: Data, mark: Mark) -> list[tuple[Any, Mark]]:
+    if isinstance(values, Seq):
+        return list(zip(values, values.marks, strict=True))
+    return [(values, mark)]
+
+
+def _octodns_text(typed: str) -> str:
+    """octoDNS escapes semicolons, and takes quoted chunks as one text."""
+    if len(typed) > 1 and typed[0] == typed[-1] == '"':
+        typed = typed[1:-1].replace('" "', "")
+    return typed.replace("\\;", ";")
+
+
+# octoDNS's structured values, in the order in which a master file has them. Two names: the newer and the older one.
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "MX": ("preference|priority", "exchange|value"),
+    "SRV": ("priority", "weight", "port", "target"),
+    "CAA": ("flags", "tag", "value"),
+    "DS": ("key_tag", "algorithm", "digest_type", "digest"),
+    "NAPTR": ("order", "preference", "flags", "service", "regexp", "replacement"),
+    "SSHFP": ("algorithm", "fingerprint_type", "fingerprint"),
+    "TLSA": ("certificate_usage", "selector", "matching_type", "certificate_association_data"),
+    "URI": ("priority", "weight", "target"),
+    "SVCB": ("svcpriority", "targetname"),
+    "HTTPS": ("svcpriority", "targetname"),
+    "LOC": (),
+}
+_QUOTED_PARTS = {("CAA", "value"), ("URI", "target"), ("NAPTR", "flags"), ("NAPTR", "service"), ("NAPTR", "regexp")}
+_LOC = (
+    "lat_degrees lat_minutes lat_seconds lat_direction long_degrees long_minutes long_seconds long_direction "
+    "altitude size precision_horz precision_vert"
+).split()
+
+
+def _structured(rtype: str, value: Map) -> str:
+    if rtype not in _PARTS:
+        raise ValueError(f"a {rtype} value is text, not a mapping")
+    left = dict(value)
+    text = _loc(left) if rtype == "LOC" else " ".join(_part(rtype, names, left) for names in _PARTS[rtype])
+    if rtype in ("SVCB", "HTTPS") and "svcparams" in left:
+        text += _svcparams(left.pop("svcparams"))
+    if left:
+        known = _LOC if rtype == "LOC" else [n.split("|")[0] for n in _PARTS[rtype]]
+        raise ValueError(f"unknown key {next(iter(left))!r} in a {rtype} value{nearest(next(iter(left)), known)}")
+    return text
+
+
+def _part(rtype: str, names: str, left: dict[str, Any]) -> str:
+    name = next((n for n in names.split("|") if n in left), None)
+    if name is None:
+        raise ValueError(f"{names.split('|')[0]} is missing in a {rtype} value")
+    text = fields.typed(left.pop(name))
+    if (rtype, name) in _QUOTED_PARTS:
+        return '"' + text.replace("\\;", ";").replace('"', '\\"') + '"'
+    return text
+
+
+def _loc(left: dict[str, Any]) -> str:
+    parts = [_part("LOC", name, left) for name in _LOC]
+    return " ".join([*parts[:8], *(f"{part}m" for part in parts[8:])])
+
+
+def _svcparams(params: Any) -> str:
+    if not isinstance(params, Map):
+        raise ValueError("svcparams should be a mapping")
+    text = ""
+    for key, value in params.items():
+        values = ",".join(map(fields.typed, value)) if isinstance(value, Seq) else value
+        text += f' {key}="{values}"' if values else f" {key}"
+    return text
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a record file, both forms."""
+    scalar = {"type": ["string", "number"]}
+    values = {"oneOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}]}
+    ttl = {"type": ["integer", "string"], "examples": ["1h", "5m", 300]}
+    one = {
+        "type": "object",
+        "properties": {"values": values, "ttl": ttl},
+        "required": ["values"],
+        "additionalProperties": False,
+    }
+    short = {
+        "type": "object",
+        "properties": {"ttl": ttl, "type": False, **{t: {"anyOf": [values, one]} for t in dns.COMMON}},
+        "patternProperties": {"^[A-Z][A-Z0-9-]*$": {"anyOf": [values, one]}},
+        "additionalProperties": False,
+    }
+    any_value = {"type": ["string", "number", "object"]}
+    octodns = {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string"},
+            "ttl": ttl,
+            "value": any_value,
+            "values": {"oneOf": [any_value, {"type": "array", "items": any_value}]},
+        },
+        "required": ["type"],
+        "additionalProperties": False,
+    }
+    entry = {"anyOf": [short, octodns, {"type": "array", "items": octodns}]}
+    return {"type": "object", "title": "Records of one zone", "additionalProperties": entry}

@@ -1,0 +1,51 @@
+"""What the ledger says of a scope: the memory that tells "not applied yet" from "changed outside"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from mspctl.resource import Change, Id, Resource, Scope, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    The states in which we may have left one resource; None among them means absent.
+
+    There is one, or more while an apply was begun whose end is unknown: then any of them is ours, not drift.
+    """
+
+    states: tuple[Resource | None, ...]
+    tombstone: date | None = None  # day on which we deleted it; states is then (None,)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRecord:
+    """All that is recorded of one scope."""
+
+    scope: Scope
+    resources: Mapping[Id, Record] = field(default_factory=dict)
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Who applies what, for the commit message of each ledger entry."""
+
+    id: str  # unique per process: time and random letters
+    who: str  # "Paolo Zen <paolo@msp.example>"
+    commit: str = ""  # of the customers' repository
+    reason: str = ""  # the pull request or ticket
+    plan: str = ""  # digest of the plan
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How one scope ended."""
+
+    settled: Mapping[Id, Resource | None]  # what is ours and true now, declared fields only; None: deleted
+    changes: Sequence[Change] = ()  # what landed, with what was there before
+    outputs: Mapping[str, Value] = field(default_factory=dict)
+    error: str = ""  # why the rest did not land; its intent then stays unresolved

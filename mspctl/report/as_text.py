@@ -1,0 +1,77 @@
+"""For a terminal. Colours are always written; whoever prints leaves them out where there is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from click import style
+
+from mspctl.report.view import Block, Line, Tone, View
+
+SIGNS = {
+    Tone.ADD: "+",
+    Tone.CHANGE: "~",
+    Tone.TAKE: "-",
+    Tone.OUTSIDE: "!",
+    Tone.QUIET: " ",
+    Tone.BAD: "✗",
+    Tone.DONE: "✓",
+}
+COLOURS = {
+    Tone.ADD: "green",
+    Tone.CHANGE: "yellow",
+    Tone.TAKE: "red",
+    Tone.OUTSIDE: "magenta",
+    Tone.BAD: "red",
+    Tone.DONE: "green",
+}
+
+
+def render(view: View) -> str:
+    return "\n".join(_lines(view)) + "\n"
+
+
+def _lines(view: View) -> Iterator[str]:
+    yield f"{style(view.title, bold=True)} {' · '.join(view.facts)}"
+    customer = ""
+    for block in view.blocks:
+        yield ""
+        if block.customer != customer:
+            customer = block.customer
+            yield style(customer, bold=True, underline=True)
+        yield from _block(block)
+    if view.notes:
+        yield ""
+        yield from _table(view.notes, " ")
+    yield ""
+    yield style(view.summary, bold=True)
+
+
+def _block(block: Block) -> Iterator[str]:
+    source = f"  {style(block.source, dim=True)}" if block.source else ""
+    yield f" {style(block.heading, bold=True)}{source}"
+    yield from _table(block.lines, "  ", block.source)
+    if block.aside:
+        yield style("   NOT IN THIS MERGE", dim=True)
+        yield from _table(block.aside, "  ", block.source)
+    if block.commands:
+        yield f"     {style('end it:', dim=True)} {' | '.join(block.commands)}"
+
+
+def _table(lines: Sequence[Line], indent: str, source: str = "") -> Iterator[str]:
+    label_width = max((len(line.label) for line in lines), default=0)
+    name_width = min(max((len(line.name) for line in lines), default=0), 40)
+    for line in lines:
+        sign = f"{SIGNS[line.tone]} {line.label:<{label_width}}"
+        place = f"  {style(_short(line.source, source), dim=True)}" if line.source else ""
+        yield f"{indent}{_tinted(line.tone, sign)}  {line.name:<{name_width}}  {line.detail}{place}".rstrip()
+
+
+def _tinted(tone: Tone, text: str) -> str:
+    return style(text, fg=COLOURS.get(tone), dim=tone is Tone.QUIET)
+
+
+def _short(source: str, block_source: str) -> str:
+    """`:12` where the block's heading names the file already."""
+    file, _, line = source.rpartition(":")
+    return f":{line}" if file == block_source else source

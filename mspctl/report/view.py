@@ -1,0 +1,415 @@
+"""
+What a report says, before how it looks: first what takes away, then what else changes, then what does not happen.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mspctl.apply import Outcome, ScopeOutcome
+from mspctl.diff import Difference
+from mspctl.errors import Problem
+from mspctl.plan import Plan, ScopePlan, Standing, Step
+from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
+
+SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
+
+
+class Tone(enum.StrEnum):
+    ADD = "add"
+    CHANGE = "change"
+    TAKE = "take"  # takes away
+    OUTSIDE = "outside"  # somebody else's doing
+    QUIET = "quiet"
+    BAD = "bad"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One fact: `+ create  www A  192.0.2.80  brenta.example.yaml:3`."""
+
+    tone: Tone
+    label: str
+    name: str = ""
+    detail: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One scope: its heading and its facts."""
+
+    customer: str
+    heading: str
+    source: str
+    lines: Sequence[Line] = ()
+    aside: Sequence[Line] = ()  # not in this merge
+    commands: Sequence[str] = ()  # what ends the aside, to paste
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    kind: str  # plan, drift or apply
+    title: str
+    facts: Sequence[str]  # one line under the title
+    blocks: Sequence[Block]
+    summary: str
+    notes: Sequence[Line] = ()
+    document: dict[str, object] = field(default_factory=dict)  # the same for programs
+
+
+# -- plan and drift -------------------------------------------------------------------------------------------
+
+
+def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
+    """What the next apply would do."""
+    blocks = [_plan_block(s, "plan") for s in _ordered(plan.scopes) if _worth_telling(s)]
+    return View(
+        "plan",
+        "PLAN",
+        _facts(plan),
+        blocks,
+        _plan_summary(plan),
+        [*_retired(plan), *_warned(warnings)],
+        _plan_document(plan),
+    )
+
+
+def of_drift(plan: Plan) -> View:
+    """What differs from Git although nobody changed Git."""
+    blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.error or s.steps]
+    drifted = sum(len(s.drifted) for s in plan.scopes)
+    unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
+    parts = [f"{_count(drifted, 'resource')} changed outside", f"{unmanaged} unmanaged"]
+    if plan.changes:
+        parts.append(f"{plan.changes} not yet applied")
+    unread = _unread(plan)
+    summary = ("Nothing was changed outside." if not drifted else "; ".join(parts) + ".") + unread
+    return View("drift", "DRIFT", _facts(plan), blocks, summary, _retired(plan), _plan_document(plan))
+
+
+def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
+    return sorted(scopes, key=lambda s: (s.scope.customer, s.scope.facet, s.scope.name, s.scope.target))
+
+
+def _worth_telling(scope: ScopePlan) -> bool:
+    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or not scope.exists)
+
+
+def _facts(plan: Plan) -> list[str]:
+    customers = {s.scope.customer for s in plan.scopes}
+    targets = {s.scope.target for s in plan.scopes}
+    who = next(iter(customers)) if len(customers) == 1 else _count(len(customers), "customer")
+    return [
+        who,
+        f"{_count(len(plan.scopes), 'scope')} on {_count(len(targets), 'target')}",
+        f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
+    ]
+
+
+def _plan_summary(plan: Plan) -> str:
+    counts = {verb: sum(c.verb == verb for s in plan.scopes for c in s.due) for verb in ("create", "update", "delete")}
+    if any(counts.values()):
+        said = f"{counts['create']} to create, {counts['update']} to change, {counts['delete']} to delete."
+    else:
+        said = "Nothing to do: every declaration is true." if not _blocked(plan) else "Nothing is due."
+    blocked = _blocked(plan)
+    return said + (f" {_count(blocked, 'change')} held." if blocked else "") + _unread(plan)
+
+
+def _blocked(plan: Plan) -> int:
+    return sum(step.standing is not Standing.DUE for s in plan.scopes for step in s.steps)
+
+
+def _unread(plan: Plan) -> str:
+    failed = [s for s in plan.scopes if s.error]
+    unreachable = sum(s.unreachable for s in failed)
+    parts = []
+    if unreachable:
+        parts.append(f"{_count(unreachable, 'scope')} unreachable")
+    if len(failed) > unreachable:
+        parts.append(f"{_count(len(failed) - unreachable, 'scope')} with errors")
+    return f" Not read: {', '.join(parts)}." if parts else ""
+
+
+def _plan_block(plan: ScopePlan, kind: str) -> Block:
+    lines = [line for step in _worst_first(plan.steps) for line in [_step_line(step)]]
+    if plan.error:
+        label = "unreachable" if plan.unreachable else "error"
+        lines = [Line(Tone.BAD, label, detail=text) for text in plan.error.splitlines()]
+    elif not plan.exists and kind == "plan":
+        lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
+    lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
+    aside, commands = _aside(plan)
+    return Block(plan.scope.customer, str(plan.scope), plan.source, lines, aside, commands)
+
+
+def _worst_first(steps: Sequence[Step]) -> list[Step]:
+    order = {"delete": 0, "update": 1, "create": 2}
+    return sorted(steps, key=lambda s: (order[s.change.verb], s.change.id))
+
+
+def _step_line(step: Step) -> Line:
+    line = change_line(step.change)
+    if step.standing is Standing.DUE:
+        return line
+    return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} ({step.reason})", line.source)
+
+
+def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
+    lines = [_difference_line(d) for d in plan.drifted]
+    unmanaged = plan.of(Cause.UNMANAGED)
+    if unmanaged:
+        shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
+        more = f" and {len(unmanaged) - SHOWN_UNMANAGED} more" if len(unmanaged) > SHOWN_UNMANAGED else ""
+        lines.append(Line(Tone.QUIET, "unmanaged", "", f"{shown}{more}: live, not in Git; left alone"))
+    commands = []
+    name = f"{plan.scope.customer} {_resource_path(plan)}"
+    if any(d.cause in (Cause.DRIFT, Cause.CAME_BACK) for d in plan.drifted):
+        commands.append(f"mspctl apply --revert --customer {plan.scope.customer}")
+    if plan.left:
+        commands.append(f"mspctl adopt {name}")
+    return lines, commands
+
+
+def _resource_path(plan: ScopePlan) -> str:
+    scope = f"{plan.scope.facet}/{plan.scope.name}"
+    named = plan.drifted or plan.of(Cause.UNMANAGED)
+    return f"'{scope}/{named[0].id.name}'" if len(named) == 1 else scope
+
+
+_SAID = {
+    Cause.DRIFT: "changed outside",
+    Cause.CONFLICT: "conflict",
+    Cause.TAKE_OVER: "take-over",
+    Cause.CAME_BACK: "came back",
+    Cause.PENDING: "pending",
+}
+
+
+def _difference_line(difference: Difference) -> Line:
+    declared, live = difference.declared, difference.live
+    source = declared.source if declared else ""
+    if declared is None:
+        detail = f"{spoken(live)} is live" if live else ""
+        why = {
+            Cause.CAME_BACK: " again, though it was deleted",
+            Cause.CONFLICT: ", not as it was applied, and no longer in Git",
+        }
+        return Line(
+            Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, detail + why.get(difference.cause, ""), source
+        )
+    if live is None:
+        return Line(
+            Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, f"deleted; Git says {spoken(declared)}", source
+        )
+    parts = [
+        f"{name}: Git says {said(declared.fields[name])}, live is {said(live.fields.get(name))}"
+        for name in difference.fields
+    ]
+    return Line(Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, "; ".join(parts), source)
+
+
+def _retired(plan: Plan) -> list[Line]:
+    text = "is recorded and no longer declared; nothing there is touched"
+    return [Line(Tone.OUTSIDE, "retired", str(scope), text) for scope in plan.retired]
+
+
+def _warned(warnings: Sequence[Problem]) -> list[Line]:
+    if not warnings:
+        return []
+    return [
+        Line(
+            Tone.QUIET, "warnings", "", f"{_count(len(warnings), 'warning')} in the files (mspctl validate shows them)"
+        )
+    ]
+
+
+# -- apply ----------------------------------------------------------------------------------------------------
+
+
+def of_outcome(outcome: Outcome, command: str) -> View:
+    """What an apply did, what it did not and why, and the command that finishes it."""
+    plans = {p.scope: p for p in outcome.plans}
+    blocks = [_outcome_block(end, plans.get(end.scope)) for _, end in sorted(outcome.scopes.items())]
+    blocks += [_plan_block(p, "apply") for p in _ordered(plans.values()) if p.error and p.scope not in outcome.scopes]
+    failed = sum(len(s.failed) for s in outcome.scopes.values())
+    unread = [p for p in plans.values() if p.error and p.scope not in outcome.scopes]
+    summary = f"{_count(outcome.landed, 'change')} landed." if outcome.landed else "Nothing was changed."
+    if failed:
+        summary += f" {_count(failed, 'change')} did not."
+    if unread:
+        summary += f" {_count(len(unread), 'scope')} could not be read."
+    if not failed and not unread and not outcome.ledger_error:
+        summary += " Nothing is pending."
+    elif failed or unread:
+        summary += f" To finish, run again: {command}"
+    notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
+    return View("apply", "APPLY", _apply_facts(outcome), blocks, summary, notes, _outcome_document(outcome))
+
+
+def _apply_facts(outcome: Outcome) -> list[str]:
+    done = sum(not (s.error or s.held_by) for s in outcome.scopes.values())
+    return [
+        f"{_count(len(outcome.plans), 'scope')} looked at",
+        f"{done} of {len(outcome.scopes)} with changes finished",
+    ]
+
+
+def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
+    lines = []
+    for change in end.landed:
+        line = change_line(change)
+        lines.append(Line(Tone.DONE, f"{change.verb}d", line.name, line.detail, line.source))
+    for change in end.failed:
+        line = change_line(change)
+        lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))
+    if end.held_by:
+        lines.insert(0, Line(Tone.QUIET, "held", detail=f"comes after {end.held_by}, which did not finish"))
+    if end.error:
+        lines.insert(0, Line(Tone.BAD, "failed", detail=end.error))
+    return Block(end.scope.customer, str(end.scope), plan.source if plan else "", lines)
+
+
+# -- words ----------------------------------------------------------------------------------------------------
+
+
+def change_line(change: Change) -> Line:
+    if change.before is None and change.after is not None:
+        return Line(Tone.ADD, "create", change.id.name, spoken(change.after), change.after.source)
+    if change.after is None and change.before is not None:
+        return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before), change.before.source)
+    assert change.before is not None, "a change has a before or an after"
+    assert change.after is not None, "a change has a before or an after"
+    parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
+    return Line(Tone.CHANGE, "change", change.id.name, "; ".join(parts), change.after.source)
+
+
+def _step_said(name: str, before: Value | None, after: Value) -> str:
+    if isinstance(before, frozenset) and isinstance(after, frozenset):
+        gone, new = sorted(before - after), sorted(after - before)
+        if len(gone) == len(new) == 1:
+            return f"{gone[0]} → {new[0]}"
+        return ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
+    return f"{name} {said(before)} → {said(after)}"
+
+
+def spoken(resource: Resource) -> str:
+    """A resource's fields in one line: values first, the rest by name."""
+    return ", ".join(_fields(resource))
+
+
+def _fields(resource: Resource) -> Iterator[str]:
+    for name, value in sorted(resource.fields.items(), key=lambda item: not isinstance(item[1], frozenset | tuple)):
+        yield said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
+
+
+def said(value: Value | None) -> str:
+    if value is None:
+        return "nothing"
+    if value is UNKNOWN:
+        return "unknown"
+    if isinstance(value, frozenset):
+        return " · ".join(sorted(value)) or "nothing"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+# -- for programs ---------------------------------------------------------------------------------------------
+
+
+def _plan_document(plan: Plan) -> dict[str, object]:
+    return {
+        "format": "mspctl.plan/1",
+        "read_at": plan.read_at.isoformat(),
+        "digest": plan.digest,
+        "changes": plan.changes,
+        "scopes": [_scope_document(s) for s in _ordered(plan.scopes)],
+        "retired": [_scope(s) for s in plan.retired],
+    }
+
+
+def _scope(scope: Scope) -> dict[str, object]:
+    return {"customer": scope.customer, "target": scope.target, "facet": scope.facet, "name": scope.name}
+
+
+def _scope_document(plan: ScopePlan) -> dict[str, object]:
+    return {
+        **_scope(plan.scope),
+        "source": plan.source,
+        "declared": plan.declared,
+        "exists": plan.exists,
+        "error": plan.error,
+        "unreachable": plan.unreachable,
+        "changes": [{**_change(s.change), "standing": str(s.standing), "reason": s.reason} for s in plan.steps],
+        "left": [_left(d) for d in plan.left],
+        "unknown": [i.name for i in plan.unknown],
+    }
+
+
+def _change(change: Change) -> dict[str, object]:
+    return {
+        "verb": change.verb,
+        "kind": change.id.kind,
+        "name": change.id.name,
+        "cause": str(change.cause),
+        "before": _plain(change.before),
+        "after": _plain(change.after),
+        "source": change.after.source if change.after else "",
+    }
+
+
+def _left(difference: Difference) -> dict[str, object]:
+    return {
+        "kind": difference.id.kind,
+        "name": difference.id.name,
+        "cause": str(difference.cause),
+        "fields": {name: str(cause) for name, cause in difference.fields.items()},
+        "declared": _plain(difference.declared),
+        "live": _plain(difference.live),
+    }
+
+
+def _plain(resource: Resource | None) -> dict[str, object] | None:
+    if resource is None:
+        return None
+    return {name: _plain_value(value) for name, value in resource.fields.items()}
+
+
+def _plain_value(value: Value) -> object:
+    if value is UNKNOWN:
+        return {"unknown": True}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, object]:
+    ends = [end for _, end in sorted(outcome.scopes.items())]
+    unread = [p for p in _ordered(outcome.plans) if p.error and p.scope not in outcome.scopes]
+    return {
+        "format": "mspctl.apply/1",
+        "landed": outcome.landed,
+        "ledger_error": outcome.ledger_error,
+        "scopes": [
+            {
+                **_scope(end.scope),
+                "error": end.error,
+                "held_by": str(end.held_by) if end.held_by else "",
+                "landed": [_change(c) for c in end.landed],
+                "not_landed": [_change(c) for c in end.failed],
+            }
+            for end in ends
+        ],
+        "not_read": [{**_scope(p.scope), "error": p.error, "unreachable": p.unreachable} for p in unread],
+    }

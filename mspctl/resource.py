@@ -1,0 +1,104 @@
+"""The nouns every other module speaks in: what is declared, where it lives, and a step from one state to the next."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Unknown(enum.Enum):
+    """A field nobody can know now: write-only, refused, or an output not made yet. Never equal, never drift."""
+
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+# A tuple is ordered, a frozenset is not: the type of a value says how it is compared.
+Value = str | int | bool | tuple[str, ...] | frozenset[str] | Unknown
+Fields = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Id:
+    """Names one thing within its scope. Two resources with equal ids are the same thing."""
+
+    kind: str  # "dns.rrset"
+    name: str  # "www A"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Scope:
+    """
+    One zone, one mail domain, one firewall: the unit of planning, locking, recording and failing.
+
+    Its identity is where it lives, not whose it is: a customer that is renamed, or hands a zone over,
+    keeps the same scope. `after` are the scopes that must be finished before this one starts.
+    """
+
+    target: str
+    facet: str
+    name: str
+    customer: str = field(default="", compare=False)
+    engine: str = field(default="mspctl", compare=False)
+    after: tuple[Scope, ...] = field(default=(), compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.facet} {self.name} on {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A thing as it should be (from YAML), was last applied (ledger), or is (read from a target)."""
+
+    id: Id
+    fields: Fields
+    source: str = field(default="", compare=False)  # "customers/acme/dns/acme.example.yaml:12"
+    handle: str = field(default="", compare=False, repr=False)  # native id or ETag; never printed
+
+
+class Cause(enum.StrEnum):
+    """Why declared and live differ: a row of the three-way table in docs/architecture.md."""
+
+    PENDING = "pending"  # Git is ahead of what was applied
+    DRIFT = "drift"  # somebody changed it outside
+    CONFLICT = "conflict"  # Git and somebody outside changed it
+    TAKE_OVER = "take-over"  # declared for the first time, but something else is there
+    CAME_BACK = "came back"  # deleted by us once, live again
+    UNMANAGED = "unmanaged"  # live, neither declared nor recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One resource's step from `before` (what was read) to `after`. None means absent."""
+
+    before: Resource | None
+    after: Resource | None
+    cause: Cause = Cause.PENDING
+
+    @property
+    def id(self) -> Id:
+        resource = self.after or self.before
+        assert resource is not None, "a change has a before or an after"
+        return resource.id
+
+    @property
+    def verb(self) -> str:
+        if self.before is None:
+            return "create"
+        return "delete" if self.after is None else "update"
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Names of the fields that differ, in the order of `after`; for a delete, all of `before`."""
+        if self.before is None or self.after is None:
+            return tuple((self.after or self.before).fields)  # type: ignore[union-attr]
+        before = self.before.fields
+        return tuple(f for f, value in self.after.fields.items() if f not in before or before[f] != value)

@@ -1,0 +1,52 @@
+"""Opens the reader or driver that serves a scope: one per target and facet, made when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from mspctl import drivers
+from mspctl.driver import Access, Driver, Reader
+from mspctl.errors import TargetError
+from mspctl.load import Estate
+from mspctl.resource import Scope
+from mspctl.vault import Store
+
+T = TypeVar("T")
+
+
+class Targets:
+    """The targets of an estate."""
+
+    def __init__(self, estate: Estate) -> None:
+        self.estate = estate
+        self._store = Store(estate.root)
+        self._readers: dict[tuple[str, str], Reader] = {}
+        self._drivers: dict[tuple[str, str], Driver] = {}
+        self._lock = threading.Lock()
+
+    def reader(self, scope: Scope) -> Reader:
+        return self._open(scope, self._readers, drivers.reader)
+
+    def driver(self, scope: Scope) -> Driver:
+        return self._open(scope, self._drivers, drivers.driver)
+
+    def _open(self, scope: Scope, kept: dict[tuple[str, str], T], make: Callable[[str, Access], T]) -> T:
+        key = (scope.target, scope.facet)
+        with self._lock:
+            if key not in kept:
+                kept[key] = make(self._driver_name(scope), self._access(scope))
+            return kept[key]
+
+    def _driver_name(self, scope: Scope) -> str:
+        target = self.estate.inventory.targets.get(scope.target)
+        if target is None or scope.facet not in target.facets:
+            raise TargetError(f"target {scope.target} with facet {scope.facet} is not in inventory/targets.yaml")
+        return target.facets[scope.facet].driver
+
+    def _access(self, scope: Scope) -> Access:
+        target = self.estate.inventory.targets[scope.target]
+        settings = self.estate.inventory.settings[scope.target, scope.facet]
+        secrets = self._store.for_target(scope.target, target.secrets)
+        return Access(scope.target, target.address or "", settings, secrets, self.estate.root)
