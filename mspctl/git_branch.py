@@ -340,7 +340,7 @@ class Branch:
     def _attempts(self) -> Iterator[int]:
         for attempt in range(ATTEMPTS):
             yield attempt
-            time.sleep(SystemRandom().uniform(0, min(1.0, 0.02 * 1.5**attempt)))
+            time.sleep(SystemRandom().uniform(0, min(2.0, 0.1 * 1.5**attempt)))
         raise RemoteError(f"others write the {self.name} all the time; {ATTEMPTS} attempts were not enough")
 
 
@@ -407,7 +407,10 @@ class Git:
     def call(self, *args: str, data: str | bytes = b"") -> Answer:
         """For those who want to look at a failure themselves."""
         try:
-            process = self._program.execute([*self._command, *args], istream=PIPE, as_process=True)
+            # A session of its own: no terminal to ask at, and Ctrl-C ends mspctl in order, not a push in the middle.
+            process = self._program.execute(
+                [*self._command, *args], istream=PIPE, as_process=True, start_new_session=True
+            )
         except self._library.GitCommandNotFound as error:
             raise LedgerError("git is not installed, or not in PATH") from error
         try:

@@ -22,6 +22,7 @@ from mspctl.model.base import dotted, nearest, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import Folder
 from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
+from mspctl.model.layers import merge
 from mspctl.strict_yaml import Data, Map, Mark, Problems, Seq, find, find_value
 
 # Files of a customer that are not sections: read by those who need them.
@@ -60,8 +61,13 @@ def load(root: Path, only: Collection[str] = ()) -> Estate:
 
 
 def _in_order(problems: Problems) -> list[Problem]:
-    # A problem in a baseline is met once for each of its customers.
-    return sorted(set(problems))
+    # A problem in a baseline, or in defaults, is met once for each that has it below: one line says it.
+    said: dict[tuple[object, ...], Problem] = {}
+    for problem in sorted(problems, key=lambda p: len(p.path)):
+        said.setdefault(
+            (problem.file, problem.line, problem.column, problem.text, problem.line or problem.path), problem
+        )
+    return sorted(said.values())
 
 
 # -- inventory ------------------------------------------------------------------------------------------------
@@ -155,6 +161,7 @@ def _customer(folder: Folder, inventory: Inventory, problems: Problems) -> Custo
         if merged is None:
             continue
         module = sections.module(section)
+        merged = module.layered(merged) if hasattr(module, "layered") else merged
         before = len(problems.errors)
         model: Model | None = validate(module.Section, merged, folder.shown(f"{section}.yaml"), problems)
         data[section] = merged
@@ -235,41 +242,6 @@ def _check(customers: Mapping[str, Customer], inventory: Inventory, problems: Pr
                 file = f"customers/{customer.name}/{section}.yaml"
                 text = f"section {section} is not part of the contract ({plan.name or customer.name})"
                 problems.add(None, "", text, level="warning", file=file)
-
-
-# -- layers ---------------------------------------------------------------------------------------------------
-
-
-def merge(below: Map, over: Map) -> Map:
-    """`over` laid on `below`, key by key; every value keeps its own place."""
-    merged = Map()
-    for key in (*below, *(k for k in over if k not in below)):
-        if key not in over:
-            merged[key], merged.marks[key] = below[key], below.marks[key]
-        else:
-            merged[key], merged.marks[key] = _laid(below.get(key), over[key]), over.marks[key]
-    return merged
-
-
-def _laid(below: Data, over: Data) -> Data:
-    if isinstance(over, Map) and over and over.keys() <= {"add", "remove"} and not isinstance(below, Map):
-        return _changed(below if isinstance(below, Seq) else Seq(), over)
-    if isinstance(below, Map) and isinstance(over, Map):
-        return merge(below, over)
-    return over
-
-
-def _changed(below: Seq, over: Map) -> Data:
-    added, removed = over.get("add") or Seq(), over.get("remove") or Seq()
-    if not (isinstance(added, Seq) and isinstance(removed, Seq)):
-        return over
-    changed = Seq()
-    for source in (below, added):
-        for item, mark in zip(source, source.marks, strict=True):
-            if item not in removed or source is added:
-                changed.append(item)
-                changed.marks.append(mark)
-    return changed
 
 
 # -- explain --------------------------------------------------------------------------------------------------

@@ -25,3 +25,8 @@ def output(*forms: str) -> Callable[[F], F]:
     """--output FORM."""
     choice = click.Choice(forms)
     return click.option("-o", "--output", "form", type=choice, default="text", show_default=True, help="How to say it.")
+
+
+def name_resources(paths: tuple[str, ...]) -> bool:
+    """Whether every path names a resource (`dns/acme.example/www A`), not a scope."""
+    return bool(paths) and all(path.count("/") >= 2 for path in paths)

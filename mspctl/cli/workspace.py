@@ -88,7 +88,7 @@ class Workspace:
         return Plan(scopes, datetime.now(UTC), self._retired(declared))
 
     def apply(self, first: Sequence[ScopePlan], causes: Collection[Cause], reason: str, digest: str) -> Outcome:
-        run = Run(RUN_ID, who(), self._commit(), reason, digest)
+        run = Run(RUN_ID, who(self.root), head(self.root), reason, digest)
         with ThreadPoolExecutor(WORKERS) as executor:
             engine = Engine(self.targets.driver, self.ledger, executor, run)
             return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())  # type: ignore[arg-type]
@@ -107,18 +107,18 @@ class Workspace:
             and any(state is not None for r in record.resources.values() for state in r.states)
         )
 
-    def _commit(self) -> str:
-        """The customers' commit that is being applied."""
-        return head(self.root)
 
-
-def who() -> str:
+def who(root: Path) -> str:
     """Who runs this: the person CI names, else Git's idea of the user, else the log-in name."""
+    import git
+
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
     if actor:
         return f"{actor} <{actor}@ci.invalid>"
-    name = os.environ.get("GIT_AUTHOR_NAME") or getpass.getuser()
-    return f"{name} <{os.environ.get('GIT_AUTHOR_EMAIL') or name + '@localhost'}>"
+    config = git.Repo(root, search_parent_directories=True).config_reader()
+    login = getpass.getuser()
+    name = os.environ.get("GIT_AUTHOR_NAME") or str(config.get_value("user", "name", login))
+    return f"{name} <{os.environ.get('GIT_AUTHOR_EMAIL') or config.get_value('user', 'email', f'{login}@localhost')}>"
 
 
 def head(root: Path) -> str:

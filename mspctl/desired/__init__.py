@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import import_module
+from typing import Protocol
 
 from mspctl.load import Estate
 from mspctl.model.customer import Mode
@@ -56,6 +57,22 @@ class Selection:
 
 def _within(name: str, path: str) -> bool:
     return name == path or name.startswith(path.rstrip("/") + "/")
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """One file before and after an adoption."""
+
+    file: str
+    before: str
+    after: str
+    adopted: int  # resources
+
+
+class Back(Protocol):
+    """What a section's `back` module can do."""
+
+    def rewrite(self, estate: Estate, customer: str, name: str, adopted: Mapping[Id, Resource | None]) -> Rewritten: ...
 
 
 def names() -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def plain_holds(text: str, *, flow: bool) -> bool:
     """Whether plain style can hold this text (kinds aside)."""
     if not text.isprintable() or not _PLAIN.fullmatch(text):
         return False
-    return not (flow and any(c in text for c in ",[]{}"))
+    return not (flow and any(c in text for c in ",?[]{}"))
 
 
 def quoted(text: str, quote: str = "'") -> str:

@@ -166,6 +166,7 @@ class _Reader:
         """A value that nobody wrote stands right behind its colon or dash."""
         if entry.value.empty and entry.value.start == entry.value.end:
             entry.value.start = entry.value.end = entry.head
+            entry.value.line = entry.key.line if entry.key else entry.value.line
         return entry
 
     def dash(self, start: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mspctl import edit, strict_yaml
-from mspctl.desired import dns as desired
+from mspctl.desired.dns import back
 from mspctl.errors import Error, InputError
 from mspctl.fields import spoken_duration
 from mspctl.imports import Written, count
@@ -28,7 +28,7 @@ def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") 
     Raises InputError when a zone has files already; then, as after any error, nothing is written.
     """
     folder = root / "customers" / customer
-    ttl = desired.usual_ttl([r for resources in zones.values() for r in resources])
+    ttl = back.usual_ttl([r for resources in zones.values() for r in resources])
     _check_free(folder, zones)
     draft = Path(tempfile.mkdtemp(prefix=".import-", dir=root / "customers"))
     try:
@@ -59,7 +59,7 @@ def _draft(draft: Path, folder: Path, customer: str, zones: Zones, target: str, 
     (draft / section.FILES).mkdir()
     for zone, resources in zones.items():
         names.append(f"{section.FILES}/{section.file_name(zone)}.yaml")
-        data = desired.as_yaml(resources, _zone_ttl(resources, ttl))
+        data = back.as_yaml(resources, _zone_ttl(resources, ttl))
         (draft / names[-1]).write_text(edit.dump(data), encoding="utf-8")
     overview = folder / "dns.yaml"
     if overview.exists():
@@ -76,7 +76,7 @@ def _draft(draft: Path, folder: Path, customer: str, zones: Zones, target: str, 
 
 
 def _zone_ttl(resources: Sequence[Resource], ttl: int) -> int:
-    return desired.usual_ttl(resources) if resources else ttl
+    return back.usual_ttl(resources) if resources else ttl
 
 
 def _zone_entry(resources: Sequence[Resource], ttl: int) -> dict[str, edit.Plain]:
@@ -95,12 +95,10 @@ def _compare(draft: Path, folder: Path, zones: Zones) -> None:
     """Read the draft as `load` would: what is not the same would be a difference that nobody made."""
     problems = Problems()
     overview = strict_yaml.read(draft / "dns.yaml", str(folder / "dns.yaml"), problems)
-    entries = overview["zones"] if isinstance(overview, Map) else {}
-    default = section.Section.model_validate({"defaults": overview.get("defaults") or Map()}).defaults.ttl
+    model = section.Section.model_validate(section.layered(overview))
     for zone, resources in zones.items():
         name = f"{section.FILES}/{section.file_name(zone)}.yaml"
-        own = section.Zone.model_validate(entries[zone]).ttl
-        reader = RecordReader(zone, default if own is None else own, problems)
+        reader = RecordReader(zone, model.zones[zone].ttl, problems)
         data = strict_yaml.read(draft / name, str(folder / name), problems)
         read = {r.id: dict(r.fields) for r in reader.read(data or Map(), name)}
         if read != {r.id: dict(r.fields) for r in resources}:

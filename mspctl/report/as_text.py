@@ -39,7 +39,7 @@ def _lines(view: View) -> Iterator[str]:
         if block.customer != customer:
             customer = block.customer
             yield style(customer, bold=True, underline=True)
-        yield from _block(block)
+        yield from _block(block, view.kind)
     if view.notes:
         yield ""
         yield from _table(view.notes, " ")
@@ -47,12 +47,13 @@ def _lines(view: View) -> Iterator[str]:
     yield style(view.summary, bold=True)
 
 
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, kind: str) -> Iterator[str]:
     source = f"  {style(block.source, dim=True)}" if block.source else ""
     yield f" {style(block.heading, bold=True)}{source}"
     yield from _table(block.lines, "  ", block.source)
     if block.aside:
-        yield style("   NOT IN THIS MERGE", dim=True)
+        if kind != "drift":
+            yield style("   NOT IN THIS MERGE", dim=True)
         yield from _table(block.aside, "  ", block.source)
     if block.commands:
         yield f"     {style('end it:', dim=True)} {' | '.join(block.commands)}"

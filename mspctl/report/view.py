@@ -46,7 +46,7 @@ class Block:
     heading: str
     source: str
     lines: Sequence[Line] = ()
-    aside: Sequence[Line] = ()  # not in this merge
+    aside: Sequence[Line] = ()  # not in this merge: what somebody outside did, and what nobody declared
     commands: Sequence[str] = ()  # what ends the aside, to paste
 
 
@@ -112,12 +112,16 @@ def _facts(plan: Plan) -> list[str]:
 
 def _plan_summary(plan: Plan) -> str:
     counts = {verb: sum(c.verb == verb for s in plan.scopes for c in s.due) for verb in ("create", "update", "delete")}
+    blocked, outside = _blocked(plan), sum(len(s.drifted) for s in plan.scopes)
     if any(counts.values()):
         said = f"{counts['create']} to create, {counts['update']} to change, {counts['delete']} to delete."
+    elif blocked or outside or any(s.error for s in plan.scopes):
+        said = "Nothing is due."
     else:
-        said = "Nothing to do: every declaration is true." if not _blocked(plan) else "Nothing is due."
-    blocked = _blocked(plan)
-    return said + (f" {_count(blocked, 'change')} held." if blocked else "") + _unread(plan)
+        said = "Nothing to do: every declaration is true."
+    said += f" {_count(blocked, 'change')} held." if blocked else ""
+    said += f" {_count(outside, 'difference')} from outside left alone." if outside else ""
+    return said + _unread(plan)
 
 
 def _blocked(plan: Plan) -> int:
@@ -167,11 +171,12 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
         more = f" and {len(unmanaged) - SHOWN_UNMANAGED} more" if len(unmanaged) > SHOWN_UNMANAGED else ""
         lines.append(Line(Tone.QUIET, "unmanaged", "", f"{shown}{more}: live, not in Git; left alone"))
     commands = []
-    name = f"{plan.scope.customer} {_resource_path(plan)}"
+    path = _resource_path(plan)
     if any(d.cause in (Cause.DRIFT, Cause.CAME_BACK) for d in plan.drifted):
-        commands.append(f"mspctl apply --revert --customer {plan.scope.customer}")
+        commands.append(f"mspctl apply --revert -c {plan.scope.customer} {path}")
     if plan.left:
-        commands.append(f"mspctl adopt {name}")
+        only_unmanaged = not plan.drifted and len(plan.left) > 1
+        commands.append(f"mspctl adopt {plan.scope.customer} {path}{' --unmanaged' if only_unmanaged else ''}")
     return lines, commands
 
 
@@ -278,14 +283,18 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
 
 
 def change_line(change: Change) -> Line:
+    why = f" ({_UNDONE[change.cause]})" if change.cause in _UNDONE else ""
     if change.before is None and change.after is not None:
-        return Line(Tone.ADD, "create", change.id.name, spoken(change.after), change.after.source)
+        return Line(Tone.ADD, "create", change.id.name, spoken(change.after) + why, change.after.source)
     if change.after is None and change.before is not None:
-        return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before), change.before.source)
+        return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why, change.before.source)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
     parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
-    return Line(Tone.CHANGE, "change", change.id.name, "; ".join(parts), change.after.source)
+    return Line(Tone.CHANGE, "change", change.id.name, "; ".join(parts) + why, change.after.source)
+
+
+_UNDONE = {Cause.DRIFT: "undoes a change from outside", Cause.CAME_BACK: "was deleted before, and came back"}
 
 
 def _step_said(name: str, before: Value | None, after: Value) -> str:

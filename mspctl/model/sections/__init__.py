@@ -1,9 +1,9 @@
 """
 The sections of a customer, one file or folder each; its name is the section's name in `customers/`.
 
-A section's module defines `Section`, the model of its YAML file. Optional: `read(section, folder, problems)` for
-files beside it, `check(customers, inventory, problems)` for rules across files, `NAMES`, a glob of the further
-files that it reads, and `schemas()` for their JSON Schemas.
+A section's module defines `Section`, the model of its YAML file. Optional: `FILES`, the folder of its further files,
+and `read(section, data, folder, problems)`, which reads them; `layered(data)`, for defaults within the section;
+`check(customers, inventory, problems)`, for rules across files; `schemas()`, JSON Schemas of the further files.
 """
 
 from __future__ import annotations

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mspctl.fields import Boolean, Day, Model, Name, Names, Texts, Ttl, ZoneName
 from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
+from mspctl.model.layers import merge
 from mspctl.model.sections.dns import checks, records
 from mspctl.resource import Resource
-from mspctl.strict_yaml import Map, Problems, read_text
+from mspctl.strict_yaml import Data, Map, Problems, read_text
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -33,20 +34,11 @@ class Renewal(Model):
     auto: Boolean = False
 
 
-class Defaults(Model):
-    """What every zone has unless it says otherwise."""
-
-    target: Name | None = None
-    targets: Names = ()
-    ttl: Ttl = DEFAULT_TTL
-    ignore: Texts = ()
-
-
 class Zone(Model):
     target: Name | None = None
     targets: Names = ()  # one zone on several targets
-    ttl: Ttl | None = None
-    ignore: Texts | None = None  # patterns of owner names that belong to somebody else
+    ttl: Ttl = DEFAULT_TTL
+    ignore: Texts = ()  # patterns of owner names that belong to somebody else
     renewal: Renewal | None = None
 
     @model_validator(mode="after")
@@ -57,24 +49,40 @@ class Zone(Model):
 
 
 class Section(Model):
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    defaults: Defaults = Defaults()
+    defaults: Zone = Zone()  # what every zone has unless it says otherwise
     zones: dict[ZoneName, Zone] = {}
     records: Any = Field(None, json_schema_extra=records.schema())  # under the records of every zone; for baselines
 
     def targets_of(self, zone: str) -> tuple[str, ...]:
         own = self.zones[zone]
-        default = (self.defaults.target,) if self.defaults.target else self.defaults.targets
-        return ((own.target,) if own.target else own.targets) or tuple(t for t in default if t)
+        return (own.target,) if own.target else own.targets
 
-    def ttl_of(self, zone: str) -> int:
-        own = self.zones[zone].ttl
-        return self.defaults.ttl if own is None else own
 
-    def ignored(self, zone: str) -> tuple[str, ...]:
-        own = self.zones[zone].ignore
-        return self.defaults.ignore if own is None else own
+def layered(data: Map) -> Map:
+    """The section with its defaults laid under each zone."""
+    defaults, zones = data.get("defaults"), data.get("zones")
+    if not isinstance(defaults, Map) or not isinstance(zones, Map):
+        return data
+    full = Map()
+    for key, zone in zones.items():
+        full[key], full.marks[key] = _under(defaults, zone), zones.marks[key]
+    result = Map()
+    for key, value in data.items():
+        result[key], result.marks[key] = full if key == "zones" else value, data.marks[key]
+    return result
+
+
+def _under(defaults: Map, zone: Data) -> Data:
+    if zone is None:
+        zone = Map()
+    if not isinstance(zone, Map):
+        return zone
+    chosen = Map()
+    for key in defaults:
+        # A zone that names its target has no use for the others, whichever way they are written.
+        if not (key in ("target", "targets") and zone.keys() & {"target", "targets"} and key not in zone):
+            chosen[key], chosen.marks[key] = defaults[key], defaults.marks[key]
+    return merge(chosen, zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +96,23 @@ class Records:
 def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dict[str, Records]:
     """The records of all zones; a zone without a file, and a file without a zone, are problems."""
     zones = data.get("zones") or Map()
-    expected: dict[str, tuple[str, str]] = {}  # file name → (key as typed, zone)
+    expected: dict[str, str] = {}  # file name → zone
+    typed: dict[str, str] = {}
     for key in zones:
         zone = dns.fold_zone(key)
         for spelling in dict.fromkeys((key, zone)):
-            expected[f"{file_name(spelling)}.yaml"] = expected[f"{file_name(spelling)}.zone"] = (key, zone)
-        twin = next((k for k in zones if k != key and dns.fold_zone(k) == zone), None)
-        if twin is not None and zones.marks[twin].line < zones.marks[key].line:
-            text = f"is the same zone as {twin} on line {zones.marks[twin].line}"
+            expected[f"{file_name(spelling)}.yaml"] = expected[f"{file_name(spelling)}.zone"] = zone
+        if zone in typed:
+            text = f"is the same zone as {typed[zone]} on line {zones.marks[typed[zone]].line}"
             problems.add(zones.marks[key], f"zones.{key}", text, at_value=False)
+        typed.setdefault(zone, key)
     found: dict[str, Records] = {}
     for name in folder.files(FILES):
         if name not in expected:
             text = f"belongs to no zone of dns.yaml{nearest(name, expected)}"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
             continue
-        zone = expected[name][1]
+        zone = expected[name]
         if zone in found:
             text = f"{zone} has a second file, {found[zone].file} (leave one)"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
@@ -127,7 +136,7 @@ def _missing(zones: Map, found: dict[str, Records], folder: Folder, problems: Pr
 
 
 def _read_file(section: Section, zone: str, name: str, folder: Folder, problems: Problems) -> Records:
-    file, ttl = folder.shown(name), section.ttl_of(zone)
+    file, ttl = folder.shown(name), section.zones[zone].ttl
     if name.endswith(".zone"):
         resources = _read_master(zone, name, folder, problems)
     else:

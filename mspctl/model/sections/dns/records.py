@@ -176,7 +176,7 @@ class RecordReader:
         folded: dict[str, Mark] = {}
         for typed, mark in values.items:
             try:
-                value = dns.fold_value(rtype, self._text(rtype, typed), self._relative)
+                value = dns.fold_value(rtype, self.text(rtype, typed), self._relative)
             except ValueError as error:
                 self.problems.add(mark, values.path, str(error))
                 continue
@@ -189,7 +189,8 @@ class RecordReader:
             return []
         return list(folded)
 
-    def _text(self, rtype: str, typed: Any) -> str:
+    def text(self, rtype: str, typed: Any) -> str:
+        """One value of the entry at hand as it would stand in a master file, or the content of a text."""
         if self.octodns:
             if isinstance(typed, Map):
                 return _structured(rtype, typed)
@@ -220,7 +221,7 @@ def _octodns_text(typed: str) -> str:
 
 
 # octoDNS's structured values, in the order in which a master file has them. Two names: the newer and the older one.
-_PARTS: Mapping[str, tuple[str, ...]] = {
+PARTS: Mapping[str, tuple[str, ...]] = {
     "MX": ("preference|priority", "exchange|value"),
     "SRV": ("priority", "weight", "port", "target"),
     "CAA": ("flags", "tag", "value"),
@@ -241,14 +242,14 @@ _LOC = (
 
 
 def _structured(rtype: str, value: Map) -> str:
-    if rtype not in _PARTS:
+    if rtype not in PARTS:
         raise ValueError(f"a {rtype} value is text, not a mapping")
     left = dict(value)
-    text = _loc(left) if rtype == "LOC" else " ".join(_part(rtype, names, left) for names in _PARTS[rtype])
+    text = _loc(left) if rtype == "LOC" else " ".join(_part(rtype, names, left) for names in PARTS[rtype])
     if rtype in ("SVCB", "HTTPS") and "svcparams" in left:
         text += _svcparams(left.pop("svcparams"))
     if left:
-        known = _LOC if rtype == "LOC" else [n.split("|")[0] for n in _PARTS[rtype]]
+        known = _LOC if rtype == "LOC" else [n.split("|")[0] for n in PARTS[rtype]]
         raise ValueError(f"unknown key {next(iter(left))!r} in a {rtype} value{nearest(next(iter(left)), known)}")
     return text
 

@@ -1,0 +1,69 @@
+"""
+Git takes over what is live: the YAML is edited so that it declares what the target holds.
+
+Each section knows its own files (`desired/<section>/back.py`). Everything is worked out and checked before the first
+file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+from mspctl import desired, edit
+from mspctl.desired import Rewritten
+from mspctl.diff import Difference
+from mspctl.errors import InputError
+from mspctl.load import Estate
+from mspctl.plan import ScopePlan, Wanted
+from mspctl.resource import Cause, Id, Resource
+
+OUTSIDE = frozenset({Cause.DRIFT, Cause.CONFLICT, Cause.TAKE_OVER, Cause.CAME_BACK})
+
+
+def rewrite(estate: Estate, plans: Iterable[ScopePlan], causes: Collection[Cause], wanted: Wanted) -> list[Rewritten]:
+    """The files as they must be so that what differs for one of `causes` is declared as it is live."""
+    chosen: dict[tuple[str, str, str], dict[Id, Resource | None]] = {}
+    for plan in plans:
+        scope = plan.scope
+        for difference in plan.left:
+            if difference.cause in causes and wanted(scope, difference.id):
+                _agree(chosen.setdefault((scope.customer, scope.facet, scope.name), {}), difference, causes)
+    return [_back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()]
+
+
+def _agree(chosen: dict[Id, Resource | None], difference: Difference, causes: Collection[Cause]) -> None:
+    """One scope's name on several targets is one file, and a file cannot say two things."""
+    adopted = _adopted(difference, causes)
+    if difference.id in chosen and _fields(chosen[difference.id]) != _fields(adopted):
+        raise InputError.at("", f"{difference.id.name} is different on two targets (adopt with --target one of them)")
+    chosen[difference.id] = adopted
+
+
+def _fields(resource: Resource | None) -> Mapping[str, object] | None:
+    return resource.fields if resource else None
+
+
+def _adopted(difference: Difference, causes: Collection[Cause]) -> Resource | None:
+    """What Git shall say: the live value of each field that was changed outside, its own of the others."""
+    declared, live = difference.declared, difference.live
+    if declared is None or live is None:
+        return live
+    taken = {name for name, cause in difference.fields.items() if cause in causes}
+    fields = {name: live.fields[name] if name in taken else value for name, value in declared.fields.items()}
+    return Resource(declared.id, fields)
+
+
+def _back(facet: str) -> desired.Back:
+    for section in desired.names():
+        if facet in import_module(f"mspctl.desired.{section}").FACETS:
+            back: desired.Back = import_module(f"mspctl.desired.{section}.back")
+            return back
+    raise InputError.at("", f"{facet} cannot be adopted")
+
+
+def write(root: Path, rewritten: Iterable[Rewritten]) -> None:
+    """Put the files in place, each whole."""
+    for one in rewritten:
+        edit.write(root / one.file, one.after, replaces=one.before, file=one.file)

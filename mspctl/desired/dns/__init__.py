@@ -1,0 +1,25 @@
+"""Zones and their records → one scope per zone and target. `back` is the other direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+from mspctl.desired import Declaration, Outputs
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
+from mspctl.model.sections.dns import FACET, Section
+from mspctl.resource import Scope
+
+FACETS = (FACET,)
+
+
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, today: date) -> Iterator[Declaration]:
+    section = customer.sections["dns"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for zone, found in customer.files["dns"].items():
+        # A pattern is about owner names; a resource's name is "<owner> <TYPE>".
+        ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
+        for target in section.targets_of(zone):
+            scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
+            yield Declaration(scope, found.resources, found.file, customer.info.mode, ignore)
