@@ -1,0 +1,5 @@
+"""`python -m mspctl`."""
+
+from mspctl.cli import main
+
+main()

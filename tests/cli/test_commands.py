@@ -1,0 +1,137 @@
+"""What commands say of themselves, of wrong arguments, and of what they were asked to explain."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from mspctl import cli
+from tests.conftest import ROOT, Run
+
+DOCS = (ROOT / "docs/commands.md").read_text()
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "mspctl", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert all(re.search(rf"^  {name} ", done.stdout, re.MULTILINE) for name in cli.COMMANDS)
+    for heavy in ("pydantic", "yaml", "git", "jinja2", "dns.name", "cryptography"):
+        assert not re.search(rf"\| +{re.escape(heavy)}$", done.stderr, re.MULTILINE), heavy
+
+
+def _commands() -> list[tuple[str, click.Command]]:
+    found: list[tuple[str, click.Command]] = []
+    for name in cli.COMMANDS:
+        command = cli.group.get_command(click.Context(cli.group), name)
+        assert command is not None
+        below = getattr(command, "commands", {})
+        found += [(f"{name} {sub}", child) for sub, child in below.items()] or [(name, command)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "command"), _commands(), ids=[name for name, _ in _commands()])
+def test_every_command_and_option_is_in_the_docs(name: str, command: click.Command) -> None:
+    assert f"`mspctl {name}" in DOCS
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            option = max(parameter.opts, key=len)
+            assert re.search(rf"`[^`]*{re.escape(option)}\b[^`]*`", DOCS), option
+            assert parameter.help
+
+
+def test_exit_codes_in_the_docs_are_those_of_the_program() -> None:
+    from mspctl.exits import Exit
+
+    documented = [int(code) for code in re.findall(r"^\| (\d+) \|", DOCS, re.MULTILINE)]
+    assert documented == [*map(int, Exit)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope"], "No such command 'nope'"),
+        (["plan", "--nope"], "No such option: --nope"),
+        (["explain"], "Missing argument 'PLACE'"),
+        (["import", "-c", "x"], "Missing option '--from'"),
+        (["import", "--from", "octodns", "-c", "x"], "--from octodns needs a FOLDER"),
+        (["plan", "-o", "pdf"], "'pdf' is not one of"),
+    ],
+)
+def test_wrong_usage_ends_with_64(run: Run, arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.code == 64
+    assert said in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", "-c", "officine-brentta"], "did you mean officine-brenta?"),
+        (["plan", "-c", "../officine-brenta"], "has no customer '../officine-brenta'"),
+        (["plan", "-t", "ns-2"], "there is no target 'ns-2' (did you mean ns-1?)"),
+        (["plan", "-s", "dsn"], "there is no section 'dsn' (did you mean dns?)"),
+        (["show", "nobody"], "has no customer 'nobody'"),
+        (["explain", "customers/nope.yaml"], "is not a file of the repository"),
+        (["explain", "customers/officine-brenta/dns.yaml#zones.nope"], "'nope' is not there"),
+        (["explain", "customers/officine-brenta/customer.yaml#contacts[7].name"], "the list has 1 items"),
+        (["import", "--from", "nope", "-c", "x", "-t", "ns-1"], "there is no source nope"),
+        (["import", "--from", "octodns", "nowhere", "-c", "x", "-t", "ns-1"], "nowhere: is not a folder"),
+        (["import", "--from", "ns-1", "-c", "../x"], "is not a name"),
+        (["import", "--from", "ns-1", "-c", "x", "-t", "ns-3"], "ns-3 holds no zones"),
+    ],
+)
+def test_wrong_names_end_with_1_and_one_line(run: Run, arguments: list[str], said: str) -> None:
+    result = run(*arguments)
+    assert result.code == 1
+    assert said in result.err
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("dns.yaml#zones.officine-brenta.example.ttl", "1d  customers/officine-brenta/dns.yaml:7:10"),
+        ("dns.yaml#zones.brenta.example.ttl", "1h  inventory/baselines/standard.yaml:4:33 (from baseline standard)"),
+        ("dns/brenta.example.yaml#mail.A", "192.0.2.81  customers/officine-brenta/dns/brenta.example.yaml:10:11"),
+        ("dns/brenta.example.yaml#vpn.A[1]", "198.51.100.21  customers/officine-brenta/dns/brenta.example.yaml:16:27"),
+        ("customer.yaml#contract.from", "'2025-01-01'  customers/officine-brenta/customer.yaml:3:34"),
+    ],
+)
+def test_explain_says_value_place_and_layer(run: Run, place: str, said: str) -> None:
+    result = run("explain", f"customers/officine-brenta/{place}")
+    assert (result.code, result.out) == (0, f"{place.partition('#')[2]}: {said}\n")
+
+
+def test_show_lists_customers_and_their_scopes(run: Run) -> None:
+    assert [line.split()[0] for line in run("show").out.splitlines()] == [
+        "officine-brenta",
+        "studio-dentistico-sala",
+        "studio-legale-ferri",
+    ]
+    shown = run("show", "studio-legale-ferri").out
+    assert "Studio Legale Ferri & Associati" in shown
+    assert "dns ferri-legali.example on ns-lab" in shown
+
+
+def test_a_command_works_from_any_folder_of_the_repository(
+    run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository / "customers/officine-brenta")
+    assert run("validate").code == 0
+    assert run("explain", "dns.yaml#zones.brenta.example.renewal.at").code == 0
+    monkeypatch.chdir("/")
+    assert run("validate").code == 1
+    assert run("-C", str(repository), "validate").code == 0
+
+
+def test_in_a_github_job_problems_are_annotations(run: Run, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    (repository / "customers/officine-brenta/customer.yaml").write_text("name: x\nnmae: y\n")
+    said = run("validate").out
+    expected = "::error file=customers/officine-brenta/customer.yaml,line=2,col=1::nmae: unknown key (did you mean name?)"
+    assert expected in said.splitlines()

@@ -1,0 +1,53 @@
+"""A copy of the example customers in a repository of its own, with empty targets and an empty ledger."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mspctl import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Said:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("customers", "inventory"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("ns-1", "ns-lab"):
+        (tmp_path / "scratch" / name).mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(repository: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line in the repository."""
+
+    def command(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = cli.run([*arguments])
+        return Said(code, *capsys.readouterr())
+
+    assert command("ledger", "init").code == 0
+    return command
