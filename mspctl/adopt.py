@@ -8,7 +8,6 @@ file is written.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from importlib import import_module
 from pathlib import Path
 
 from mspctl import desired, edit
@@ -30,7 +29,9 @@ def rewrite(estate: Estate, plans: Iterable[ScopePlan], causes: Collection[Cause
         for difference in plan.left:
             if difference.cause in causes and wanted(scope, difference.id):
                 _agree(chosen.setdefault((scope.customer, scope.facet, scope.name), {}), difference, causes)
-    return [_back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()]
+    return [
+        desired.back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()
+    ]
 
 
 def _agree(chosen: dict[Id, Resource | None], difference: Difference, causes: Collection[Cause]) -> None:
@@ -53,14 +54,6 @@ def _adopted(difference: Difference, causes: Collection[Cause]) -> Resource | No
     taken = {name for name, cause in difference.fields.items() if cause in causes}
     fields = {name: live.fields[name] if name in taken else value for name, value in declared.fields.items()}
     return Resource(declared.id, fields)
-
-
-def _back(facet: str) -> desired.Back:
-    for section in desired.names():
-        if facet in import_module(f"mspctl.desired.{section}").FACETS:
-            back: desired.Back = import_module(f"mspctl.desired.{section}.back")
-            return back
-    raise InputError.at("", f"{facet} cannot be adopted")
 
 
 def write(root: Path, rewritten: Iterable[Rewritten]) -> None:

@@ -3,25 +3,26 @@ Carry out a plan, and say exactly what landed, even when a target fails half-way
 
     intent recorded → driver.apply → read back → outcome recorded
 
-A scope starts when the scopes it comes `after` are finished; when one of them failed it is held. What a scope
-hands out (a key, an address) is known after its apply, so the declarations that waited for it are made again and
-finished in a second wave.
+That is a round: all scopes that wait for nothing any more. A scope starts when the scopes it comes `after` are
+finished; when one of them cannot be finished it is held. What a scope hands out (a key, an address) is known after
+its reading, so what others declare with it is made again then, and planned in a further wave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from mspctl.desired import Declaration, Outputs
 from mspctl.diff import settled
-from mspctl.driver import Driver, Failed, Landed, Reading, Work
-from mspctl.errors import LedgerError, TargetError
+from mspctl.driver import Driver, Failed, Reading, Work, translated
+from mspctl.errors import LedgerError, TargetError, Unreachable
 from mspctl.exits import Exit
-from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, guarded, plan_all
-from mspctl.record import Finished, Record, Run, ScopeRecord
+from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, known_of, plan_all, sides
+from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
 
 Drivers = Callable[[Scope], Driver]
@@ -45,14 +46,21 @@ class ScopeOutcome:
     landed: list[Change] = field(default_factory=list)
     failed: list[Change] = field(default_factory=list)  # were due, and are not true
     error: str = ""
-    held_by: Scope | None = None  # not started: this one failed before it
+    unreachable: bool = False
+    held_by: Scope | None = None  # not started: this one is not finished
     outputs: dict[str, Value] = field(default_factory=dict)
     settles: Mapping[Id, Resource | None] = field(default_factory=dict)
+    waits: Sequence[Id] = ()  # for something that nobody has made
+
+    def fail(self, text: str, unreachable: bool = False) -> None:
+        """The first error is the one that explains the others."""
+        if not self.error:
+            self.error, self.unreachable = text, unreachable
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What an apply did. `plans` are all the plans it carried out or left, in the order of their waves."""
+    """What an apply did. `plans` are the last plans of all scopes, carried out or left."""
 
     plans: list[ScopePlan] = field(default_factory=list)
     scopes: dict[Scope, ScopeOutcome] = field(default_factory=dict)
@@ -64,20 +72,21 @@ class Outcome:
 
     @property
     def exit_code(self) -> Exit:
-        unread = [p for p in self.plans if p.error and p.scope not in self.scopes]
+        unread = [p for p in self.plans if p.error]
+        failed = [s for s in self.unfinished if s.error]
         if self.ledger_error:
             return Exit.ERROR
-        if self.unfinished or (unread and self.landed):
-            return Exit.PARTLY if self.landed or any(s.held_by for s in self.unfinished) else Exit.ERROR
-        if unread:
-            return Exit.UNREACHABLE if all(p.unreachable for p in unread) else Exit.ERROR
-        return (
-            Exit.PARTLY if any(step.standing is not Standing.DUE for p in self.plans for step in p.steps) else Exit.DONE
-        )
+        if (self.unfinished or unread) and (self.landed or len(failed) < len(self.unfinished)):
+            return Exit.PARTLY
+        if self.unfinished or unread:
+            silent = all(p.unreachable for p in unread) and all(s.unreachable for s in failed)
+            return Exit.UNREACHABLE if silent else Exit.ERROR
+        held = any(step.standing is not Standing.DUE for p in self.plans for step in p.steps)
+        return Exit.PARTLY if held else Exit.DONE
 
     @property
     def unfinished(self) -> list[ScopeOutcome]:
-        return [s for s in self.scopes.values() if s.error or s.held_by]
+        return [s for s in self.scopes.values() if s.error or s.held_by or s.waits]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,184 +108,200 @@ def apply(
     outputs: Outputs | None = None,
 ) -> Outcome:
     """
-    Carry out what is due, wave after wave until no declaration waits for an output.
+    Carry out what is due, wave after wave until outputs change no declaration any more.
 
     `first` is a plan that was shown already; without one, it is made here.
     """
-    outcome = Outcome()
-    known = {scope: dict(values) for scope, values in (outputs or {}).items()}
-    todo = list(declare(known))
+    run = _Run(declare, engine, outputs or {})
     for _ in range(MAX_WAVES):
+        declared = run.declare()
+        if not declared:
+            break
         recorded = engine.ledger.recorded()
-        plans = (
-            first
-            if first is not None
-            else list(plan_all(todo, engine.drivers, recorded, engine.executor, causes, wanted))
-        )
+        plans = plan_all(declared, engine.drivers, recorded, engine.executor, causes, wanted)
+        run.take(first if first is not None else plans, declared, recorded)
         first = None
-        accepted = {d.scope: d for d in todo}
-        outcome.plans.extend(plans)
-        _wave(plans, accepted, recorded, engine, outcome)
-        waiting = {p.scope for p in plans if p.unknown and not _unfinished(outcome, p.scope)}
-        fresh = {s: {**known.get(s, {}), **o.outputs} for s, o in outcome.scopes.items() if o.outputs}
-        if not waiting or all(known.get(s) == values for s, values in fresh.items()):
-            break
-        known.update(fresh)
-        todo = [d for d in declare(known) if d.scope in waiting]
-    return outcome
+        while ready := run.ready():
+            run.round(ready)
+    run.close()
+    return run.outcome
 
 
-def _unfinished(outcome: Outcome, scope: Scope) -> bool:
-    end = outcome.scopes.get(scope)
-    return end is not None and bool(end.error or end.held_by)
+class _Run:
+    """One apply under way."""
 
+    def __init__(self, declare: Declare, engine: Engine, outputs: Outputs) -> None:
+        self.make = declare
+        self.engine = engine
+        self.outputs = dict(outputs)
+        self.used: Outputs | None = None  # the outputs that `declared` was made with
+        self.outcome = Outcome()
+        self.declared: dict[Scope, Declaration] = {}
+        self.recorded: dict[Scope, ScopeRecord] = {}
+        self.plans: dict[Scope, ScopePlan] = {}
+        self.left: dict[Scope, ScopePlan] = {}  # due, and not started
 
-def _wave(
-    plans: Sequence[ScopePlan],
-    declared: Mapping[Scope, Declaration],
-    recorded: Mapping[Scope, ScopeRecord],
-    engine: Engine,
-    outcome: Outcome,
-) -> None:
-    """All due scopes of one set of plans, in rounds: a round holds what waits for nothing any more."""
-    broken = {p.scope for p in plans if p.error}
-    broken |= {s for s in outcome.scopes if _unfinished(outcome, s)}
-    left = {p.scope: p for p in plans if p.due}
-    while left:
-        _hold(left, broken, outcome)
-        ready = [p for p in left.values() if not any(s in left for s in p.scope.after)]
-        if not ready and left:
-            _circle(left, outcome)
-            break
-        for plan in ready:
-            del left[plan.scope]
-        if not _round(ready, declared, recorded, engine, outcome):
+    def declare(self) -> list[Declaration]:
+        """What is declared otherwise than before, now that more outputs are known; what failed is left alone."""
+        if self.used == self.outputs:
+            return []
+        self.used = dict(self.outputs)
+        made = self.make(self.outputs)
+        return [d for d in made if d != self.declared.get(d.scope) and not self._failed(d.scope)]
+
+    def take(
+        self, plans: Iterable[ScopePlan], declared: Iterable[Declaration], recorded: dict[Scope, ScopeRecord]
+    ) -> None:
+        """A wave's plans, in place of what was planned for the same scopes before."""
+        self.declared.update((d.scope, d) for d in declared)
+        self.recorded = recorded
+        for plan in plans:
+            self.plans[plan.scope] = plan
+            self.left.pop(plan.scope, None)
+            if plan.due:
+                self.left[plan.scope] = plan
+            self._hand_out(plan.scope, plan.outputs)
+
+    def _hand_out(self, scope: Scope, outputs: Mapping[str, Value]) -> None:
+        if outputs:
+            self.outputs[scope] = {**self.outputs.get(scope, {}), **outputs}
+
+    def ready(self) -> list[ScopePlan]:
+        return [plan for plan in self.left.values() if all(map(self._finished, plan.scope.after))]
+
+    def _finished(self, scope: Scope) -> bool:
+        """Whether nothing is left to do there; a scope that nobody asked for is not waited for."""
+        plan = self.plans.get(scope)
+        if plan is None:
+            return True
+        held = any(step.standing is not Standing.DUE for step in plan.steps)
+        return not (scope in self.left or held or plan.unknown or self._failed(scope))
+
+    def _failed(self, scope: Scope) -> bool:
+        plan, end = self.plans.get(scope), self.outcome.scopes.get(scope)
+        return bool((plan and plan.error) or (end and (end.error or end.held_by)))
+
+    def round(self, ready: Sequence[ScopePlan]) -> None:
+        """One round; when the intent cannot be recorded, nothing more is written."""
+        intents = {p.scope: _intents(p, self.recorded.get(p.scope)) for p in ready}
+        if not self._record(lambda: self.engine.ledger.begin(self.engine.run, intents)):
+            for scope in [*self.left]:
+                self._end(ScopeOutcome(scope, error=f"not started: {self.outcome.ledger_error}"))
             return
-        broken |= {p.scope for p in ready if _unfinished(outcome, p.scope)}
-    _learn(plans, engine, outcome)
-
-
-def _hold(left: dict[Scope, ScopePlan], broken: set[Scope], outcome: Outcome) -> None:
-    """Take out what comes after a failure, and what comes after that."""
-    while held := [(s, b) for s in left for b in s.after if b in broken]:
-        for scope, cause in held:
-            plan = left.pop(scope, None)
-            if plan is not None:
-                outcome.scopes[scope] = ScopeOutcome(scope, failed=plan.due, held_by=cause)
-                broken.add(scope)
-
-
-def _circle(left: Mapping[Scope, ScopePlan], outcome: Outcome) -> None:
-    names = ", ".join(map(str, sorted(left)))
-    for scope, plan in left.items():
-        outcome.scopes[scope] = ScopeOutcome(scope, failed=plan.due, error=f"these scopes wait for each other: {names}")
-
-
-def _learn(plans: Sequence[ScopePlan], engine: Engine, outcome: Outcome) -> None:
-    """Record what is as declared though nobody applied it: the estate that was imported, the change made by hand."""
-    ends = {p.scope: Finished(p.settles) for p in plans if p.settles and p.scope not in outcome.scopes and not p.error}
-    _record(outcome, lambda: engine.ledger.finish(engine.run, ends))
-
-
-def _record(outcome: Outcome, write: Callable[[], None]) -> bool:
-    try:
-        write()
-    except LedgerError as error:
-        outcome.ledger_error = outcome.ledger_error or str(error)
-        return False
-    return True
-
-
-def _round(
-    ready: Sequence[ScopePlan],
-    declared: Mapping[Scope, Declaration],
-    recorded: Mapping[Scope, ScopeRecord],
-    engine: Engine,
-    outcome: Outcome,
-) -> bool:
-    """One round; False when the intent could not be recorded, and so nothing was written."""
-    intents = {p.scope: _intent(p, declared[p.scope]) for p in ready}
-    if not _record(outcome, lambda: engine.ledger.begin(engine.run, intents)):
+        tasks: dict[tuple[str, str], list[_Task]] = {}
         for plan in ready:
-            error = f"not started: {outcome.ledger_error}"
-            outcome.scopes[plan.scope] = ScopeOutcome(plan.scope, failed=plan.due, error=error)
-        return False
-    by_target: dict[tuple[str, str], list[ScopePlan]] = {}
-    for plan in ready:
-        by_target.setdefault((plan.scope.target, plan.scope.facet), []).append(plan)
-    jobs = [engine.executor.submit(_target, group, declared, recorded, engine) for group in by_target.values()]
-    ends: dict[Scope, Finished] = {}
-    for job in jobs:
-        for end in job.result():
-            outcome.scopes[end.scope] = end
-            ends[end.scope] = Finished(end.settles, end.landed, end.outputs, end.error)
-    _record(outcome, lambda: engine.ledger.finish(engine.run, ends))
-    return True
+            task = _Task(plan, self.declared[plan.scope], self.recorded.get(plan.scope))
+            tasks.setdefault((plan.scope.target, plan.scope.facet), []).append(task)
+        jobs = [self.engine.executor.submit(_target, self.engine.drivers, group) for group in tasks.values()]
+        ends: dict[Scope, Finished] = {}
+        try:
+            for job in as_completed(jobs):
+                for end in job.result():
+                    ends[end.scope] = Finished(end.settles, tuple(end.landed), end.outputs, end.error)
+                    self._hand_out(end.scope, end.outputs)
+                    self._end(end)
+        finally:  # whatever stops us, what is known is recorded
+            self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+
+    def _record(self, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except LedgerError as error:
+            self.outcome.ledger_error = self.outcome.ledger_error or str(error)
+            return False
+        return True
+
+    def _end(self, end: ScopeOutcome) -> None:
+        """A scope's plan is over; what an earlier wave did there stays told."""
+        plan = self.left.pop(end.scope, None)
+        landed = {c.id for c in end.landed}
+        end.failed = [c for c in (plan.due if plan else ()) if c.id not in landed]
+        if end.failed and not end.held_by:
+            end.fail("the driver did not say that these changes landed")
+        before = self.outcome.scopes.get(end.scope)
+        end.landed[:0] = before.landed if before else ()
+        self.outcome.scopes[end.scope] = end
+
+    def close(self) -> None:
+        """Record what is true though nobody applied it, and say of what was not done why."""
+        true = [p for p in self.plans.values() if not (p.due or p.error) and (p.settles or p.outputs)]
+        if true and not self.outcome.ledger_error:
+            ends = {p.scope: Finished(p.settles, outputs=p.outputs) for p in true}
+            self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+        for declaration in self.declare():
+            self._end(ScopeOutcome(declaration.scope, error="what it is made from changes with every apply"))
+        while held := [(p.scope, s) for p in self.left.values() for s in p.scope.after if self._blocks(s)]:
+            for scope, cause in held:
+                if scope in self.left:
+                    self._end(ScopeOutcome(scope, held_by=cause))
+        circle = ", ".join(map(str, sorted(self.left)))
+        for scope in [*self.left]:
+            self._end(ScopeOutcome(scope, error=f"these scopes wait for each other: {circle}"))
+        for plan in self.plans.values():
+            if plan.unknown:
+                self.outcome.scopes.setdefault(plan.scope, ScopeOutcome(plan.scope)).waits = plan.unknown
+        self.outcome.plans = [*self.plans.values()]
+
+    def _blocks(self, scope: Scope) -> bool:
+        return scope not in self.left and not self._finished(scope)
 
 
-def _intent(plan: ScopePlan, declaration: Declaration) -> dict[Id, Resource | None]:
-    """What each resource will be, in the fields that Git declares."""
-    fields = {r.id: r.fields.keys() for r in declaration.resources}
-    return {c.id: _only(c.after, fields.get(c.id, ())) for c in plan.due}
-
-
-def _only(resource: Resource | None, names: Collection[str]) -> Resource | None:
-    if resource is None:
-        return None
-    return Resource(resource.id, {n: v for n, v in resource.fields.items() if n in names})
+def _intents(plan: ScopePlan, record: ScopeRecord | None) -> dict[Id, Resource | None]:
+    """What each resource will be: as recorded, but for what changes. Drift that stays is not our intent."""
+    intents: dict[Id, Resource | None] = {}
+    for change in plan.due:
+        states = record.resources[change.id].states if record and change.id in record.resources else ()
+        ours = next((state.fields for state in states if state), {})
+        new = {name: change.after.fields[name] for name in change.changed} if change.after else {}
+        intents[change.id] = Resource(change.id, {**ours, **new}) if change.after else None
+    return intents
 
 
 # -- one target -----------------------------------------------------------------------------------------------
 
 
-def _target(
-    group: Sequence[ScopePlan],
-    declared: Mapping[Scope, Declaration],
-    recorded: Mapping[Scope, ScopeRecord],
-    engine: Engine,
-) -> list[ScopeOutcome]:
-    ends = {p.scope: ScopeOutcome(p.scope) for p in group}
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One scope of a round: its plan, and what is needed to read it back."""
+
+    plan: ScopePlan
+    declaration: Declaration
+    record: ScopeRecord | None
+
+
+def _target(drivers: Drivers, tasks: Sequence[_Task]) -> list[ScopeOutcome]:
+    """All scopes of a round on one target."""
+    ends = {t.plan.scope: ScopeOutcome(t.plan.scope) for t in tasks}
     try:
-        driver = engine.drivers(group[0].scope)
-        _write(driver, group, ends)
-        _read_back(driver, group, declared, recorded, ends)
+        with translated():
+            driver = drivers(tasks[0].plan.scope)
+            _write(driver, tasks, ends)
+            time.sleep(driver.traits.settle)
+            _read_back(driver, tasks, ends)
     except TargetError as error:
         for end in ends.values():
-            end.error = end.error or str(error)
-    for plan in group:
-        end = ends[plan.scope]
-        true = {c.id for c in end.landed}
-        end.failed = [c for c in plan.due if c.id not in true]
-        if end.failed and not end.error:
-            end.error = "the driver did not say that these changes landed"
+            end.fail(str(error), isinstance(error, Unreachable))
     return [*ends.values()]
 
 
-def _write(driver: Driver, group: Sequence[ScopePlan], ends: Mapping[Scope, ScopeOutcome]) -> None:
-    work = [Work(p.scope, p.due, _after(p)) for p in group]
+def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOutcome]) -> None:
+    said: dict[Scope, set[Id]] = {scope: set() for scope in ends}
+    failure: TargetError | None = None
     try:
-        for answer in _answers(driver.apply(work)):
-            end = ends[answer.scope]
-            if isinstance(answer, Failed):
-                end.error = str(answer.error)
-            else:
-                end.landed.append(answer.change)
-                end.outputs.update(answer.outputs)
+        with translated():
+            for answer in driver.apply([Work(t.plan.scope, t.plan.due, _after(t.plan)) for t in tasks]):
+                if isinstance(answer, Failed):
+                    ends[answer.scope].fail(str(answer.error), isinstance(answer.error, Unreachable))
+                else:
+                    said[answer.scope].add(answer.change.id)
+                    ends[answer.scope].outputs.update(answer.outputs)
     except TargetError as error:
-        # The target is gone; scopes that were finished stay finished.
-        for plan in group:
-            end = ends[plan.scope]
-            if len(end.landed) < len(plan.due):
-                end.error = end.error or str(error)
-
-
-def _answers(answers: Iterator[Landed | Failed]) -> Iterator[Landed | Failed]:
-    try:
-        yield from answers
-    except TargetError:
-        raise
-    except Exception as error:
-        raise TargetError(f"the driver failed: {type(error).__name__}: {error}") from error
+        failure = error
+    for task in tasks:
+        end = ends[task.plan.scope]
+        end.landed = [c for c in task.plan.due if c.id in said[end.scope]]
+        if failure and len(end.landed) < len(task.plan.due):  # scopes that were finished stay finished
+            end.fail(str(failure), isinstance(failure, Unreachable))
 
 
 def _after(plan: ScopePlan) -> list[Resource]:
@@ -289,25 +314,26 @@ def _after(plan: ScopePlan) -> list[Resource]:
     return [*held.values()]
 
 
-def _read_back(
-    driver: Driver,
-    group: Sequence[ScopePlan],
-    declared: Mapping[Scope, Declaration],
-    recorded: Mapping[Scope, ScopeRecord],
-    ends: Mapping[Scope, ScopeOutcome],
-) -> None:
-    accepted = {p.scope: accept(driver, declared[p.scope])[0] for p in group}
-    known = {scope: [*d.resources] for scope, d in accepted.items()}
-    for answer in guarded(driver.read([*accepted], known)):
-        end = ends[answer.scope]
+def _read_back(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOutcome]) -> None:
+    """Hold what was said to have landed against what is there; the rest of the scope shows what the ledger may say."""
+    left = {t.plan.scope: t for t in tasks}
+    accepted = {scope: accept(driver, t.declaration)[0] for scope, t in left.items()}
+    known = {scope: _expected(accepted[scope], t, ends[scope]) for scope, t in left.items()}
+    for answer in driver.read([*accepted], known):
+        task, end = left.pop(answer.scope), ends[answer.scope]
         if isinstance(answer, Failed):
-            end.error = end.error or f"read back failed: {answer.error}"
+            end.fail(f"cannot be read back: {answer.error}", isinstance(answer.error, Unreachable))
             continue
         _check(end, answer)
-        records: Mapping[Id, Record] = recorded[answer.scope].resources if answer.scope in recorded else {}
-        landed = {c.id for c in end.landed}
         end.outputs.update(answer.outputs)
-        end.settles = settled(accepted[answer.scope].resources, records, answer.resources, landed)
+        end.settles = settled(*sides(accepted[answer.scope], task.record, answer), end.landed)
+    for scope in left:
+        ends[scope].fail("the driver gave no answer when it was read back")
+
+
+def _expected(declaration: Declaration, task: _Task, end: ScopeOutcome) -> list[Resource]:
+    deleted = {c.id for c in end.landed if c.after is None}
+    return [r for r in known_of(declaration, task.record) if r.id not in deleted]
 
 
 def _check(end: ScopeOutcome, reading: Reading) -> None:
@@ -317,11 +343,10 @@ def _check(end: ScopeOutcome, reading: Reading) -> None:
     if wrong:
         end.landed = [c for c in end.landed if c not in wrong]
         names = ", ".join(c.id.name for c in wrong[:5]) + (", …" if len(wrong) > 5 else "")
-        end.error = end.error or f"the target said yes, but reading back shows otherwise: {names}"
+        end.fail(f"the target said yes, but reading back shows otherwise: {names}")
 
 
 def _true(change: Change, live: Resource | None) -> bool:
     if change.after is None or live is None:
         return change.after is live
-    after = change.after.fields
-    return all(live.fields.get(name) in (after[name], UNKNOWN) for name in change.changed)
+    return all(live.fields.get(name) in (change.after.fields[name], UNKNOWN) for name in change.changed)

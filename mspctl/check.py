@@ -11,7 +11,7 @@ from pathlib import Path
 from mspctl.desired import Selection, declarations
 from mspctl.errors import InputError, Problem, TargetError
 from mspctl.load import load
-from mspctl.plan import refusals
+from mspctl.plan import accept
 from mspctl.targets import Targets
 
 
@@ -46,7 +46,7 @@ def validate(root: Path, customers: Collection[str] = ()) -> Validation:
         scopes += 1
         resources += len(declaration.resources)
         try:
-            problems += refusals(targets.reader(declaration.scope), declaration)
+            problems += accept(targets.reader(declaration.scope), declaration)[1]
         except TargetError as error:
             problems.append(Problem(declaration.source, 0, 1, str(declaration.scope), str(error)))
     return Validation(sorted(problems), len(estate.customers), scopes, resources)

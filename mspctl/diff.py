@@ -4,6 +4,9 @@ What differs between declared, recorded and live, per field, and why. Pure: no I
 The table of docs/architecture.md, row by row: Git says x or y, the ledger says what we left, the target says what is.
 Two values that agree explain the third: live as recorded means Git moved on (pending), recorded as declared means
 somebody else did (drift), and three different values are a conflict.
+
+While it is unknown how an apply ended, the ledger gives several states. What is live as any of them is ours; for
+drift, all must be as declared. What the target does not let us read is as we wrote it last, once that is certain.
 """
 
 from __future__ import annotations
@@ -32,13 +35,12 @@ class Difference:
         """The step that ends what has one of these causes, and leaves the rest as it is live."""
         if self.declared is None or self.live is None:
             return Change(self.live, self.declared, self.cause) if self.cause in causes else None
-        names = [name for name, cause in self.fields.items() if cause in causes]
-        if not names:
+        due = {name: cause for name, cause in self.fields.items() if cause in causes}
+        if not due:
             return None
-        declared = self.declared
-        fields = {**self.live.fields, **{name: declared.fields[name] for name in names}}
-        after = Resource(declared.id, fields, declared.source, self.live.handle)
-        return Change(self.live, after, _gravest(self.fields[name] for name in names))
+        fields = {**self.live.fields, **{name: self.declared.fields[name] for name in due}}
+        after = Resource(self.id, fields, self.declared.source, self.live.handle)
+        return Change(self.live, after, _gravest(due.values()))
 
     def without(self, causes: Collection[Cause]) -> Difference | None:
         """What is left of this difference when `change(causes)` is carried out."""
@@ -54,106 +56,108 @@ def diff(declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iter
     """
     All differences of one scope, in the order in which they may be carried out.
 
-    Deletes come first (a CNAME must go before an A record may take its name), then updates, then creates.
+    Deletes come first (a CNAME must go before an A record may take its name), then updates, then creates. What is
+    declared with a field that is UNKNOWN yet is not made.
     """
     wanted = {r.id: r for r in declared}
     found = {r.id: r for r in live}
-    gone = [_undeclared(i, recorded.get(i, NEVER), found[i]) for i in sorted(found.keys() - wanted.keys())]
+    gone = [_undeclared(found[i], recorded.get(i, NEVER)) for i in sorted(found.keys() - wanted.keys())]
     both = [_both(wanted[i], recorded.get(i, NEVER), found[i]) for i in sorted(found.keys() & wanted.keys())]
     new = [_absent(wanted[i], recorded.get(i, NEVER)) for i in sorted(wanted.keys() - found.keys())]
-    return [*gone, *(d for d in both if d is not None), *new]
+    return [d for d in (*gone, *both, *new) if d is not None]
 
 
-def settled(
-    declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iterable[Resource], landed: Collection[Id] = ()
-) -> dict[Id, Resource | None]:
-    """
-    What the ledger shall say from now on: fields that are live as declared, and None for what is gone.
-
-    A field that cannot be read counts as true when its change has `landed`. Fields that still differ keep what
-    was recorded, so that drift stays drift.
-    """
-    wanted = {r.id: r for r in declared}
-    found = {r.id: r for r in live}
-    result: dict[Id, Resource | None] = {}
-    for id_, resource in wanted.items():
-        if id_ in found:
-            fields = _settled_fields(resource, recorded.get(id_, NEVER), found[id_], id_ in landed)
-            if fields:
-                result[id_] = Resource(id_, fields)
-    for id_, record in recorded.items():
-        if id_ not in wanted and id_ not in found and record.states != (None,):
-            result[id_] = None
-    return result
+def _undeclared(live: Resource, record: Record) -> Difference:
+    if not any(record.states):
+        cause = Cause.UNMANAGED if record.tombstone is None else Cause.CAME_BACK
+    else:
+        names = {name for state in record.states if state for name in state.fields}
+        ours = all(live.fields.get(name) in (UNKNOWN, *_recorded(record, name)) for name in names)
+        cause = Cause.PENDING if ours else Cause.CONFLICT
+    return Difference(live.id, None, live, record, cause, {})
 
 
-def _settled_fields(declared: Resource, record: Record, live: Resource, landed: bool) -> dict[str, Value]:
-    fields: dict[str, Value] = {}
-    for name, value in declared.fields.items():
-        now = live.fields.get(name)
-        before = _recorded(record, name)
-        if value is not UNKNOWN and (now == value or (now is UNKNOWN and (landed or value in before))):
-            fields[name] = value
-        elif before:
-            fields[name] = before[0]
-    return fields
-
-
-def _undeclared(id_: Id, record: Record, live: Resource) -> Difference:
-    if record.tombstone is not None:
-        cause = Cause.CAME_BACK
-    elif not record.states:
-        cause = Cause.UNMANAGED
-    elif any(state is not None and _holds(live, state) for state in record.states):
+def _absent(declared: Resource, record: Record) -> Difference | None:
+    if UNKNOWN in declared.fields.values():
+        return None
+    if not any(record.states) or None in record.states:
         cause = Cause.PENDING
     else:
-        cause = Cause.CONFLICT
-    return Difference(id_, None, live, record, cause, {})
-
-
-def _absent(declared: Resource, record: Record) -> Difference:
-    if not record.states or None in record.states:
-        cause = Cause.PENDING
-    elif any(state is not None and _same(declared, state) for state in record.states):
-        cause = Cause.DRIFT
-    else:
-        cause = Cause.CONFLICT
+        same = all(set(_recorded(record, name)) == {value} for name, value in declared.fields.items())
+        cause = Cause.DRIFT if same else Cause.CONFLICT
     return Difference(declared.id, declared, None, record, cause, {})
 
 
 def _both(declared: Resource, record: Record, live: Resource) -> Difference | None:
     fields = {}
     for name, value in declared.fields.items():
-        if value is UNKNOWN or live.fields.get(name) == value:
-            continue
-        cause = _field(value, _recorded(record, name), live.fields.get(name))
+        now = live.fields.get(name)
+        cause = _cause(value, _recorded(record, name), now) if value not in (UNKNOWN, now) else None
         if cause is not None:
             fields[name] = cause
     return Difference(declared.id, declared, live, record, _gravest(fields.values()), fields) if fields else None
 
 
-def _field(declared: Value, recorded: list[Value], live: Value | None) -> Cause | None:
-    """Why one field differs; `live` is None where the target does not have it."""
-    if live is UNKNOWN:  # cannot be read: what we wrote last is all we know
-        return None if declared in recorded else Cause.PENDING
-    if live in recorded or (live is None and not recorded):
+def _cause(declared: Value, recorded: Collection[Value | None], live: Value | None) -> Cause | None:
+    """Why one field differs; None as a value means that the field was, or is, not there."""
+    as_declared = all(value == declared for value in recorded)
+    if live is UNKNOWN:
+        return None if as_declared else Cause.PENDING
+    if live in recorded:
         return Cause.PENDING
-    if declared in recorded:
+    if recorded and as_declared:
         return Cause.DRIFT
-    return Cause.CONFLICT if recorded else Cause.TAKE_OVER
+    return Cause.CONFLICT if recorded and None not in recorded else Cause.TAKE_OVER
 
 
-def _recorded(record: Record, name: str) -> list[Value]:
-    return [state.fields[name] for state in record.states if state is not None and name in state.fields]
+def _recorded(record: Record, name: str) -> list[Value | None]:
+    """What we may have left in a field, None for no such field; empty when the resource is not ours."""
+    if not any(record.states):
+        return []
+    return [state.fields.get(name) if state else None for state in record.states]
 
 
-def _same(declared: Resource, state: Resource) -> bool:
-    return all(value is UNKNOWN or state.fields.get(name) == value for name, value in declared.fields.items())
+# -- what the ledger learns -----------------------------------------------------------------------------------
 
 
-def _holds(live: Resource, state: Resource) -> bool:
-    """Whether live still is what we left: fields that cannot be read, or were never ours, say nothing."""
-    return all(live.fields.get(name, value) in (value, UNKNOWN) for name, value in state.fields.items())
+def settled(
+    declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iterable[Resource], landed: Iterable[Change] = ()
+) -> dict[Id, Resource | None]:
+    """
+    What the ledger shall say from now on: fields that are live as declared, and None for what is gone.
+
+    A field that cannot be read counts as true when its change has `landed`. Fields that still differ keep what
+    was recorded, so that drift stays drift; what nobody can tell yet is left out.
+    """
+    written = {change.id: change.changed for change in landed}
+    wanted = {r.id: r for r in declared}
+    found = {r.id: r for r in live}
+    result: dict[Id, Resource | None] = {}
+    for id_, resource in wanted.items():
+        if id_ in found:
+            state = _settled(resource, recorded.get(id_, NEVER), found[id_], written.get(id_, ()))
+            if state is not None:
+                result[id_] = state
+    for id_, record in recorded.items():
+        if id_ not in wanted and id_ not in found and any(record.states):
+            result[id_] = None
+    return result
+
+
+def _settled(declared: Resource, record: Record, live: Resource, written: Collection[str]) -> Resource | None:
+    """What of a live resource is ours; None while that is in doubt, and for what somebody else made."""
+    fields: dict[str, Value] = {}
+    for name, value in declared.fields.items():
+        now, before = live.fields.get(name), _recorded(record, name)
+        unread = now is UNKNOWN and (name in written or all(old == value for old in before))
+        true = value is not UNKNOWN and (now == value or unread)
+        kept = {value} if true else {now} if now in before else {*before}
+        if len(kept) != 1:
+            return None
+        (left,) = kept
+        if left is not None:
+            fields[name] = left
+    return Resource(declared.id, fields)
 
 
 _GRAVITY = (Cause.CAME_BACK, Cause.CONFLICT, Cause.TAKE_OVER, Cause.DRIFT, Cause.PENDING, Cause.UNMANAGED)

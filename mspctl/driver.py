@@ -2,17 +2,19 @@
 What a reader and a driver are. Plan and drift hold readers, which have no way to write; only apply opens drivers.
 
 A driver's file in `drivers/` defines three classes: `Settings` (a pydantic model: what targets.yaml may say
-about it), `Reader` and `Driver(Reader)`, both constructed from one `Access`.
+about it), `Reader` and `Driver(Reader)`, both constructed from one `Access` without asking the target anything.
+`tests/drivers/contract.py` holds every driver to what is said here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from mspctl.errors import TargetError
+from mspctl.errors import Error, TargetError
 from mspctl.resource import Change, Resource, Scope, Value
 from mspctl.secrets import Secrets
 
@@ -56,7 +58,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to do in one scope; `after` is everything it holds when done, unmanaged included."""
+    """
+    What to do in one scope; `after` is everything it holds when done, unmanaged included.
+
+    A field that is UNKNOWN in a change stays as it is.
+    """
 
     scope: Scope
     changes: Sequence[Change]
@@ -87,13 +93,14 @@ class Reader(Protocol):
     traits: Traits
 
     def accept(self, resource: Resource) -> Resource:
-        """The resource as this target will hold it (rounded, folded). Raises Unsupported. No I/O."""
+        """The resource as this target will hold and show it (rounded, folded). Raises Unsupported. No I/O."""
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
         """
         One answer per scope. `known` (declared and recorded resources) lets a driver match entries without ids.
 
-        Raising TargetError means that the whole target gave no answer.
+        What cannot be read whole is Failed, or its kind is in `missing`: never an empty scope. Raising TargetError
+        means that the whole target gave no answer.
         """
 
 
@@ -101,9 +108,11 @@ class Reader(Protocol):
 class Driver(Reader, Protocol):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         """
-        Make the changes, yielding each once it is true on the target; what was not yielded did not happen.
+        Make the changes, in their order, yielding each once it is true on the target; what was not yielded did not
+        happen. Nothing else in the scope is touched, and a scope that is not there yet is made.
 
-        Failed ends one scope, the others go on; raising ends the target.
+        A resource that is not as in `before` any more is Stale. Failed ends one scope, the others go on; raising
+        ends the target.
         """
 
 
@@ -123,6 +132,19 @@ class Tokens(Protocol):
         """A token per scope that could be asked; equal tokens mean nothing changed."""
 
 
+@contextmanager
+def translated() -> Iterator[None]:
+    """Whatever a driver raises becomes its target's error: a defect of one driver must not stop the others."""
+    try:
+        yield
+    except TargetError:
+        raise
+    except Error as error:
+        raise TargetError(str(error)) from error
+    except Exception as error:
+        raise TargetError(f"the driver failed: {type(error).__name__}: {error}") from error
+
+
 class ReadsEach:
     """Base for readers that read one scope at a time; gives them the shape of the contract."""
 
@@ -132,7 +154,8 @@ class ReadsEach:
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
         for scope in scopes:
             try:
-                yield self.read_one(scope, known.get(scope, ()))
+                with translated():
+                    yield self.read_one(scope, known.get(scope, ()))
             except TargetError as error:
                 yield Failed(scope, error)
 
@@ -146,6 +169,7 @@ class AppliesEach:
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         for item in work:
             try:
-                yield from self.apply_one(item)
+                with translated():
+                    yield from self.apply_one(item)
             except TargetError as error:
                 yield Failed(item.scope, error)

@@ -4,6 +4,7 @@ Every error that mspctl raises on purpose. The command line prints them as plain
 * Error
   - InputError         files, names or options are wrong; carries every problem found, each with its place
   - LedgerError        the record of what was applied cannot be read, trusted or written
+  - LockError          somebody else holds a lock, or took ours over
   - SecretError        a named secret cannot be found or opened
   - TargetError        a target answered with a refusal, or something that makes no sense
     - Unreachable      it gave no answer, or cannot be read; says nothing about what lives there
@@ -53,6 +54,10 @@ class InputError(Error):
 
 
 class LedgerError(Error):
+    pass
+
+
+class LockError(Error):
     pass
 
 

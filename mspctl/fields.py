@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
-from mspctl.kinds import dns
+from mspctl.kinds import dns, shown
 
 
 class Model(BaseModel):
@@ -26,8 +26,9 @@ class Model(BaseModel):
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:(\d{1,10})([smhdw]))+", re.ASCII)
+_DURATION = re.compile(r"(?:\d{1,10}[smhdw]){1,5}", re.ASCII)
 _PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def typed(value: Any) -> str:
@@ -39,10 +40,15 @@ def typed(value: Any) -> str:
     return value
 
 
-def one_line(value: Any) -> str:
+def line(value: Any) -> str:
     text = typed(value)
-    if "\n" in text or "\t" in text:
-        raise ValueError("should be one line")
+    if "\n" in text or "\t" in text or "\r" in text:
+        raise ValueError("should be one line, without tabs (for a long one write >- and indent it)")
+    return text
+
+
+def one_line(value: Any) -> str:
+    text = line(value)
     if not text.strip():
         raise ValueError("is empty")
     return text
@@ -51,7 +57,7 @@ def one_line(value: Any) -> str:
 def boolean(value: Any) -> bool:
     text = typed(value)
     if text not in ("true", "false"):
-        raise ValueError(f"{text!r} is not true or false")
+        raise ValueError(f"{shown(text)} is not true or false")
     return text == "true"
 
 
@@ -61,7 +67,7 @@ def duration(value: Any) -> int:
     if text.isascii() and text.isdigit() and len(text) <= 10:
         return int(text)
     if not _DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a duration (write 1h, 5m or 300)")
+        raise ValueError(f"{shown(text)} is not a duration (write 1h, 5m or 300)")
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
@@ -76,24 +82,24 @@ def spoken_duration(seconds: int) -> str:
 def ttl(value: Any) -> int:
     seconds = duration(value)
     if seconds > dns.MAX_TTL:
-        raise ValueError(f"{value!r} is longer than a TTL can be ({dns.MAX_TTL} seconds)")
+        raise ValueError(f"{shown(value)} is longer than a TTL can be ({dns.MAX_TTL} seconds)")
     return seconds
 
 
 def day(value: Any) -> date:
     text = typed(value)
     try:
-        if len(text) != 10:
+        if not _DAY.fullmatch(text):
             raise ValueError
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a date (write 2027-03-31)") from None
+        raise ValueError(f"{shown(text)} is not a date (write 2027-03-31)") from None
 
 
 def name(value: Any) -> str:
     text = typed(value)
     if not NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is not a name (lower-case letters, digits and hyphens, at most 63)")
+        raise ValueError(f"{shown(text)} is not a name (lower-case letters, digits and hyphens, at most 63)")
     return text
 
 
@@ -103,14 +109,14 @@ def network(value: Any) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         hint = "host bits" in str(error) and f"write {ipaddress.ip_network(text, strict=False)}"
-        raise ValueError(f"{text!r} is not a network ({hint or 'write 10.20.0.0/24'})") from None
+        raise ValueError(f"{shown(text)} is not a network ({hint or 'write 10.20.0.0/24'})") from None
 
 
 def email(value: Any) -> str:
     text = typed(value)
     local, at, domain = text.rpartition("@")
     if not (at and local and "." in domain) or re.search(r"[\s<>(),;:\"\\]", text):
-        raise ValueError(f"{text!r} is not an e-mail address (write name@example.com)")
+        raise ValueError(f"{shown(text)} is not an e-mail address (write name@example.com)")
     dns.fold(domain)
     return text
 
@@ -126,7 +132,7 @@ def timezone(value: Any) -> str:
     try:
         zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{text!r} is not a time zone (write Europe/Rome)") from None
+        raise ValueError(f"{shown(text)} is not a time zone (write Europe/Rome)") from None
     return text
 
 

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ Merge = Callable[[str, bytes | None, bytes | None, bytes | None], bytes | None] 
 
 ATTEMPTS = 40  # more than ever write at once; a lost race means that somebody else got on
 PATIENCE = 180.0  # seconds for one git command; a network that swallows packets must not hang a run
+LAST_ORDERS = 20.0  # seconds that a git command has left when mspctl is interrupted
 
 # git's own hooks set these; one that runs mspctl must not turn it to the repository of the hook.
 FOREIGN = (
@@ -77,19 +79,8 @@ class Branch:
         self.name = name
         self._merge = merge
         self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
-        self.remote = self._pick_remote()
+        self.remote = self._git.remote(f"the {name}")
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
-
-    def _pick_remote(self) -> str:
-        answer = self._git.call("remote")
-        if answer.code and "not a git repository" in answer.complaint:
-            raise LedgerError(f"{self._git.root} is not in a Git repository; run git init")
-        remotes = self._git.checked(answer).text.split()
-        if "origin" in remotes or not remotes:
-            return "origin" if remotes else ""
-        if len(remotes) > 1:
-            raise LedgerError(f"which remote holds the {self.name}? none of {', '.join(remotes)} is called origin")
-        return remotes[0]
 
     # Reading
 
@@ -103,17 +94,11 @@ class Branch:
 
     def read(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Contents of many objects in one go."""
-        wanted = list(dict.fromkeys(ids))
-        stream = self._git.raw("cat-file", "--batch", data="\n".join(wanted) + "\n") if wanted else b""
-        contents, at = {}, 0
-        for name in wanted:
-            end = stream.index(b"\n", at)
-            header = stream[at:end].split(b" ")
-            if len(header) != 3:
-                raise LedgerError(f"the {self.name} is damaged: {name} is {header[-1].decode()}")
-            at = end + 1 + int(header[2])
-            contents[name] = stream[end + 1 : at]
-            at += 1  # the newline behind
+        contents = {}
+        for name, content in self._git.objects(ids).items():
+            if content is None:
+                raise LedgerError(f"the {self.name} is damaged: {name} is missing")
+            contents[name] = content
         return contents
 
     def _at(self, commit: str, paths: Iterable[str]) -> dict[str, bytes | None]:
@@ -270,7 +255,7 @@ class Branch:
             return parent
         nothing = "0" * len(parent or self._git("hash-object", "--stdin").strip())
         draft = f"refs/mspctl/draft-{SystemRandom().getrandbits(64):016x}"  # fast-import wants one; the end removes it
-        who = _ident(stamp)
+        who = ident(stamp)
         lines = [b"feature done", f"commit {draft}".encode(), b"mark :1", b"author " + who, b"committer " + who]
         lines += _data(stamp.message.replace("\0", " ").encode("utf-8", "replace"))
         lines += [f"from {parent}".encode()] if parent else []
@@ -413,12 +398,47 @@ class Git:
             )
         except self._library.GitCommandNotFound as error:
             raise LedgerError("git is not installed, or not in PATH") from error
+        except OSError as error:  # more arguments than the system takes
+            raise LedgerError(f"cannot start git: {error.strerror}") from error
         try:
             out, err = process.communicate(data.encode() if isinstance(data, str) else data, timeout=PATIENCE)
         except TimeoutExpired:
             process.kill()
             return Answer(124, b"", f"no answer within {PATIENCE:.0f} seconds".encode())
+        except KeyboardInterrupt:
+            # A push that was begun may still arrive, and whoever cleans up must come after it.
+            with suppress(TimeoutExpired):
+                process.communicate(timeout=LAST_ORDERS)
+            raise
         return Answer(process.returncode, out, err)
+
+    def remote(self, what: str) -> str:
+        """Which remote holds `what`: `origin`, else the only one; "" when there is none."""
+        answer = self.call("remote")
+        if answer.code and "not a git repository" in answer.complaint:
+            raise LedgerError(f"{self.root} is not in a Git repository; run git init")
+        remotes = self.checked(answer).text.split()
+        if "origin" in remotes or not remotes:
+            return "origin" if remotes else ""
+        if len(remotes) > 1:
+            raise LedgerError(f"which remote holds {what}? none of {', '.join(remotes)} is called origin")
+        return remotes[0]
+
+    def objects(self, ids: Iterable[str]) -> dict[str, bytes | None]:
+        """Contents of many objects in one go; None for one that is not here."""
+        wanted = list(dict.fromkeys(ids))
+        stream = self.raw("cat-file", "--batch", data="\n".join(wanted) + "\n") if wanted else b""
+        contents: dict[str, bytes | None] = {}
+        at = 0
+        for name in wanted:
+            end = stream.index(b"\n", at)
+            header = stream[at:end].split(b" ")
+            at = end + 1
+            contents[name] = None
+            if len(header) == 3:
+                contents[name] = stream[at : at + int(header[2])]
+                at += int(header[2]) + 1  # the newline behind
+        return contents
 
 
 def _parse_commit(name: str, content: str, files: Mapping[str, str]) -> Commit:
@@ -430,7 +450,7 @@ def _parse_commit(name: str, content: str, files: Mapping[str, str]) -> Commit:
     return Commit(name, parent[1] if parent else "", Stamp(who, when, message), files)
 
 
-def _ident(stamp: Stamp) -> bytes:
+def ident(stamp: Stamp) -> bytes:
     """Name, address and time as Git writes them; whatever could end them early is left out."""
     name, _, rest = stamp.who.partition("<")
     address = rest.partition(">")[0]

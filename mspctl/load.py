@@ -17,13 +17,14 @@ from typing import Any
 from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
+from mspctl.kinds import shown
 from mspctl.model import sections
-from mspctl.model.base import dotted, nearest, validate
+from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import Folder
 from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
-from mspctl.strict_yaml import Data, Map, Mark, Problems, Seq, find, find_value
+from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_value
 
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "approvals.yaml", "accepted.yaml"})
@@ -47,8 +48,11 @@ def load(root: Path, only: Collection[str] = ()) -> Estate:
     Raises InputError with every error and warning of every file.
     """
     problems = Problems()
-    if not (root / "customers").is_dir() or not (root / "inventory").is_dir():
-        raise InputError.at(str(root), "has no customers/ and inventory/ (start with mspctl init, or use --directory)")
+    for name in ("customers", "inventory"):
+        if (root / name).is_symlink():
+            raise InputError.at(name, LINK)
+        if not (root / name).is_dir():
+            raise InputError.at(str(root), f"has no {name}/ (start with mspctl init, or use --directory)")
     inventory = _inventory(root, problems)
     folders = _customer_folders(root, only, problems)
     customers = {folder.name.partition("/")[2]: _customer(folder, inventory, problems) for folder in folders}
@@ -78,19 +82,39 @@ def _inventory(root: Path, problems: Problems) -> Inventory:
     for name, is_folder in folder.entries():
         if not (is_folder or name in INVENTORY_FILES) or (is_folder and name != "baselines"):
             known = {*INVENTORY_FILES, "baselines"}
-            problems.add(None, "", f"is no part of an inventory{nearest(name, known)}", file=folder.shown(name))
+            problems.add(None, "", f"is no part of an inventory{nearest_file(name, known)}", file=folder.shown(name))
     targets = _file(folder, "targets.yaml", TargetsFile, problems)
     contracts = _file(folder, "contracts.yaml", ContractsFile, problems)
     baselines = {}
     for name in folder.files("baselines"):
-        data = folder.yaml(f"baselines/{name}", problems)
-        if isinstance(data, Map) and name.endswith(".yaml"):
-            baselines[name.removesuffix(".yaml")] = data
-            for key in data.keys() - set(sections.names()):
-                text = f"unknown section{nearest(key, sections.names())}"
-                problems.add(data.marks[key], key, text, at_value=False)
+        baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
-    return Inventory(targets.targets, contracts.contracts, baselines, settings)
+    return Inventory(targets.targets, contracts.contracts, baselines, settings, whole=not problems.errors)
+
+
+def _baseline(folder: Folder, name: str, problems: Problems) -> Map:
+    """A baseline's sections; what is wrong within them is found under the customers that have it."""
+    if not NAME.fullmatch(name.removeprefix("baselines/").removesuffix(".yaml")) or not name.endswith(".yaml"):
+        text = "is not a baseline (write <name>.yaml: lower-case letters, digits and hyphens)"
+        problems.add(None, "", text, file=folder.shown(name))
+        return Map()
+    before = len(problems)
+    data = folder.yaml(name, problems)
+    if not isinstance(data, Map):
+        if len(problems) == before:
+            problems.add(None, "", f"{_not_a_mapping(data)}: its keys are sections", file=folder.shown(name))
+        return Map()
+    for key, section in data.items():
+        if key not in sections.names():
+            text = f"unknown section{nearest(key, sections.names())}"
+            problems.add(data.marks[key], key, text, at_value=False)
+        elif not isinstance(section, Map):
+            problems.add(data.marks[key], key, _not_a_mapping(section))
+    return data
+
+
+def _not_a_mapping(data: Data) -> str:
+    return "is empty" if data is None else "should be a mapping (key: value)"
 
 
 def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Problems) -> dict[tuple[str, str], Model]:
@@ -105,7 +129,9 @@ def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Probl
                 problems.add(find(places, path), dotted(path), text)
                 continue
             model = drivers.module(said.driver).Settings
-            settings = validate(model, _own(find_value(places, path)), folder.shown("targets.yaml"), problems, path)
+            mark = find(places, path)
+            own = _own(find_value(places, path))
+            settings = validate(model, own, folder.shown("targets.yaml"), problems, path, mark)
             if settings is not None:
                 found[target, facet] = settings
     return found
@@ -121,13 +147,13 @@ def _own(facet: Data) -> Map:
 
 
 def _file(folder: Folder, name: str, model: type[Any], problems: Problems) -> Any:
-    if not folder.path(name).exists():
+    if not folder.has(name):
         return model()
     before = len(problems)
     data = folder.yaml(name, problems)
-    if len(problems) > before:
+    if data is None and len(problems) > before:
         return model()
-    return validate(model, data, folder.shown(name), problems) or model()
+    return validate(model, data, folder.shown(name), problems) or partly(model, data) or model()
 
 
 # -- customers ------------------------------------------------------------------------------------------------
@@ -147,13 +173,16 @@ def _customer_folders(root: Path, only: Collection[str], problems: Problems) -> 
             folders.append(Folder(root, listing.shown(name), problems, wanted=not only or name in only))
     for name in only:
         if name not in names:
-            raise InputError.at("customers", f"has no customer {name!r}{nearest(name, names)}")
+            raise InputError.at("customers", f"has no customer {shown(name)}{nearest(name, names)}")
     return folders
 
 
 def _customer(folder: Folder, inventory: Inventory, problems: Problems) -> Customer | None:
+    """What a customer's folder says. What is wrong does not end the search: the files behind it are read as well."""
     name = folder.name.partition("/")[2]
+    before = len(problems.errors)
     info = _info(folder, inventory, problems)
+    whole = len(problems.errors) == before
     data, models, files = {}, {}, {}
     _unknown_files(folder, problems)
     for section in sections.names():
@@ -162,32 +191,34 @@ def _customer(folder: Folder, inventory: Inventory, problems: Problems) -> Custo
             continue
         module = sections.module(section)
         merged = module.layered(merged) if hasattr(module, "layered") else merged
-        before = len(problems.errors)
         model: Model | None = validate(module.Section, merged, folder.shown(f"{section}.yaml"), problems)
-        data[section] = merged
-        if model is not None and len(problems.errors) == before:
-            models[section] = model
-            if hasattr(module, "read"):
-                files[section] = module.read(model, merged, folder, problems)
-    if info is None:
-        return None
-    return Customer(name, info, models, data, files)
+        if model is not None:
+            data[section], models[section] = merged, model
+        else:
+            model = partly(module.Section, merged)
+        if model is not None and hasattr(module, "read"):
+            files[section] = module.read(model, merged, folder, problems)
+    return Customer(name, info, models, data, files) if info is not None and whole else None
 
 
 def _info(folder: Folder, inventory: Inventory, problems: Problems) -> CustomerInfo | None:
     file = folder.shown("customer.yaml")
-    if not folder.path("customer.yaml").exists():
+    if not folder.has("customer.yaml"):
         problems.add(None, "", "is missing (write at least: name: …)", file=file)
         return None
     before = len(problems)
     data = folder.yaml("customer.yaml", problems)
-    info = validate(CustomerInfo, data, file, problems) if len(problems) == before else None
-    if info is not None:
+    if data is None and len(problems) > before:
+        return None
+    info = validate(CustomerInfo, data, file, problems) or partly(CustomerInfo, data)
+    if info is not None and isinstance(data, Map):
         _check_info(info, data, inventory, problems)
     return info
 
 
 def _check_info(info: CustomerInfo, data: Map, inventory: Inventory, problems: Problems) -> None:
+    if not inventory.whole:
+        return
     if info.baseline and info.baseline not in inventory.baselines:
         text = f"{info.baseline} is not in inventory/baselines/{nearest(info.baseline, inventory.baselines)}"
         problems.add(data.marks["baseline"], "baseline", text)
@@ -203,7 +234,7 @@ def _unknown_files(folder: Folder, problems: Problems) -> None:
     for name, is_folder in folder.entries():
         if name not in (folders if is_folder else known):
             what = "folder" if is_folder else "file"
-            text = f"unknown {what}{nearest(name, folders if is_folder else known)}"
+            text = f"unknown {what}{nearest_file(name, folders if is_folder else known)}"
             problems.add(None, "", text, file=folder.shown(name))
 
 
@@ -217,15 +248,18 @@ def _section_data(
     """A section's YAML over its baseline's; None when neither speaks of it, or the file is wrong."""
     name = f"{section}.yaml"
     below = inventory.baselines.get(info.baseline or "", Map()).get(section) if info else None
-    if not folder.path(name).exists():
+    if not folder.has(name):
+        files = _files_folder(sections.module(section))
+        if below is None and files and folder.has(files):
+            text = f"is not read, because {folder.shown(name)} is missing"
+            problems.add(None, "", text, file=folder.shown(files))
         return below if isinstance(below, Map) else None
-    before = len(problems.errors)
+    before = len(problems)
     own = folder.yaml(name, problems)
-    if len(problems.errors) > before:
+    if own is None and len(problems) > before:
         return None
     if not isinstance(own, Map):
-        text = "is empty" if own is None else "should be a mapping (key: value)"
-        problems.add(None, "", text, file=folder.shown(name))
+        problems.add(None, "", _not_a_mapping(own), file=folder.shown(name))
         return None
     return merge(below, own) if isinstance(below, Map) else own
 
@@ -275,7 +309,7 @@ def explain(data: Map, path: str) -> Explained:
 def _step(here: Data, left: str) -> tuple[str | int, str]:
     if isinstance(here, Seq):
         number, _, rest = left.removeprefix("[").replace("].", "].", 1).partition("]")
-        if number.isdigit() and int(number) < len(here):
+        if number.isascii() and number.isdigit() and len(number) < 10 and int(number) < len(here):
             return int(number), rest.removeprefix(".")
         raise KeyError(f"{left!r}: the list has {len(here)} items (write [0])")
     if not isinstance(here, Map):

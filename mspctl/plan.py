@@ -11,18 +11,18 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
 from mspctl import document
 from mspctl.desired import Declaration
 from mspctl.diff import Difference, diff, settled
-from mspctl.driver import Failed, Reader, Reading
-from mspctl.errors import Problem, TargetError, Unreachable, Unsupported
+from mspctl.driver import Failed, Outputs, Reader, Reading, translated
+from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
 from mspctl.record import Record, ScopeRecord
-from mspctl.resource import Cause, Change, Id, Resource, Scope, Unknown
+from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 
 Readers = Callable[[Scope], Reader]  # the reader that serves a scope; raises TargetError
 Wanted = Callable[[Scope, Id], bool]  # whether a resource is part of what was asked for
@@ -63,6 +63,7 @@ class ScopePlan:
     declared: int = 0
     error: str = ""  # why there is no plan for this scope
     unreachable: bool = False
+    outputs: Outputs = field(default_factory=dict)  # what the scope hands out, as read
 
     @property
     def due(self) -> list[Change]:
@@ -91,15 +92,39 @@ class Plan:
     def exit_code(self) -> Exit:
         if any(s.error and not s.unreachable for s in self.scopes):
             return Exit.ERROR
-        if any(s.steps or s.drifted for s in self.scopes):
+        if any(s.steps or s.drifted or s.unknown for s in self.scopes):
             return Exit.DIFFERS
         return Exit.UNREACHABLE if any(s.unreachable for s in self.scopes) else Exit.DONE
 
     @property
     def digest(self) -> str:
-        """Seals what will be carried out: equal digests mean equal changes."""
-        changes = [[str(s.scope), [document.to_json(c) for c in s.due]] for s in self.scopes if s.due]
+        """Seals what will be carried out: equal digests mean equal changes, wherever in the files they stand."""
+        changes = sorted([str(s.scope), [_sealed(c) for c in s.due]] for s in self.scopes if s.due)
         return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sealed(change: Change) -> document.Object:
+    before, after = (r and replace(r, source="") for r in (change.before, change.after))
+    return document.to_json(replace(change, before=before, after=after))
+
+
+Sides = tuple[list[Resource], dict[Id, Record], list[Resource]]
+
+
+def sides(declaration: Declaration, record: ScopeRecord | None, reading: Reading) -> Sides:
+    """Declared, recorded and live: without kinds that were not read whole, and without what belongs to others."""
+    ours = {r.id for r in declaration.resources}
+    recorded = record.resources if record else {}
+    return (
+        [r for r in declaration.resources if r.id.kind not in reading.missing],
+        {i: r for i, r in recorded.items() if i.kind not in reading.missing},
+        [
+            r
+            for r in reading.resources
+            if r.id.kind not in reading.missing
+            and (r.id in ours or not any(fnmatchcase(r.id.name, pattern) for pattern in declaration.ignore))
+        ],
+    )
 
 
 def plan_scope(
@@ -110,48 +135,27 @@ def plan_scope(
     wanted: Wanted = lambda scope, id_: True,
 ) -> ScopePlan:
     """The plan of one scope. `declaration` holds resources as the target accepted them. Pure."""
-    declared = [r for r in declaration.resources if r.id.kind not in reading.missing]
-    recorded = {i: r for i, r in (record.resources if record else {}).items() if i.kind not in reading.missing}
-    live = [r for r in reading.resources if not _ignored(r, declaration)]
-    steps, left = _sorted_out(diff(declared, recorded, live), declaration, causes, wanted)
-    settles = settled(declared, recorded, live)
-    due = any(step.standing is Standing.DUE for step in steps)
+    scope = declaration.scope
+    declared, recorded, live = sides(declaration, record, reading)
+    steps, left = [], []
+    for difference in diff(declared, recorded, live):
+        chosen = causes if wanted(scope, difference.id) else ()
+        change, rest = difference.change(chosen), difference.without(chosen)
+        steps += [_step(change, declaration)] if change else []
+        left += [rest] if rest else []
     return ScopePlan(
-        declaration.scope,
+        scope,
         declaration.source,
         steps,
         left,
-        tuple(r.id for r in declared if any(isinstance(v, Unknown) for v in r.fields.values())),
-        {i: r for i, r in settles.items() if _recorded_otherwise(recorded.get(i), r)},
-        reading.resources if due else (),
+        [r.id for r in declared if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
+        {i: r for i, r in settled(declared, recorded, live).items() if _says_new(recorded.get(i), r)},
+        reading.resources if any(step.standing is Standing.DUE for step in steps) else (),
         reading.token,
         reading.exists,
         len(declared),
+        outputs=reading.outputs,
     )
-
-
-def _ignored(resource: Resource, declaration: Declaration) -> bool:
-    name = resource.id.name
-    return any(fnmatchcase(name, pattern) for pattern in declaration.ignore) and not any(
-        r.id == resource.id for r in declaration.resources
-    )
-
-
-def _sorted_out(
-    differences: Iterable[Difference], declaration: Declaration, causes: Collection[Cause], wanted: Wanted
-) -> tuple[list[Step], list[Difference]]:
-    steps, left = [], []
-    for difference in differences:
-        if not wanted(declaration.scope, difference.id):
-            left.append(difference)
-            continue
-        change = difference.change(causes)
-        if change is not None:
-            steps.append(_step(change, declaration))
-        rest = difference.without(causes)
-        if rest is not None:
-            left.append(rest)
-    return steps, left
 
 
 def _step(change: Change, declaration: Declaration) -> Step:
@@ -160,7 +164,7 @@ def _step(change: Change, declaration: Declaration) -> Step:
     return Step(change)
 
 
-def _recorded_otherwise(record: Record | None, settles: Resource | None) -> bool:
+def _says_new(record: Record | None, settles: Resource | None) -> bool:
     if record is None or len(record.states) != 1:
         return True
     state = record.states[0]
@@ -180,11 +184,14 @@ def plan_all(
     progress: Progress = lambda done: None,
 ) -> Iterator[ScopePlan]:
     """Plans of all scopes, target by target as they answer. A target that fails costs only its own scopes."""
-    by_target: dict[tuple[str, str], list[Declaration]] = {}
+    by_target: dict[tuple[str, str], dict[Scope, Declaration]] = {}
     for declaration in declarations:
-        by_target.setdefault((declaration.scope.target, declaration.scope.facet), []).append(declaration)
+        group = by_target.setdefault((declaration.scope.target, declaration.scope.facet), {})
+        if other := group.get(declaration.scope):
+            raise InputError.at(declaration.source, f"{declaration.scope} is declared in {other.source} too")
+        group[declaration.scope] = declaration
     jobs = [
-        executor.submit(_plan_target, group, readers, recorded, causes, wanted, progress)
+        executor.submit(_plan_target, [*group.values()], readers, recorded, causes, wanted, progress)
         for group in by_target.values()
     ]
     for job in as_completed(jobs):
@@ -199,72 +206,56 @@ def _plan_target(
     wanted: Wanted,
     progress: Progress,
 ) -> list[ScopePlan]:
-    plans: list[ScopePlan] = []
-    accepted: dict[Scope, Declaration] = {}
+    plans: dict[Scope, ScopePlan] = {}
+    failure = TargetError("the driver gave no answer for this scope")
     try:
-        reader = readers(group[0].scope)
-        for declaration in group:
-            taken, error = accept(reader, declaration)
-            if error:
-                plans.append(ScopePlan(declaration.scope, declaration.source, error=error))
-            else:
-                accepted[declaration.scope] = taken
-        known = {scope: _known(d, recorded.get(scope)) for scope, d in accepted.items()}
-        for answer in guarded(reader.read([*accepted], known)):
-            declaration = accepted.pop(answer.scope)
-            if isinstance(answer, Failed):
-                plans.append(_failed(declaration, answer.error))
-            else:
-                plans.append(plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted))
-            progress(1)
-        silent = TargetError("the driver gave no answer for this scope")
-        plans.extend(_failed(declaration, silent) for declaration in accepted.values())
+        with translated():
+            reader = readers(group[0].scope)
+            asked: dict[Scope, Declaration] = {}
+            for declaration in group:
+                taken, refused = accept(reader, declaration)
+                if refused:
+                    plans[taken.scope] = _unplanned(taken, TargetError("\n".join(map(str, refused))))
+                else:
+                    asked[taken.scope] = taken
+            known = {scope: known_of(d, recorded.get(scope)) for scope, d in asked.items()}
+            for answer in reader.read([*asked], known):
+                declaration = asked[answer.scope]
+                plans[answer.scope] = (
+                    _unplanned(declaration, answer.error)
+                    if isinstance(answer, Failed)
+                    else plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted)
+                )
+                progress(1)
     except TargetError as error:
-        done = {p.scope for p in plans}
-        plans.extend(_failed(d, error) for d in group if d.scope not in done)
-    return plans
+        failure = error
+    return [plans.get(d.scope) or _unplanned(d, failure) for d in group]
 
 
-def accept(reader: Reader, declaration: Declaration) -> tuple[Declaration, str]:
-    """The declaration as the target will hold it, and why it cannot ("" when it can)."""
-    taken, refused = [], []
+def accept(reader: Reader, declaration: Declaration) -> tuple[Declaration, list[Problem]]:
+    """The declaration as the target will hold it, and what it cannot hold, as problems of the files."""
+    taken: dict[Id, Resource] = {}
+    refused = []
     for resource in declaration.resources:
         try:
-            taken.append(reader.accept(resource))
-        except Unsupported as error:
-            refused.append(f"{resource.source}: {resource.id.name}: {error}")
-    scope = declaration.scope
-    return Declaration(scope, taken, declaration.source, declaration.mode, declaration.ignore), "\n".join(refused)
-
-
-def refusals(reader: Reader, declaration: Declaration) -> list[Problem]:
-    """What the target cannot hold, as problems of the files."""
-    found = []
-    for resource in declaration.resources:
-        try:
-            reader.accept(resource)
+            accepted = reader.accept(resource)
+            if accepted.id in taken:
+                raise Unsupported(f"is the same there as {taken[accepted.id].source}")
+            taken[accepted.id] = accepted
         except Unsupported as error:
             file, _, line = resource.source.rpartition(":")
             text = f"{declaration.scope.target} cannot hold this: {error}"
-            found.append(Problem(file, int(line), 1, resource.id.name, text))
-    return found
+            place = (file, int(line)) if line.isdecimal() else (resource.source or declaration.source, 0)
+            refused.append(Problem(*place, 1, resource.id.name, text))
+    return replace(declaration, resources=[*taken.values()]), refused
 
 
-def guarded(answers: Iterator[Reading | Failed]) -> Iterator[Reading | Failed]:
-    """A defect in one driver must cost only its own target, so it is told as that target's error."""
-    try:
-        yield from answers
-    except TargetError:
-        raise
-    except Exception as error:
-        raise TargetError(f"the driver failed: {type(error).__name__}: {error}") from error
-
-
-def _failed(declaration: Declaration, error: TargetError) -> ScopePlan:
-    scope, source = declaration.scope, declaration.source
-    return ScopePlan(scope, source, error=str(error), unreachable=isinstance(error, Unreachable))
-
-
-def _known(declaration: Declaration, record: ScopeRecord | None) -> list[Resource]:
+def known_of(declaration: Declaration, record: ScopeRecord | None) -> list[Resource]:
+    """What a reader may meet: all that is declared or recorded."""
     recorded = [s for r in (record.resources.values() if record else ()) for s in r.states if s is not None]
     return [*declaration.resources, *recorded]
+
+
+def _unplanned(declaration: Declaration, error: TargetError) -> ScopePlan:
+    scope, source = declaration.scope, declaration.source
+    return ScopePlan(scope, source, error=str(error), unreachable=isinstance(error, Unreachable))

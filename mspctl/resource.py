@@ -98,7 +98,7 @@ class Change:
     @property
     def changed(self) -> tuple[str, ...]:
         """Names of the fields that differ, in the order of `after`; for a delete, all of `before`."""
-        if self.before is None or self.after is None:
-            return tuple((self.after or self.before).fields)  # type: ignore[union-attr]
-        before = self.before.fields
-        return tuple(f for f, value in self.after.fields.items() if f not in before or before[f] != value)
+        before = self.before.fields if self.before else {}
+        if self.after is None:
+            return tuple(before)
+        return tuple(name for name, value in self.after.fields.items() if name not in before or before[name] != value)

@@ -2,8 +2,9 @@
 JSON Schemas (draft 2020-12) for editors, made from the models: they complete and check while somebody types.
 
 A schema admits all that we take, as an editor sees it: an editor reads YAML 1.2, where `4711` is a number and `true` a
-boolean, while we read text and let the field decide. It refuses unknown keys and wrong shapes. What only the text, or
-other files, can tell is left to `mspctl validate`.
+boolean, while we read text and let the field decide; quotes make no difference to us. (Only `null` and `~`, which are
+nothing to an editor and text to us, must be quoted for both to agree.) It refuses unknown keys and wrong shapes. What
+only the text, or other files, can tell is left to `mspctl validate`.
 
 Sections are layers: a customer's file may lack what its baseline says, and may write `{add: […]}` for a list.
 """
@@ -11,7 +12,6 @@ Sections are layers: a customer's file may lack what its baseline says, and may 
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import io
 import json
@@ -22,6 +22,7 @@ import textwrap
 import tokenize
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -44,8 +45,8 @@ def schemas() -> dict[str, Schema]:
     """Every schema by its name: what a file of that kind may say."""
     found = {
         "baseline": _baseline(),
-        "contracts": _whole(inventory.ContractsFile, "inventory/contracts.yaml", may_be_empty=True),
-        "customer": _whole(customer.CustomerInfo, "customers/<name>/customer.yaml"),
+        "contracts": _may_be_empty(_whole(inventory.ContractsFile, "inventory/contracts.yaml")),
+        "customer": _whole(customer.CustomerInfo, "customers/<name>/customer.yaml", _first_line(customer)),
         "targets": _targets(),
     }
     for section in sections.names():
@@ -91,10 +92,17 @@ def _replace(path: Path, text: str) -> None:
 # -- one file each --------------------------------------------------------------------------------------------
 
 
-def _whole(model: type[BaseModel], title: str, *, may_be_empty: bool = False) -> Schema:
+def _whole(model: type[BaseModel], title: str, description: str = "") -> Schema:
     """A file that stands alone, without layers."""
-    schema = _of_model(model)
-    return schema | {"title": title} | ({"type": ["object", "null"]} if may_be_empty else {})
+    return {"description": description} | _of_model(model) | {"title": title}
+
+
+def _may_be_empty(schema: Schema) -> Schema:
+    return schema | {"type": ["object", "null"]}
+
+
+def _first_line(module: ModuleType) -> str:
+    return (module.__doc__ or "").strip().partition("\n")[0]
 
 
 def _section(name: str) -> Schema:
@@ -106,7 +114,7 @@ def _section(name: str) -> Schema:
 def _of_section(name: str) -> Schema:
     module = sections.module(name)
     schema = _of_model(module.Section)
-    schema.setdefault("description", (module.__doc__ or "").strip().partition("\n")[0])
+    schema.setdefault("description", _first_line(module))
     if hasattr(module, "layered"):
         # `www.example: ` with nothing behind it: all of it comes from the section's own defaults.
         for entry in _named_entries(schema):
@@ -123,23 +131,28 @@ def _named_entries(schema: Schema) -> Iterator[Schema]:
 
 
 def _further(schema: Schema) -> Schema:
-    return _for_editors(copy.deepcopy(schema))
+    return _for_editors(_apart(schema))
+
+
+def _apart(schema: Schema) -> Schema:
+    """A copy in which no part stands in two places, so that each can be changed where it is."""
+    copied: Schema = json.loads(json.dumps(schema))
+    return copied
 
 
 def _baseline() -> Schema:
-    properties, defs = {}, {}
+    properties: dict[str, Schema] = {}
+    defs: Defs = {}
     for name in sections.names():
         schema = _of_section(name)
         own = schema.pop("$defs", {})
         _layer(schema, own, set(), lists=False)
-        for part in (schema, *own.values()):
-            _rename_refs(part, f"#/$defs/{name}-")
-        defs |= {f"{name}-{key}": value for key, value in own.items()}
-        properties[name] = {"anyOf": [schema, {"type": "null"}]}
+        defs |= _prefixed(name, schema, own)
+        properties[name] = schema
     return {
         "title": "inventory/baselines/<name>.yaml",
         "description": "Laid under the sections of every customer that names it.",
-        "type": ["object", "null"],
+        "type": "object",
         "properties": properties,
         "additionalProperties": False,
         "$defs": defs,
@@ -148,15 +161,14 @@ def _baseline() -> Schema:
 
 def _targets() -> Schema:
     """Facets by driver: an editor that knows the driver completes its settings."""
-    schema = _whole(inventory.TargetsFile, "inventory/targets.yaml", may_be_empty=True)
+    schema = _may_be_empty(_whole(inventory.TargetsFile, "inventory/targets.yaml"))
     defs: Defs = schema["$defs"]
-    known, bare = [], []
+    known: list[Schema] = []
+    bare: list[str] = []  # drivers that need no settings
     for driver in drivers.names():
         settings = _of_model(drivers.module(driver).Settings)
         own = settings.pop("$defs", {})
-        for part in (settings, *own.values()):
-            _rename_refs(part, f"#/$defs/{driver}-")
-        defs |= {f"{driver}-{key}": value for key, value in own.items()}
+        defs |= _prefixed(driver, settings, own)
         defs[driver] = _facet(driver, settings)
         known.append({"$ref": f"#/$defs/{driver}"})
         bare += [] if settings.get("required") else [driver]
@@ -167,9 +179,9 @@ def _targets() -> Schema:
 
 def _facet(driver: str, settings: Schema) -> Schema:
     module = drivers.module(driver)
-    settings.setdefault("description", (module.__doc__ or "").strip().partition("\n\n")[0].replace("\n", " "))
-    properties = {"driver": {"const": driver}, **settings.get("properties", {})}
-    return settings | {"properties": properties, "required": ["driver", *settings.get("required", ())]}
+    properties = {"driver": {"const": driver, "description": _first_line(module)}, **settings.get("properties", {})}
+    required = ["driver", *settings.get("required", ())]
+    return settings | {"title": driver, "properties": properties, "required": required}
 
 
 def _document(schema: Schema) -> Schema:
@@ -188,7 +200,7 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> Schema:
         made = super().function_before_schema(schema)
         if schema["function"]["function"] is fields.one_or_many and "items" in made:
-            return {"anyOf": [copy.deepcopy(made["items"]), made]}
+            return {"anyOf": [made["items"], made]}
         return made
 
     def dict_schema(self, schema: core_schema.DictSchema) -> Schema:
@@ -212,8 +224,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _of_model(model: type[BaseModel]) -> Schema:
-    schema = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    return _for_editors(schema)
+    return _for_editors(_apart(model.model_json_schema(by_alias=True, schema_generator=_Generator)))
 
 
 def _comments(cls: type[BaseModel]) -> dict[str, str]:
@@ -255,18 +266,38 @@ def _for_editors(schema: Schema) -> Schema:
     """Admit what an editor makes of the texts that we take; changes the schema in place."""
     for part in _within(schema):
         _for_editors(part)
+    _nullable(schema)
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
     if "enum" in schema:
         schema["enum"] = [value for text in schema["enum"] for value in _spellings(text)]
         schema.pop("type", None)
-    elif "const" not in schema:
+    else:
         _widen(schema)
     if "default" in schema and not isinstance(schema["default"], str | int | float | list):
-        if schema["default"] is None and isinstance(schema.get("type"), str):
-            schema["type"] = [schema["type"], "null"]  # a key with nothing behind it
+        if schema["default"] is None and "type" in schema and "null" not in _kinds(schema):
+            schema["type"] = [*_kinds(schema), "null"]  # a key with nothing behind it
         del schema["default"]
     if schema.get("default") == []:
         del schema["default"]
     return schema
+
+
+_QUOTED = {"boolean": "^(true|false)$", "integer": "^[+-]?[0-9]+$", "number": "^[+-]?[0-9.eE+-]+$"}
+
+
+def _kinds(schema: Schema) -> list[str]:
+    kind = schema.get("type", [])
+    return kind if isinstance(kind, list) else [kind]
+
+
+def _nullable(schema: Schema) -> None:
+    """A value or nothing, said shorter: an editor shows it better."""
+    parts = schema.get("anyOf", ())
+    value = next((part for part in parts if "type" in part and part != {"type": "null"}), None)
+    if len(parts) == 2 and {"type": "null"} in parts and value is not None:
+        del schema["anyOf"]
+        schema |= {**value, **schema, "type": [*_kinds(value), "null"]}
 
 
 def _widen(schema: Schema) -> None:
@@ -275,8 +306,8 @@ def _widen(schema: Schema) -> None:
         schema["type"] = ["string", "number", "boolean"]
     elif isinstance(kind, list) and {"string", "number"} <= {*kind}:
         schema["type"] = [*kind, *({"boolean"} - {*kind})]
-    elif kind == "boolean":
-        schema |= {"type": ["boolean", "string"], "pattern": "^(true|false)$"}  # "true" in quotes
+    elif isinstance(kind, str) and kind in _QUOTED:
+        schema |= {"type": [kind, "string"], "pattern": _QUOTED[kind]}
 
 
 def _spellings(value: Any) -> list[Any]:
@@ -286,6 +317,13 @@ def _spellings(value: Any) -> list[Any]:
     if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", value, re.ASCII):
         return [value, int(value) if value.isdecimal() else float(value)]
     return [value]
+
+
+def _prefixed(prefix: str, schema: Schema, defs: Defs) -> Defs:
+    """`defs` under names that no other part of a document uses; references in the schema follow."""
+    for part in (schema, *defs.values()):
+        _rename_refs(part, f"#/$defs/{prefix}-")
+    return {f"{prefix}-{name}": part for name, part in defs.items()}
 
 
 def _rename_refs(schema: Schema, prefix: str) -> None:
@@ -308,7 +346,7 @@ def _layer(schema: Schema, defs: Defs, seen: set[str], *, lists: bool) -> None:
     schema.pop("required", None)
     if "oneOf" in schema and "anyOf" not in schema:
         schema["anyOf"] = schema.pop("oneOf")  # without what is required, more than one may fit
-    if schema.get("type") == "array":
+    if "array" in _kinds(schema):
         if lists:
             _changeable(schema)
         return
@@ -321,9 +359,9 @@ def _layer(schema: Schema, defs: Defs, seen: set[str], *, lists: bool) -> None:
 
 def _changeable(array: Schema) -> None:
     """A list, or what is different in it from the list below."""
-    said = {key: array.pop(key) for key in ("description", "examples", "default") if key in array}
+    said: Schema = {key: array.pop(key) for key in ("description", "examples", "default") if key in array}
     whole = dict(array)
-    some = {"type": ["array", "null"], "items": whole.get("items", True)}
+    some: Schema = {"type": ["array", "null"], "items": whole.get("items", True)}
     changes = {
         "type": "object",
         "description": "Changes to the list that the baseline has.",
@@ -332,7 +370,7 @@ def _changeable(array: Schema) -> None:
         "additionalProperties": False,
     }
     array.clear()
-    array |= {**said, "anyOf": [whole, changes]}
+    array.update(said, anyOf=[whole, changes])
 
 
 def named(found: Mapping[str, Schema], names: Collection[str]) -> dict[str, Schema]:

@@ -23,10 +23,12 @@ COMMANDS = {
     "apply": "Carry out what Git declares, and nothing else.",
     "drift": "Show what was changed outside.",
     "adopt": "Write live values into the YAML: Git takes over.",
+    "undo": "Edit the YAML back to what one run found.",
     "import": "Write YAML from zone files, octoDNS or a target.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
     "schema": "Write JSON Schemas for editors.",
+    "unlock": "Show who holds which lock; break the lock of a dead run.",
     "ledger": "Look after the record of what was applied.",
 }
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from mspctl.cli import console, options
 from mspctl.exits import Exit
 
+if TYPE_CHECKING:
+    from mspctl.plan import Plan
+    from mspctl.sealed import Sealed
 
-@click.command("apply", help="Carry out what Git declares, and nothing else.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
+
+HELP = """Carry out what Git declares, and nothing else.
+
+PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: then only what was reviewed is done."""
+
+
+@click.command("apply", help=HELP)
 @options.selection
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
@@ -35,9 +45,12 @@ def command(
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import render, view
 
-    causes = REVERT if revert else PENDING
-    work = Workspace(directory, Selection(customers, sections, targets, paths))
+    review = saved(paths)
+    causes = REVERT if revert or (review and review.revert) else PENDING
+    work = Workspace(directory, Selection(customers, sections, targets, () if review else paths))
     plan = work.plan(causes)
+    if review:
+        plan = limited(plan, review)
     if form == "text":
         console.say(render(view.of_plan(plan, work.estate.warnings), form))
     if plan.changes and not yes and sys.stdin.isatty():
@@ -46,3 +59,25 @@ def command(
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
     console.say(render(view.of_outcome(outcome, again), form), end="")
     return outcome.exit_code
+
+
+def saved(paths: tuple[str, ...]) -> Sealed | None:
+    """The plan in the file that was named, if a file was."""
+    from pathlib import Path
+
+    from mspctl import sealed
+
+    if len(paths) != 1 or not Path(paths[0]).is_file():
+        return None
+    return sealed.parse(Path(paths[0]).read_text(encoding="utf-8", errors="replace"), paths[0])
+
+
+def limited(plan: Plan, review: Sealed) -> Plan:
+    """What was reviewed and still is what it was; the rest is named."""
+    from dataclasses import replace
+
+    from mspctl import sealed
+
+    for scope, change in sealed.missed(plan.scopes, review):
+        console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the review")
+    return replace(plan, scopes=sealed.limit(plan.scopes, review))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mspctl.imports import Found
     from mspctl.resource import Resource
 
+FOLDERS = ("octodns", "zonefiles")  # sources that are a folder of files
+
 HELP = """Write YAML from zone files, octoDNS or a target.
 
 --from octodns FOLDER and --from zonefiles FOLDER read a folder with a file per zone; --from TARGET reads
@@ -44,6 +46,8 @@ def command(
     from mspctl.desired import Selection
     from mspctl.imports.write import write
 
+    if source in FOLDERS and folder is None:
+        raise click.UsageError(f"--from {source} needs a FOLDER")
     work = Workspace(directory, Selection())
     target = check_names(work, customer, source, target)
     found = _read(work, source, folder)
@@ -86,14 +90,12 @@ def _read(work: Workspace, source: str, folder: Path | None) -> Found:
     from mspctl.model.base import nearest
     from mspctl.resource import Scope
 
-    if source in ("octodns", "zonefiles"):
-        if folder is None:
-            raise click.UsageError(f"--from {source} needs a FOLDER")
+    if source in FOLDERS:
         found: Found = import_module(f"mspctl.imports.{source}").read(folder)
         return found
     able = work.estate.inventory.with_facet("dns")
     if source not in able:
-        raise InputError.at("--from", f"there is no source {source}{nearest(source, ['octodns', 'zonefiles', *able])}")
+        raise InputError.at("--from", f"there is no source {source}{nearest(source, [*FOLDERS, *able])}")
     return from_target.read(work.targets.reader(Scope(source, "dns", "")), source, "dns")
 
 

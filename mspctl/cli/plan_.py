@@ -12,6 +12,7 @@ from mspctl.exits import Exit
 @options.selection
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
+@click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
@@ -21,8 +22,12 @@ def command(
     targets: tuple[str, ...],
     paths: tuple[str, ...],
     revert: bool,
+    save: str | None,
     form: str,
 ) -> Exit:
+    from pathlib import Path
+
+    from mspctl import sealed
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.plan import PENDING, REVERT
@@ -30,5 +35,7 @@ def command(
 
     work = Workspace(directory, Selection(customers, sections, targets, paths))
     plan = work.plan(REVERT if revert else PENDING)
+    if save:
+        sealed.save(Path(save), plan, revert=revert)
     console.say(render(view.of_plan(plan, work.estate.warnings), form), end="")
     return plan.exit_code

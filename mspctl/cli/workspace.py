@@ -19,7 +19,7 @@ from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
 from mspctl.record import Run, ScopeRecord
-from mspctl.resource import Cause, Scope
+from mspctl.resource import Cause, Scope, Value
 from mspctl.targets import Targets
 
 WORKERS = 8  # targets at once
@@ -76,11 +76,11 @@ class Workspace:
         found = declarations(self.estate, self.selection, outputs, today)
         return [d for d in found if d.scope.engine == "mspctl"]
 
-    def outputs(self) -> dict[Scope, dict[str, object]]:
+    def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
     def plan(self, causes: Collection[Cause] = PENDING) -> Plan:
-        declared = self.declare(self.outputs())  # type: ignore[arg-type]
+        declared = self.declare(self.outputs())
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
             found = plan_all(declared, self.targets.reader, recorded, executor, causes, self.selection.wants, progress)
@@ -91,7 +91,7 @@ class Workspace:
         run = Run(RUN_ID, who(self.root), head(self.root), reason, digest)
         with ThreadPoolExecutor(WORKERS) as executor:
             engine = Engine(self.targets.driver, self.ledger, executor, run)
-            return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())  # type: ignore[arg-type]
+            return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())
 
     def _retired(self, declared: Sequence[Declaration]) -> list[Scope]:
         """Recorded scopes that nothing declares any more; told only when the whole customer was looked at."""

@@ -14,6 +14,7 @@ from datetime import date
 from importlib import import_module
 from typing import Protocol
 
+from mspctl.errors import InputError
 from mspctl.load import Estate
 from mspctl.model.customer import Mode
 from mspctl.resource import Id, Resource, Scope, Value
@@ -91,3 +92,12 @@ def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: 
             for declaration in module.declare(customer, estate.inventory, outputs, today):
                 if selection.covers(declaration.scope):
                     yield declaration
+
+
+def back(facet: str) -> Back:
+    """The way back to YAML for the resources of a facet."""
+    for section in names():
+        if facet in import_module(f"{__name__}.{section}").FACETS:
+            module: Back = import_module(f"{__name__}.{section}.back")
+            return module
+    raise InputError.at("", f"what lives in {facet} cannot be written to YAML")

@@ -2,7 +2,8 @@
 DNS zones as master files in a folder, as BIND, Knot and NSD load them: a laptop needs no server.
 
 A file that needs no change is not touched. One that does is written anew in our layout and put in place in one
-step; the first time, the hand-written file stays beside it as `<name>.before-mspctl`.
+step; a hand-written file stays beside it as `<name>.before-mspctl`. What is not a whole zone, or could not be given
+back whole, is an error: it is never read as empty, and never written over.
 """
 
 from __future__ import annotations
@@ -10,24 +11,38 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Traits, Work
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
-from mspctl.fields import Model, Text, Texts, Ttl
+from mspctl.fields import Model, Text, Ttl, one_line, one_or_many
 from mspctl.kinds import dns, master
 from mspctl.resource import Id, Resource, Scope
 
 HEADER = "Written by mspctl from the customer's dns folder. Edits made here are reported as drift."
 
 
+def _host(value: Any) -> str:
+    text = one_line(value)
+    if "@" in text:
+        raise ValueError(f"{text!r} is not a domain name (write hostmaster.example.com for hostmaster@example.com)")
+    return dns.fold(text.rstrip(".") + ".")
+
+
+Host = Annotated[str, BeforeValidator(_host)]  # absolute, whether its dot is typed or not
+
+
 class SoaSettings(Model):
     """The start of authority of zones that have none yet."""
 
-    mname: Text = "ns1.invalid."
-    rname: Text = "hostmaster.invalid."
+    mname: Host = "ns1.invalid."
+    rname: Host = "hostmaster.invalid."
     refresh: Ttl = 7200
     retry: Ttl = 3600
     expire: Ttl = 1209600
@@ -36,7 +51,7 @@ class SoaSettings(Model):
 
 class Settings(Model):
     directory: Text  # relative to the repository
-    nameservers: Texts = ()  # of zones that declare none themselves
+    nameservers: Annotated[tuple[Host, ...], BeforeValidator(one_or_many)] = ()  # of zones that declare none
     soa: SoaSettings = SoaSettings()
 
 
@@ -46,12 +61,14 @@ class Reader(ReadsEach):
     def __init__(self, access: Access) -> None:
         self.settings: Settings = access.settings
         self.directory: Path = access.root / self.settings.directory
-        self.nameservers = frozenset(dns.fold(n.rstrip(".") + ".") for n in self.settings.nameservers)
+        self.nameservers = frozenset(self.settings.nameservers)
 
     def accept(self, resource: Resource) -> Resource:
-        rtype = dns.owner_type(resource.id)[1]
         if resource.id.kind != dns.KIND:
             raise Unsupported(f"a zone file cannot hold {resource.id.kind}")
+        owner, rtype = dns.owner_type(resource.id)
+        if rtype == "CNAME" and owner == dns.APEX:
+            raise Unsupported("a CNAME cannot stand at the zone's own name")
         if rtype in dns.PSEUDO:
             raise Unsupported(
                 f"a zone file cannot hold {rtype} records (write A and AAAA, or use a provider that has {rtype})"
@@ -73,7 +90,8 @@ class Reader(ReadsEach):
         """Zones of the folder: files named `<zone>.zone`."""
         if not self.directory.is_dir():
             raise Unreachable(f"{self.directory} is not a folder")
-        return sorted(path.name.removesuffix(".zone").replace("%2F", "/") for path in self.directory.glob("*.zone"))
+        names = [path.name.removesuffix(".zone") for path in self.directory.glob("[!.]*.zone")]
+        return sorted(name.replace("%2F", "/") for name in names)
 
     def _path(self, scope: Scope) -> Path:
         if not self.directory.is_dir():
@@ -88,7 +106,15 @@ class Driver(Reader, AppliesEach):
 
     def apply_one(self, work: Work) -> Iterator[Landed]:
         path = self._path(work.scope)
+        if not work.changes:
+            return
         zone = _Zone.load(path, work.scope.name)
+        if zone is None and {r.id for r in work.after} - {c.id for c in work.changes if c.before is None}:
+            raise Stale(f"{path} was removed since it was read")
+        if zone is not None and zone.made:
+            raise TargetError(
+                f"{path} holds {', '.join(sorted(zone.made))} records, which would be lost (is it signed?)"
+            )
         held = {r.id: r for r in zone.resources} if zone else {}
         after = dict(held)
         for change in work.changes:
@@ -113,25 +139,26 @@ class Driver(Reader, AppliesEach):
         soa = self._soa(old)
         text = master.write(zone, soa, records.values(), (HEADER,))
         if old is not None and not old.ours:
-            _replace(path.with_name(path.name + ".before-mspctl"), old.text)
-        _replace(path, text)
+            _replace(path.with_name(path.name + ".before-mspctl"), old.text, like=path)
+        _replace(path.resolve(), text, like=path)
 
     def _soa(self, old: _Zone | None) -> master.Soa:
         s = self.settings.soa
-        soa = (old and old.soa) or master.Soa(s.mname, s.rname, 0, s.refresh, s.retry, s.expire, s.minimum, s.minimum)
+        new = master.Soa(s.mname, s.rname, 0, s.refresh, s.retry, s.expire, s.minimum, s.minimum)
+        soa = old.soa if old else new
         serial = max(soa.serial + 1, int(self.today().strftime("%Y%m%d00")))
         # Serials are compared on a circle (RFC 1982): after the last one comes 1.
-        times = (soa.refresh, soa.retry, soa.expire, soa.minimum, soa.ttl)
-        return master.Soa(soa.mname, soa.rname, serial if serial < 2**32 else 1, *times)
+        return replace(soa, serial=serial if serial < 2**32 else 1)
 
 
 class _Zone:
     """A zone's file as it is on disk."""
 
-    def __init__(self, text: str, soa: master.Soa | None, resources: list[Resource]) -> None:
+    def __init__(self, text: str, soa: master.Soa, resources: list[Resource], made: Collection[str]) -> None:
         self.text = text
         self.soa = soa
         self.resources = resources
+        self.made = made  # types that a server makes, as in a signed zone: not read, and not ours to drop
         self.ours = text.startswith(f"; {HEADER}\n")
         self.token = hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -150,7 +177,9 @@ class _Zone:
         resources, wrong = master.rrsets(read.records, zone, str(path))
         for line, said in (*read.problems, *(w for w in wrong if "outside" in w[1])):
             raise TargetError(f"{path}:{line}: {said}")
-        return cls(text, read.soa, resources)
+        if read.soa is None:
+            raise TargetError(f"{path} has no SOA record, so it is not a whole zone")
+        return cls(text, read.soa, resources, read.made)
 
 
 def _same(held: Resource | None, before: Resource | None, filled: frozenset[str]) -> bool:
@@ -192,17 +221,19 @@ def _label_starts(owner: str) -> Iterator[int]:
     yield from (i + 1 for i, c in enumerate(owner) if c == ".")
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put a whole file in place of another, or fail and leave the old one."""
+def _replace(path: Path, text: str, like: Path) -> None:
+    """Put a whole file in place of another, or fail and leave the old one. Mode and owner are those of `like`."""
     try:
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        old = like.stat() if like.exists() else None
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".mspctl-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(draft, mode)
+            os.chmod(draft, old.st_mode & 0o777 if old else 0o644)
+            if old and os.geteuid() == 0:  # the name server's user must be able to read what root has written
+                os.chown(draft, old.st_uid, old.st_gid)
             os.replace(draft, path)
         except BaseException:
             os.unlink(draft)

@@ -36,6 +36,8 @@ def read(folder: Path) -> Found:
 
 def _zone_of(path: Path, problems: Problems) -> str:
     try:
+        if path.is_dir() and not path.is_symlink():
+            raise ValueError("is a folder: a zone split over many files is not read")
         if path.suffix != ".yaml" or path.is_symlink() or not path.is_file():
             raise ValueError("is not a YAML file")
         return dns.fold_zone(path.name.removesuffix(".yaml"))
@@ -49,7 +51,7 @@ def _is_zone(data: object) -> bool:
     if not isinstance(data, Map):
         return False
     entries = [e for value in data.values() for e in (value if isinstance(value, list) else [value])]
-    return all(isinstance(entry, Map) and "type" in entry for entry in entries)
+    return not data or any(isinstance(entry, Map) and "type" in entry for entry in entries)
 
 
 def _take(zone: str, data: Map, file: str, found: Found, problems: Problems) -> None:
@@ -61,5 +63,5 @@ def _take(zone: str, data: Map, file: str, found: Found, problems: Problems) -> 
     if zone in found.zones:
         problems.add(None, "", f"is a second file of {zone} (left out)", file=file)
         return
-    refused = checks.zone(zone, resources, problems, glue=True)
+    refused = checks.zone(zone, resources, problems, reader.places, glue=True)
     found.zones[zone] = [r for r in resources if r.id not in refused]

@@ -11,8 +11,9 @@ from pathlib import Path
 from mspctl import edit, strict_yaml
 from mspctl.desired.dns import back
 from mspctl.errors import Error, InputError
-from mspctl.fields import spoken_duration
+from mspctl.fields import one_line, spoken_duration
 from mspctl.imports import Written, count
+from mspctl.load import load
 from mspctl.model.sections import dns as section
 from mspctl.model.sections.dns.records import RecordReader
 from mspctl.resource import Resource
@@ -25,8 +26,11 @@ def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") 
     """
     Write `zones` as those of `customer`, living on `target`; a customer that is not there yet is made.
 
-    Raises InputError when a zone has files already; then, as after any error, nothing is written.
+    Raises InputError when a zone has files already, or when the estate would not load with them; then, as after any
+    error, nothing is written.
     """
+    if name:
+        _check_name(name)
     folder = root / "customers" / customer
     ttl = back.usual_ttl([r for resources in zones.values() for r in resources])
     _check_free(folder, zones)
@@ -34,7 +38,7 @@ def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") 
     try:
         names = _draft(draft, folder, customer, zones, target, ttl, name)
         _compare(draft, folder, zones)
-        _place(draft, folder, names)
+        _place(draft, root, customer, names)
     except OSError as error:
         raise InputError.at(str(folder), f"cannot be written ({error.strerror})") from None
     finally:
@@ -42,12 +46,19 @@ def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") 
     return Written([f"customers/{customer}/{n}" for n in names], *count(zones))
 
 
+def _check_name(name: str) -> None:
+    try:
+        one_line(name)
+    except ValueError as error:
+        raise InputError.at("--name", str(error)) from None
+
+
 def _check_free(folder: Path, zones: Zones) -> None:
     problems = Problems()
     for zone in zones:
         for suffix in (".yaml", ".zone"):
             path = folder / section.FILES / f"{section.file_name(zone)}{suffix}"
-            if path.exists():
+            if os.path.lexists(path):
                 problems.add(None, "", "is there already (remove it to import the zone again)", file=str(path))
     if problems:
         raise InputError(problems)
@@ -107,7 +118,23 @@ def _compare(draft: Path, folder: Path, zones: Zones) -> None:
         raise InputError(problems.errors)
 
 
-def _place(draft: Path, folder: Path, names: Sequence[str]) -> None:
+def _place(draft: Path, root: Path, customer: str, names: Sequence[str]) -> None:
+    """Put the files in place, and take them back when the estate does not load with them."""
+    folder, kept = root / "customers" / customer, draft / "kept"
+    made = [path for path in (folder / section.FILES, folder) if not path.exists()]
     (folder / section.FILES).mkdir(parents=True, exist_ok=True)
-    for name in names:
-        os.replace(draft / name, folder / name)
+    (kept / section.FILES).mkdir(parents=True)
+    try:
+        for name in names:
+            if (folder / name).exists():
+                shutil.copy2(folder / name, kept / name)
+            os.replace(draft / name, folder / name)
+        load(root, [customer])
+    except BaseException:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+            if (kept / name).exists():
+                os.replace(kept / name, folder / name)
+        for path in made:
+            path.rmdir()
+        raise

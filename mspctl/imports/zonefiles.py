@@ -45,17 +45,23 @@ def _zone_of(path: Path, problems: Problems) -> str:
 
 def _take(zone: str, text: str, file: str, found: Found, problems: Problems) -> None:
     read = master.read(text, zone)
-    if zone in found.zones or any("is not a zone file" in said for _, said in read.problems):
-        if zone in found.zones:
-            read.problems.append((0, f"is a second file of {zone} (left out)"))
-        for line, said in read.problems:
-            problems.line(file, line, said)
-        return
     resources, wrong = master.rrsets(read.records, zone, file)
-    for line, said in (*read.problems, *wrong):
-        problems.line(file, line, said, level="warning" if "TTL" in said else "error")
-    refused = checks.zone(zone, resources, problems, glue=True)
-    found.rrsets += len(resources) + sum("outside" in said for _, said in wrong)
+    found.rrsets += len({(r.owner, r.rtype) for r in read.records})
     found.values += len(read.records)
-    found.doubled += len(read.records) - len({(r.owner, r.rtype, r.value) for r in read.records})
+    if zone in found.zones:
+        read.problems.append((0, f"is a second file of {zone} (left out)"))
+    for line, said in read.problems:
+        problems.line(file, line, said)
+    if read.problems:
+        return
+    for line, said in wrong:
+        problems.line(file, line, said, level="warning" if " has TTL " in said else "error")
+    doubled = master.doubled(read.records)
+    found.doubled += len(doubled)
+    for line, said in doubled:
+        problems.line(file, line, said, level="warning")
+    for rtype, lines in read.made.items():
+        said = f"{rtype} records are made by the server, not declared ({len(lines)} left out)"
+        problems.line(file, lines[0], said, level="warning")
+    refused = checks.zone(zone, resources, problems, glue=True)
     found.zones[zone] = [r for r in resources if r.id not in refused]

@@ -10,9 +10,12 @@ Sources: RFC 1035 (names, master files), RFC 3597 (generic form), RFC 5891 and U
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from mspctl.kinds import shown
 from mspctl.resource import Id, Resource, Value
 
 if TYPE_CHECKING:
@@ -57,6 +60,16 @@ def ttl_of(resource: Resource) -> int:
     return ttl if isinstance(ttl, int) else 0
 
 
+def precious(resource: Resource) -> str:
+    """Without them no mail arrives, or nobody finds the zone."""
+    owner, rtype = owner_type(resource.id)
+    return (
+        f"{rtype} of {'the zone' if owner == APEX else owner}"
+        if rtype == "MX" or (rtype == "NS" and owner == APEX)
+        else ""
+    )
+
+
 # -- names --------------------------------------------------------------------------------------------------
 
 _PLAIN_NAME = re.compile(
@@ -76,18 +89,28 @@ def _fold_slowly(text: str) -> str:
     import dns.exception
     import dns.name
 
+    if text == "@":
+        raise DotlessError("'@' stands for the zone in zone files only (write the name)")
     if not text or any(c.isspace() for c in text):
-        raise ValueError(f"{text!r} is not a domain name")
+        raise ValueError(f"{shown(text)} is not a domain name")
     if text == ".":
         return text
     try:
         ascii_text = text if text.isascii() else ".".join(map(_a_label, text.split(".")))
         name = dns.name.from_text(ascii_text.lower(), origin=None)
         if len(name) and sum(len(label) + 1 for label in name.labels) > 255:
-            raise ValueError(f"{text!r} is longer than 255 octets")
-        return name.canonicalize().to_text()
+            raise ValueError(f"{shown(text)} is longer than 255 octets")
+        return _ESCAPE.sub(_without_dot, name.canonicalize().to_text())
     except (dns.exception.DNSException, UnicodeError) as error:
-        raise ValueError(f"{text!r} is not a domain name ({first_line(error)})") from None
+        raise ValueError(f"{shown(text)} is not a domain name ({first_line(error)})") from None
+
+
+_ESCAPE = re.compile(r"\\(\d{3}|.)", re.DOTALL)
+
+
+def _without_dot(match: re.Match[str]) -> str:
+    # A dot within a label is written by its number, so that every dot in a name stands between labels.
+    return r"\046" if match[1] == "." else match[0]
 
 
 def _a_label(label: str) -> str:
@@ -105,9 +128,10 @@ def first_line(error: Exception) -> str:
 
 def fold_zone(text: str) -> str:
     """A zone's name: normal form without the trailing dot."""
-    name = fold(text).rstrip(".")
-    if not name or "*" in name:
-        raise ValueError(f"{text!r} is not the name of a zone")
+    name = fold(text).removesuffix(".")
+    if not _PLAIN_NAME.fullmatch(name) or "*" in name:
+        # It becomes the name of a file, and an argument of programs.
+        raise ValueError(f"{shown(text)} is not the name of a zone (letters, digits and hyphens: acme.example)")
     return name
 
 
@@ -115,13 +139,13 @@ def fold_owner(text: str, zone: str) -> str:
     """An owner name relative to its zone, `@` for the apex. Typed relative, or absolute with a trailing dot."""
     name = fold(text)
     if not name.endswith("."):
-        if len(name) + len(zone) > 253:
-            raise ValueError(f"{text!r} in {zone} is longer than 255 octets")
+        if len(_ESCAPE.sub("?", name) if "\\" in name else name) + len(zone) > 252:
+            raise ValueError(f"{shown(text)} in {zone} is longer than 255 octets")
         return name
     if name == zone + ".":
         return APEX
     if not name.endswith("." + zone + "."):
-        raise ValueError(f"{text!r} is outside the zone {zone}")
+        raise ValueError(f"{shown(text)} is outside the zone {zone}")
     return name[: -len(zone) - 2]
 
 
@@ -148,7 +172,7 @@ def fold_type(text: str) -> str:
     try:
         number = dns.rdatatype.from_text(rtype)
     except (dns.rdatatype.UnknownRdatatype, ValueError):
-        raise ValueError(f"{text!r} is not a record type") from None
+        raise UnknownTypeError(f"{shown(text)} is not a record type") from None
     name = dns.rdatatype.to_text(number)
     if name in SERVER_MADE:
         raise ValueError(f"{name} records are made by the server and cannot be declared")
@@ -172,8 +196,8 @@ def _a(text: str, relative: Relative) -> str:
     if _IPV4.fullmatch(text):
         return text
     if ":" in text:
-        raise ValueError(f"{text!r} is not an IPv4 address (an IPv6 address belongs to AAAA)")
-    raise ValueError(f"{text!r} is not an IPv4 address (write 192.0.2.1)")
+        raise ValueError(f"{shown(text)} is not an IPv4 address (an IPv6 address belongs to AAAA)")
+    raise ValueError(f"{shown(text)} is not an IPv4 address (write 192.0.2.1)")
 
 
 def _aaaa(text: str, relative: Relative) -> str:
@@ -183,7 +207,7 @@ def _aaaa(text: str, relative: Relative) -> str:
     try:
         return dns.ipv6.inet_ntoa(dns.ipv6.inet_aton(text))
     except (dns.exception.DNSException, ValueError):
-        raise ValueError(f"{text!r} is not an IPv6 address (write 2001:db8::1)") from None
+        raise ValueError(f"{shown(text)} is not an IPv6 address (write 2001:db8::1)") from None
 
 
 def _target(text: str, relative: Relative) -> str:
@@ -193,22 +217,22 @@ def _target(text: str, relative: Relative) -> str:
 
 def _integers(texts: list[str], names: str) -> str:
     for text, name in zip(texts, names.split(), strict=True):
-        if not (text.isascii() and text.isdigit() and int(text) < 65536):
-            raise ValueError(f"{text!r} is not a {name} (a number from 0 to 65535)")
+        if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) < 65536):
+            raise ValueError(f"{shown(text)} is not a {name} (a number from 0 to 65535)")
     return " ".join(str(int(text)) for text in texts)
 
 
 def _mx(text: str, relative: Relative) -> str:
     parts = text.split()
     if len(parts) != 2:
-        raise ValueError(f"{text!r} is not an MX value (write 10 mail.example.com.)")
+        raise ValueError(f"{shown(text)} is not an MX value (write 10 mail.example.com.)")
     return f"{_integers(parts[:1], 'preference')} {_target(parts[1], relative)}"
 
 
 def _srv(text: str, relative: Relative) -> str:
     parts = text.split()
     if len(parts) != 4:
-        raise ValueError(f"{text!r} is not an SRV value (write 10 5 5060 sip.example.com.)")
+        raise ValueError(f"{shown(text)} is not an SRV value (write 10 5 5060 sip.example.com.)")
     return f"{_integers(parts[:3], 'priority weight port')} {_target(parts[3], relative)}"
 
 
@@ -269,23 +293,44 @@ def content(value: str) -> bytes:
 
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+# What a value of a type looks like, for those who got it wrong.
+_EXAMPLES = {
+    "CAA": '0 issue "ca.example.net"',
+    "DS": "60485 13 2 d4b7d520e7bb5f0f67674a0cceb1e3e0614b93c4f9e99b8383f6a1e4469da50a",
+    "HTTPS": '1 . alpn="h2,h3"',
+    "LOC": "45 24 0 N 11 52 0 E 12m",
+    "NAPTR": '100 10 "S" "SIP+D2U" "" _sip._udp.example.com.',
+    "SSHFP": "4 2 123456789abcdef67890123456789abcdef67890123456789abcdef123456789",
+    "SVCB": '1 svc.example.com. port="8443"',
+    "TLSA": "3 1 1 0d6fce3320e3d3b0a1b9e7f0b2ab1f0ed7a2a4c4fd6a3cf1a1a1b8a0f8b3a0c1",
+    "URI": '10 1 "https://www.example.com/"',
+}
+_RAISED = re.compile(r"caught exception <class '[\w.]+'>: ")
 
 
 def _fold_by_dnspython(rtype: str, text: str, relative: Relative) -> str:
     import dns.exception
+    import dns.name
     import dns.rdata
 
     if rtype in PSEUDO:
         raise ValueError(f"{rtype} has no generic form")
     if ";" in _QUOTED.sub("", text):
-        raise ValueError(f"{text!r}: what follows “;” would be lost (put the text in double quotes)")
+        raise ValueError(f"{shown(text)}: what follows “;” would be lost (put the text in double quotes)")
     try:
-        rdata = dns.rdata.from_text("IN", rtype, text, origin=None, relativize=False)
+        codec = dns.name.IDNA_2008_Practical
+        rdata = dns.rdata.from_text("IN", rtype, text, origin=None, relativize=False, idna_codec=codec)
         return from_rdata(made_absolute(rdata, relative))
-    except (dns.exception.DNSException, ValueError, OverflowError, IndexError) as error:
+    except (dns.exception.DNSException, ValueError, OverflowError, AssertionError, struct.error) as error:
         if isinstance(error, DotlessError):
             raise
-        raise ValueError(f"{text!r} is not a value of type {rtype} ({first_line(error)})") from None
+        example = f"; write {_EXAMPLES[rtype]}" if rtype in _EXAMPLES else ""
+        said = _RAISED.sub("", first_line(error))
+        raise ValueError(f"{shown(text)} is not a value of type {rtype} ({said}{example})") from None
+
+
+class UnknownTypeError(ValueError):
+    """What was written is no record type at all."""
 
 
 class DotlessError(ValueError):
@@ -296,23 +341,50 @@ def made_absolute(rdata: dns.rdata.Rdata, relative: Relative) -> dns.rdata.Rdata
     """The record with every name in it folded and absolute."""
     import dns.name
 
-    replaced = {}
-    slots = (slot for cls in type(rdata).__mro__ for slot in getattr(cls, "__slots__", ()))
-    for slot in slots:
+    def folded(part: dns.name.Name) -> dns.name.Name:
+        return dns.name.from_text(_target(part.to_text(), relative))
+
+    replaced: dict[str, object] = {}
+    cls: Any = type(rdata)
+    for slot in _slots(cls):
         part = getattr(rdata, slot)
         if isinstance(part, dns.name.Name):
-            name = fold(part.to_text())
-            name = name if name.endswith(".") else fold(relative(name))
-            replaced[slot] = dns.name.from_text(name)
+            replaced[slot] = folded(part)
+        elif isinstance(part, tuple) and part and isinstance(part[0], dns.name.Name):
+            replaced[slot] = tuple(map(folded, part))
     return rdata.replace(**replaced) if replaced else rdata
 
 
+@cache
+def _slots(cls: Any) -> tuple[str, ...]:
+    return tuple(slot for base in cls.__mro__ for slot in getattr(base, "__slots__", ()))
+
+
+def _through_wire(rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
+    """The record as a server will give it back: some text says more than the wire can carry (LOC's centimetres)."""
+    import dns.rdata
+
+    wire = rdata.to_wire()
+    assert wire is not None, "to_wire returns the octets when it is given no file"
+    return dns.rdata.from_wire(rdata.rdclass, rdata.rdtype, wire, 0, len(wire))
+
+
 def from_rdata(rdata: dns.rdata.Rdata) -> str:
-    """dnspython's record, names absolute, in our normal form."""
+    """dnspython's record in our normal form; its names are absolute."""
+    import dns.rdatatype
+
     strings = getattr(rdata, "strings", None)
-    if strings is not None and rdata.rdtype in (16, 99):
+    rtype = dns.rdatatype.to_text(rdata.rdtype)
+    if strings is not None and rtype in _TEXTS:
         return quoted(b"".join(strings))
-    return rdata.to_text()
+    tag = getattr(rdata, "tag", None)
+    if tag is not None and rtype == "CAA":
+        return rdata.replace(tag=tag.lower()).to_text()
+    rdata = made_absolute(rdata, str)
+    if rtype not in _FAST:
+        return _through_wire(rdata).to_text()
+    text = rdata.to_text()
+    return _FAST[rtype](text, str) if "\\" in text else text
 
 
 def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:

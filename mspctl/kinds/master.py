@@ -1,9 +1,9 @@
 """
 Master files (RFC 1035 section 5) as text: read into records with their lines, and written.
 
-dnspython reads them; but where it drops something in silence (a name outside the zone, a second CNAME, a record
-beside a CNAME, a second TTL in one RRset) we keep it and say so. Lines as we write them ourselves are most of
-what is ever read, and need no tokenizer: a file that holds only such lines is read here, any other by dnspython.
+dnspython reads them (`any_master`); but where it drops something in silence (a name outside the zone, a second
+CNAME, a record beside a CNAME, a second TTL in one RRset) we keep it and say so. Lines as we write them ourselves
+are most of what is ever read, and need no tokenizer: a file that holds only such lines is read here.
 """
 
 from __future__ import annotations
@@ -11,13 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mspctl.kinds import dns
-from mspctl.kinds.dns import SERVER_MADE  # by its own name: within functions `dns` is dnspython
 from mspctl.resource import Resource
-
-MAX_RECORDS = 1_000_000  # what $GENERATE may expand to, and more than a file we would accept holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +52,22 @@ class Master:
     records: list[Record] = field(default_factory=list)
     soa: Soa | None = None
     problems: list[tuple[int, str]] = field(default_factory=list)
+    made: dict[str, list[int]] = field(default_factory=dict)  # types that servers make → their lines; not in records
+    foreign: bool = False  # the SOA record is another zone's: everything else will be outside, too
 
 
-def read(text: str, zone: str) -> Master:
-    """All records of a master file of `zone`. A syntax error is the last problem; what stood before it is kept."""
+def read(text: str, zone: str, ttl: int | None = None) -> Master:
+    """
+    All records of a master file of `zone`; `ttl` is theirs where the file says nothing of it.
+
+    A line that cannot be read is a problem, and the next one is tried.
+    """
     master = _read_plain(text, zone)
-    return master if master is not None else _read_by_dnspython(text, zone)
+    if master is None:
+        from mspctl.kinds import any_master
+
+        master = any_master.read(text, zone, ttl)
+    return master
 
 
 def write(zone: str, soa: Soa, resources: Iterable[Resource], header: Sequence[str] = ()) -> str:
@@ -83,11 +89,12 @@ def rrsets(records: Iterable[Record], zone: str, file: str) -> tuple[list[Resour
     """Records grouped into RRsets, and what does not fit together, as (line, text). The first TTL counts."""
     groups: dict[tuple[str, str], list[Record]] = {}
     problems = []
+    outside = []
     for record in records:
         try:
             owner = dns.fold_owner(record.owner, zone)
         except ValueError as error:
-            problems.append((record.line, str(error)))
+            outside.append((record.line, str(error)))
             continue
         group = groups.setdefault((owner, record.rtype), [])
         if group and group[0].ttl != record.ttl:
@@ -99,49 +106,80 @@ def rrsets(records: Iterable[Record], zone: str, file: str) -> tuple[list[Resour
         dns.rrset(owner, rtype, group[0].ttl, (r.value for r in group), f"{file}:{group[0].line}")
         for (owner, rtype), group in groups.items()
     ]
-    return resources, problems
+    if len(outside) > 1 and not groups:
+        line, said = outside[0]
+        outside = [(line, f"{said}, like all {len(outside)} records here (is $ORIGIN another zone's?)")]
+    return resources, [*problems, *outside]
+
+
+def doubled(records: Iterable[Record]) -> list[tuple[int, str]]:
+    """Records that stand twice, as (line, text)."""
+    first: dict[tuple[str, str, str], Record] = {}
+    found = []
+    for record in records:
+        same = first.setdefault((record.owner, record.rtype, record.value), record)
+        if same is not record:
+            found.append((record.line, f"this record stands on line {same.line} already"))
+    return found
 
 
 # -- lines as we write them -----------------------------------------------------------------------------------
 
 _PLAIN = re.compile(
-    r"(@|(?:[A-Za-z0-9_*][A-Za-z0-9_*/-]{0,61}\.)*[A-Za-z0-9_*][A-Za-z0-9_*/-]{0,61}\.?) (\d{1,10}) IN ([A-Z0-9]+) "
-    r'((?:"(?:[^"\\\n]|\\(?:\d{3}|[^\d\n]))*"(?: (?=")|$))+|[^;()"\\$@\s][^;()"\\\n]*)',
-    re.ASCII,
+    r"(@|[A-Za-z0-9_*][A-Za-z0-9_*/.-]*) (\d{1,10}) IN ([A-Z]+) "
+    r'((?:"(?:[ !#-\[\]-~]|\\(?:\d{3}|[!-/:-~]))*"(?: (?=")|$))+|[A-Za-z0-9_*/.: -]+)'
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_SOA_VALUE = re.compile(r"(\S+\.) (\S+\.) (\d+) (\d+) (\d+) (\d+) (\d+)", re.ASCII)
+_SOA_VALUE = re.compile(r"(\S+\.) (\S+\.) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10})", re.ASCII)
 
 
 def _read_plain(text: str, zone: str) -> Master | None:
     """The file, if every line has the plain shape; None sends it to dnspython."""
+    if not text.isascii() or "\r" in text:
+        return None
     master = Master()
     suffix = f".{zone}."
-    origin = f"$ORIGIN {zone}."
+    ignored = {f"$ORIGIN {zone}."}  # every line names its owner's place and TTL
 
     def relative(name: str) -> str:
         return name + suffix
 
     for number, line in enumerate(text.split("\n"), 1):
-        if not line or line[0] == ";" or line == origin or (line.startswith("$TTL ") and line[5:].isdigit()):
+        if not line or line[0] == ";" or line in ignored:
             continue
         match = _PLAIN.fullmatch(line)
         if match is None:
-            return None
-        owner, ttl, rtype, value = match.groups()
-        if rtype == "SOA":
-            soa = _SOA_VALUE.fullmatch(value)
-            if owner != dns.APEX or soa is None or master.soa is not None:
+            if not _is_ttl(line):
                 return None
-            master.soa = _soa(soa.groups(), int(ttl))
+            ignored.add(line)
             continue
-        folded = _plain_value(rtype, value, relative)
-        if folded is None:
+        owner, typed_ttl, rtype, value = match.groups()
+        ttl = int(typed_ttl)
+        folded = _plain_value(rtype, value, relative) if rtype != "SOA" else ""
+        name = _plain_owner(owner, zone)
+        if folded is None or name is None or ttl > dns.MAX_TTL:
             return None
-        owner = owner.lower()
-        name = f"{zone}." if owner == dns.APEX else owner if owner[-1] == "." else owner + suffix
-        master.records.append(Record(name, rtype, int(ttl), folded, number))
+        if rtype != "SOA":
+            master.records.append(Record(name, rtype, ttl, folded, number))
+        elif owner != dns.APEX or master.soa is not None or (soa := _plain_soa(value, ttl)) is None:
+            return None
+        else:
+            master.soa = soa
     return master
+
+
+def _is_ttl(line: str) -> bool:
+    ttl = line.removeprefix("$TTL ")
+    return ttl != line and ttl.isdigit() and len(ttl) < 11 and int(ttl) <= dns.MAX_TTL
+
+
+def _plain_owner(owner: str, zone: str) -> str | None:
+    try:
+        name = f"{zone}." if owner == dns.APEX else dns.fold(owner)
+    except ValueError:
+        return None
+    full = name if name.endswith(".") else f"{name}.{zone}."
+    return full if len(full) < 255 else None
 
 
 def _plain_value(rtype: str, value: str, relative: dns.Relative) -> str | None:
@@ -154,9 +192,16 @@ def _plain_value(rtype: str, value: str, relative: dns.Relative) -> str | None:
         return None
 
 
-def _soa(words: tuple[str, ...], ttl: int) -> Soa:
-    serial, refresh, retry, expire, minimum = map(int, words[2:])
-    return Soa(words[0], words[1], serial, refresh, retry, expire, minimum, ttl)
+def _plain_soa(value: str, ttl: int) -> Soa | None:
+    match = _SOA_VALUE.fullmatch(value)
+    if match is None:
+        return None
+    serial, refresh, retry, expire, minimum = times = [int(text) for text in match.groups()[2:]]
+    try:
+        names = dns.fold(match[1]), dns.fold(match[2])
+        return Soa(*names, serial, refresh, retry, expire, minimum, ttl) if max(times) < 2**32 else None
+    except ValueError:
+        return None
 
 
 # Types whose values have no quotes, no escapes and no comments when written plainly.
@@ -166,97 +211,9 @@ _WORDS = frozenset("A AAAA CNAME DNAME NS PTR MX SRV".split())
 def _joined(value: str) -> str:
     """One string of one or many, in normal form without decoding where it already is."""
     parts = _QUOTED.findall(value)
-    if len(parts) == 1 and "\\" not in value and value.isascii() and value.isprintable():
+    if len(parts) == 1 and "\\" not in value and len(value) <= 257:
         return value
-    return dns.quoted(b"".join(dns.content(f'"{part}"') for part in parts))
-
-
-# -- any master file ------------------------------------------------------------------------------------------
-
-
-class _Collector:
-    """Stands where dnspython's Reader expects a transaction, and keeps every record it finds."""
-
-    def __init__(self, zone: str, master: Master) -> None:
-        self.manager = self
-        self.master = master
-        self.zone = zone
-        self.line = 0
-
-    def origin_information(self) -> tuple[object, bool, object]:
-        import dns.name
-
-        # The root as zone origin: so that dnspython never skips a name as "outside", and we can name it.
-        return dns.name.root, False, dns.name.root
-
-    def check_put_rdataset(self, check: object) -> None:
-        """dnspython would register its CNAME check here; ours come later and name both lines."""
-
-    def _set_origin(self, origin: object) -> None:
-        pass
-
-    def add_unicode(self, codec: str) -> None:
-        pass
-
-    def add(self, name: Any, ttl: int, rdata: Any) -> None:
-        import dns.rdatatype
-
-        rtype = dns.rdatatype.to_text(rdata.rdtype)
-        if len(self.master.records) >= MAX_RECORDS:
-            raise ValueError(f"more than {MAX_RECORDS} records")
-        if rtype == "SOA":
-            self.soa(name.to_text(), ttl, rdata)
-        elif rtype not in SERVER_MADE:
-            owner = name.canonicalize().to_text()
-            self.master.records.append(Record(owner, rtype, ttl, _value(rdata), self.line))
-
-    def soa(self, owner: str, ttl: int, rdata: Any) -> None:
-        if owner.lower() != f"{self.zone}.":
-            text = f"the SOA record is of {owner.rstrip('.')}, not of {self.zone} (is this another zone's file?)"
-            self.master.problems.append((self.line, text))
-            return
-        if self.master.soa is not None:
-            self.master.problems.append((self.line, "a second SOA record (a zone has one)"))
-            return
-        names = rdata.mname.canonicalize().to_text(), rdata.rname.canonicalize().to_text()
-        times = rdata.refresh, rdata.retry, rdata.expire, rdata.minimum
-        self.master.soa = Soa(*names, rdata.serial, *times, ttl)
-
-
-def _value(rdata: Any) -> str:
-    return dns.from_rdata(dns.made_absolute(rdata, str))
-
-
-def _read_by_dnspython(text: str, zone: str) -> Master:
-    import dns.exception
-    import dns.name
-    import dns.rdataclass
-    import dns.tokenizer
-    import dns.zonefile
-
-    master = Master()
-    collector = _Collector(zone, master)
-
-    class Reader(dns.zonefile.Reader):
-        def _rr_line(self) -> None:
-            collector.line = self.tok.where()[1]
-            super()._rr_line()
-
-        def _generate_line(self) -> None:
-            collector.line = self.tok.where()[1]
-            super()._generate_line()  # type: ignore[no-untyped-call]
-
-    tokenizer = dns.tokenizer.Tokenizer(text, "zone", idna_codec=dns.name.IDNA_2008_Practical)
-    reader = Reader(tokenizer, dns.rdataclass.IN, collector)  # type: ignore[arg-type]
-    reader.current_origin = reader.last_name = dns.name.from_text(zone)
-    try:
-        reader.read()
-    except (dns.exception.DNSException, ValueError, UnicodeError, OverflowError, RecursionError) as error:
-        line = max(tokenizer.where()[1], 1)
-        master.problems.append((min(line, text.count("\n") + 1), _said(error)))
-    return master
-
-
-def _said(error: Exception) -> str:
-    text = re.sub(r"^zone:\d+: |caught exception <class '[\w.]+'>: ", "", dns.first_line(error))
-    return f"is not a zone file: {text or 'syntax error'}"
+    chunks = [dns.content(f'"{part}"') for part in parts]
+    if max(map(len, chunks)) > 255:
+        raise ValueError("a chunk is longer than 255 octets")
+    return dns.quoted(b"".join(chunks))

@@ -10,21 +10,55 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mspctl.fields import Model
-from mspctl.strict_yaml import Data, Map, Problems, find
+from mspctl.kinds import shown
+from mspctl.strict_yaml import Data, Map, Mark, Problems, find
 
 M = TypeVar("M", bound=Model)
 
 
-def validate(model: type[M], data: Data, file: str, problems: Problems, path: Sequence[str] = ()) -> M | None:
-    """The model of what a file says, or None after adding every problem with its place."""
+def validate(
+    model: type[M], data: Data, file: str, problems: Problems, path: Sequence[str] = (), mark: Mark | None = None
+) -> M | None:
+    """
+    The model of what a file says, or None after adding every problem with its place.
+
+    `path` and `mark` are where `data` stands in the file, when it is not the whole of it.
+    """
     if data is None:
         data = Map()
     try:
         return model.model_validate(data)
     except ValidationError as error:
         for wrong in error.errors(include_url=False, include_input=True):
-            _add(wrong, model, data, file, problems, path)
+            _add(wrong, model, data, file, problems, path, mark)
     return None
+
+
+def partly(model: type[M], data: Data) -> M | None:
+    """
+    The model of what is right in a file that `validate` refused; None when too little is.
+
+    Only to go on looking for problems behind the first ones.
+    """
+    for _ in range(5):  # what was left out can be missed elsewhere
+        try:
+            return model.model_validate(Map() if data is None else data)
+        except ValidationError as error:
+            data = _without(data, [[s for s in wrong["loc"] if s != "[key]"] for wrong in error.errors()])
+    return None
+
+
+def _without(data: Data, paths: Sequence[Sequence[str | int]]) -> Data:
+    """A mapping without the values at `paths`; one that lacks a key goes as a whole."""
+    if not isinstance(data, Map) or any(not path or path[0] not in data for path in paths):
+        return None
+    rest = Map()
+    for key, value in data.items():
+        below = [path[1:] for path in paths if path[0] == key]
+        left = _without(value, below) if below else value
+        if left is not None or not below:
+            rest[key], rest.marks[key] = left, data.marks[key]
+    return rest
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -34,6 +68,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f" (did you mean {close[0]}?)"
     return f" (known: {', '.join(names)})" if 0 < len(names) <= 20 else ""
+
+
+def nearest_file(name: str, known: Iterable[str]) -> str:
+    """`nearest`, without the suffix that makes any two files of YAML resemble each other."""
+    stems = {file.removesuffix(".yaml"): file for file in known}
+    close = difflib.get_close_matches(name.removesuffix(".yaml"), sorted(stems), n=1, cutoff=0.6)
+    return f" (did you mean {stems[close[0]]}?)" if close else f" (known: {', '.join(sorted(stems.values()))})"
 
 
 def dotted(path: Collection[str | int]) -> str:
@@ -53,9 +94,17 @@ _SAID: dict[str, str] = {
 }
 
 
-def _add(wrong: Any, model: type[Model], data: Data, file: str, problems: Problems, prefix: Sequence[str]) -> None:
+def _add(
+    wrong: Any,
+    model: type[Model],
+    data: Data,
+    file: str,
+    problems: Problems,
+    prefix: Sequence[str],
+    whole: Mark | None,
+) -> None:
     loc = [step for step in wrong["loc"] if step != "[key]"]
-    mark = find(data, loc)
+    mark = find(data, loc) or whole
     kind, at_value = wrong["type"], True
     if kind == "extra_forbidden":
         known = fields_at(model, loc[:-1])
@@ -63,7 +112,7 @@ def _add(wrong: Any, model: type[Model], data: Data, file: str, problems: Proble
     elif kind in ("value_error", "assertion_error"):
         text = str(wrong["ctx"]["error"])
     elif kind == "literal_error":
-        text = f"{wrong['input']!r} is not one of {wrong['ctx']['expected'].replace(' or ', ', ')}"
+        text = f"{shown(wrong['input'])} is not one of {wrong['ctx']['expected'].replace(' or ', ', ')}"
     else:
         text = _SAID.get(kind, wrong["msg"])
     if "[key]" in wrong["loc"]:
@@ -76,12 +125,10 @@ def fields_at(model: type[Model], loc: Sequence[str | int]) -> list[str]:
     annotation: Any = model
     for step in loc:
         current = _model_in(annotation)
-        if current is not None and isinstance(step, str) and step in current.model_fields:
-            annotation = current.model_fields[step].annotation
-        else:
-            annotation = _item_of(annotation)
+        typed = {field.alias or name: field for name, field in current.model_fields.items()} if current else {}
+        annotation = typed[step].annotation if isinstance(step, str) and step in typed else _item_of(annotation)
     found = _model_in(annotation)
-    return [*found.model_fields] if found else []
+    return [field.alias or name for name, field in found.model_fields.items()] if found else []
 
 
 def _model_in(annotation: Any) -> type[Model] | None:

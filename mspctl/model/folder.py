@@ -6,10 +6,13 @@ Names in YAML never choose a path; files are found by listing. A symbolic link w
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from mspctl import strict_yaml
+from mspctl.kinds import shown
 from mspctl.strict_yaml import Data, Problems
 
 IGNORED = frozenset({"README.md"})
@@ -25,13 +28,22 @@ class Folder:
         self.wanted = wanted
 
     def shown(self, name: str) -> str:
-        return f"{self.name}/{name}"
+        """A file's name in messages: relative to the root, on one line."""
+        file = f"{self.name}/{name}"
+        return file if file.isprintable() else shown(file)
 
     def path(self, name: str) -> Path:
         return self.root / self.name / name
 
+    def has(self, name: str) -> bool:
+        """Whether anything stands there; a link that leads nowhere does."""
+        return os.path.lexists(self.path(name))
+
     def yaml(self, name: str, problems: Problems) -> Data:
         return strict_yaml.read(self.path(name), self.shown(name), problems)
+
+    def text(self, name: str, problems: Problems) -> str | None:
+        return strict_yaml.read_text(self.path(name), self.shown(name), problems)
 
     def files(self, below: str = "") -> Iterator[str]:
         """Names of the files in this folder or in a folder of it, sorted; other things are problems."""
@@ -39,16 +51,31 @@ class Folder:
 
     def entries(self, below: str = "") -> list[tuple[str, bool]]:
         """(name, whether it is a folder), hidden ones and README.md left out."""
-        path = self.path(below) if below else self.root / self.name
         found = []
-        for entry in sorted(path.iterdir()) if path.is_dir() else ():
-            if entry.name.startswith(".") or entry.name in IGNORED:
-                continue
-            shown = self.shown(f"{below}/{entry.name}" if below else entry.name)
-            if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-                self.problems.add(None, "", "is a link or a special file (only plain files are read)", file=shown)
-            elif below and entry.is_dir():
-                self.problems.add(None, "", "is a folder where files are expected", file=shown)
+        for name, mode in self._listed(self.path(below) if below else self.root / self.name):
+            file = self.shown(f"{below}/{name}" if below else name)
+            if not name.isprintable():
+                text = "holds characters that cannot be printed (rename it)"
+                self.problems.add(None, "", text, file=file)
+            elif not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                self.problems.add(None, "", strict_yaml.LINK, file=file)
+            elif below and stat.S_ISDIR(mode):
+                self.problems.add(None, "", "is a folder where files are expected", file=file)
             else:
-                found.append((entry.name, entry.is_dir()))
+                found.append((name, stat.S_ISDIR(mode)))
         return found
+
+    def _listed(self, path: Path) -> list[tuple[str, int]]:
+        """(name, mode) of what a folder holds, sorted; nothing of a link, whose own folder names it as a problem."""
+        try:
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                return []
+            with os.scandir(path) as entries:
+                listed = [(e.name, e.stat(follow_symlinks=False).st_mode) for e in entries]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            file = self.shown("") if path == self.root / self.name else self.shown(path.name)
+            self.problems.add(None, "", f"cannot be read ({error.strerror})", file=file.rstrip("/"))
+            return []
+        return sorted((name, mode) for name, mode in listed if not (name.startswith(".") or name in IGNORED))

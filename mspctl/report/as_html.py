@@ -1,9 +1,30 @@
-"""One self-contained page: works without JavaScript, in light and dark."""
+"""
+One self-contained page: in light and dark, on a phone and on paper, without JavaScript and without anything loaded.
+
+The page's own policy forbids scripts and requests, so that a value that should slip through the escapes stays text.
+"""
 
 from __future__ import annotations
 
-from mspctl.report.as_text import SIGNS
-from mspctl.report.view import View
+from collections.abc import Sequence
+from typing import Any
+
+from mspctl.report import digest
+from mspctl.report.digest import Count, Place, visible
+from mspctl.report.view import Block, Line, Tone, View
+
+SIGNS = {
+    Tone.ADD: "+",
+    Tone.CHANGE: "~",
+    Tone.TAKE: "–",
+    Tone.OUTSIDE: "!",
+    Tone.QUIET: "·",
+    Tone.BAD: "✗",
+    Tone.DONE: "✓",
+}
+ARROW = " → "
+BRIEF = 160  # characters of a value on top; below it stands whole
+LONG = 90  # characters; what was and what is then stand below each other
 
 
 def render(view: View) -> str:
@@ -12,4 +33,62 @@ def render(view: View) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mspctl"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("report.html").render(view=view, signs=SIGNS) + "\n"
+    # Line ends stay: the page keeps a text that has some within its own place.
+    environment.filters["visible"] = lambda text: visible(str(text), keep="\n")
+    environment.filters["brief"] = _brief
+    environment.globals |= {"sign": _sign, "source": _source, "steps": _steps, "fold": digest.folded}
+    return environment.get_template("report.html").render(_page(view)) + "\n"
+
+
+def _page(view: View) -> dict[str, Any]:
+    first, more = digest.headline(view.summary)
+    said, command = digest.and_command(more)
+    customers = [_customer(n, name, blocks) for n, (name, blocks) in enumerate(digest.by_customer(view).items())]
+    top = [*digest.on_top(view)]
+    return {
+        "kind": view.kind,
+        "title": view.title.capitalize(),
+        "facts": view.facts,
+        "first": first,
+        "more": said,
+        "command": command,
+        "counts": _counts([place.line for place in digest.places(view)]),
+        "top": top,
+        "customers": customers,
+        "anchors": {customer["name"]: customer["anchor"] for customer in customers},
+        "own": digest.OWN.get(view.kind, ""),
+        "aside": digest.ASIDE.get(view.kind, digest.ASIDE_ELSE),
+        "notes": [line for line in view.notes if line.tone not in {tone for _, tone, _ in top}],
+        "seal": [str(view.document[key]) for key in ("read_at", "digest") if view.document.get(key)],
+    }
+
+
+def _customer(number: int, name: str, blocks: Sequence[Block]) -> dict[str, Any]:
+    lines = [line for block in blocks for line in (*block.lines, *block.aside)]
+    # A name that comes from elsewhere could be anything; most are fit to be an anchor.
+    anchor = f"c-{name}" if name.replace("-", "").isalnum() and name.isascii() else f"c-{number}"
+    return {"name": name, "anchor": anchor, "blocks": blocks, "counts": _counts(lines)}
+
+
+def _counts(lines: Sequence[Line]) -> list[Count]:
+    """A quiet line without a name is a remark, not a change."""
+    return digest.counts(line for line in lines if line.name or line.tone is not Tone.QUIET)
+
+
+def _sign(tone: Tone) -> str:
+    return SIGNS.get(tone, "·")
+
+
+def _brief(place: Place) -> str:
+    """A detail that stands at its scope too need not be whole on top."""
+    return digest.cut(place.line.detail, BRIEF) if place.block else place.line.detail
+
+
+def _source(line: Line, block: Block | None) -> str:
+    short = digest.short_source(line, block)
+    return f"line {short[1:]}" if short.startswith(":") else short
+
+
+def _steps(detail: str) -> tuple[list[str], bool]:
+    """What was and what is, apart, and whether they are too long to stand in one line."""
+    return detail.split(ARROW), len(detail) > LONG

@@ -1,81 +1,218 @@
-"""For a pull request: what takes away on top, long lists folded."""
+"""
+For a comment on a pull request: what failed and what takes away on top, long lists folded, never too long to be posted.
+
+Whatever does not come from us stands in code, where a forge makes no links, mentions, references or HTML of it, and a
+character that could end a line is named instead. What does not fit is counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from mspctl.report.view import Line, Tone, View
+from mspctl.report import digest
+from mspctl.report.digest import Place, visible
+from mspctl.report.view import Block, Line, Tone, View
 
-SIGNS = {
-    Tone.ADD: "+",
-    Tone.CHANGE: "!",
-    Tone.TAKE: "-",
-    Tone.BAD: "-",
-    Tone.DONE: "+",
-    Tone.OUTSIDE: "#",
-    Tone.QUIET: "#",
+SIGNS = {Tone.ADD: "+", Tone.DONE: "+", Tone.CHANGE: "!", Tone.TAKE: "-", Tone.BAD: "-"}  # as `diff` is coloured
+OTHER_SIGN = "#"
+# GitHub takes 65,536 characters. Counted in bytes, which are never fewer; what is left is for the job around it.
+LIMIT = 60_000
+ENDING = 1_000  # of these, kept for what is said of lines that do not fit
+VALUE, NAME, BRIEF = 1_000, 300, 200  # characters of one text; the last on top
+NAME_WIDTH = 40
+WHOLE = {
+    "plan": "`mspctl plan` shows everything, `mspctl plan --output html` as a page.",
+    "drift": "`mspctl drift` shows everything, `mspctl drift --output html` as a page.",
+    "apply": "`mspctl ledger log` tells what landed, `mspctl plan` what is still to do.",
 }
-FOLD = 20  # lines of one scope; more are folded
 
 
 def render(view: View) -> str:
-    return "\n".join(_lines(view)) + "\n"
+    page = _Page(LIMIT - ENDING)
+    page.add(_head(view))
+    for heading, _, places in digest.on_top(view):
+        page.add(_on_top(heading, places))
+        page.shown.update(id(place.line) for place in places[: digest.FOLD] if _is_whole(place))
+    for customer, blocks in digest.by_customer(view).items():
+        page.add(["", f"### {code(digest.cut(customer, BRIEF))}"])
+        for block in blocks:
+            _block(block, view.kind, page)
+    _list([Place(None, line) for line in view.notes if id(line) not in page.shown], page)
+    return "\n".join([*page.lines, *_not_shown(view, page)]) + "\n"
 
 
-def _lines(view: View) -> Iterator[str]:
-    yield f"## {view.title.capitalize()}: {view.summary}"
-    yield ""
-    yield _escaped(" · ".join(view.facts))
-    for block in view.blocks:
-        yield ""
-        yield f"### {_escaped(block.customer)}: {_escaped(block.heading)}"
-        if block.source:
-            yield f"`{block.source}`"
-        yield from _fenced(block.lines)
-        if block.aside:
-            yield ""
-            yield "**Not in this merge**"
-            yield from _fenced(block.aside)
-        if block.commands:
-            yield ""
-            yield "End it: " + " or ".join(f"`{command}`" for command in block.commands)
-    for note in view.notes:
-        yield ""
-        yield f"**{note.label}** {_escaped(f'{note.name} {note.detail}'.strip())}"
+@dataclass(slots=True)
+class _Page:
+    """Lines as long as there is room. Once something did not fit, nothing is added any more."""
+
+    room: int
+    lines: list[str] = field(default_factory=list)
+    shown: set[int] = field(default_factory=set)  # ids of the view's lines that stand here whole
+    full: bool = False
+
+    def add(self, lines: Iterable[str]) -> None:
+        added = list(lines)
+        size = _size(added)
+        self.full = self.full or size > self.room
+        if not self.full:
+            self.room -= size
+            self.lines += added
 
 
-def _fenced(lines: Sequence[Line]) -> Iterator[str]:
-    if not lines:
+def _size(lines: Iterable[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def _head(view: View) -> Iterator[str]:
+    first, more = digest.headline(view.summary)
+    yield f"## {inline(view.title.capitalize())}: {_sentence(first)}"
+    yield from (("", _sentence(more)) if more else ())
+    yield from ("", " · ".join(inline(digest.cut(fact, BRIEF)) for fact in view.facts[:20]))
+
+
+def _sentence(text: str) -> str:
+    said, command = digest.and_command(digest.cut(text, VALUE))
+    return f"{inline(said)} {code(command)}".strip()
+
+
+def _on_top(title: str, places: Sequence[Place]) -> Iterator[str]:
+    """The first lines of one tone from the whole view, each with its scope."""
+    yield from ("", f"**{title}**")
+    rows = [(*_row(p)[:3], _brief(p)) for p in places[: digest.FOLD]]
+    yield from _fence(_table(rows))
+    if len(places) > len(rows):
+        yield from ("", f"… and {len(places) - len(rows):,} more")
+
+
+def _brief(place: Place) -> str:
+    where = f"  ({place.block.customer}: {place.block.heading})" if place.block else ""
+    return digest.cut(place.line.detail, BRIEF) + digest.cut(where, BRIEF)
+
+
+def _is_whole(place: Place) -> bool:
+    return digest.cut(place.line.detail, BRIEF) == place.line.detail
+
+
+def _block(block: Block, kind: str, page: _Page) -> None:
+    page.add(["", f"#### {code(digest.cut(block.heading, BRIEF))}"])
+    if block.source:
+        page.add([code(digest.cut(block.source, BRIEF))])
+    for part in (_aside, _own) if kind == "drift" else (_own, _aside):
+        part(block, kind, page)
+
+
+def _own(block: Block, kind: str, page: _Page) -> None:
+    if block.lines and block.aside and kind in digest.OWN:
+        page.add(["", f"**{digest.OWN[kind]}**"])
+    _list([Place(block, line) for line in block.lines], page)
+
+
+def _aside(block: Block, kind: str, page: _Page) -> None:
+    if block.aside:
+        page.add(["", f"**{digest.ASIDE.get(kind, digest.ASIDE_ELSE)}**"])
+        _list([Place(block, line) for line in block.aside], page)
+    commands = [command for command in block.commands if len(command) <= VALUE]  # half a command is none
+    if commands:
+        page.add(["", "End it: " + " or ".join(map(code, commands))])
+
+
+def _list(places: Sequence[Place], page: _Page) -> None:
+    """The first lines in a fence, the rest of a long list in a folded one, as many of them as there is room for."""
+    rows = _table([_row(place) for place in places]) if places and not page.full else []
+    first, rest = digest.folded(rows)
+    _part(first, places, page)
+    _part(rest, places[len(first) :], page, folded=True)
+
+
+def _part(rows: Sequence[str], places: Sequence[Place], page: _Page, *, folded: bool = False) -> None:
+    if not rows or page.full:
         return
-    folded = len(lines) > FOLD
-    yield ""
-    if folded:
-        yield f"<details><summary>{len(lines)} lines</summary>"
-        yield ""
-    # A fence longer than any run of backticks within: a TXT record may hold some.
-    fence = "`" * max(3, max(_longest_run(f"{line.name}{line.detail}") for line in lines) + 1)
-    yield f"{fence}diff"
-    for line in lines:
-        yield f"{SIGNS[line.tone]} {line.label} {line.name} {line.detail}".rstrip()
-    yield fence
-    if folded:
-        yield ""
-        yield "</details>"
+    around = _size(_folded(_fence(rows), len(rows))) - _size(rows)
+    fitting = _fitting(rows, page.room - around)
+    if fitting:
+        fence = _fence(rows[:fitting])
+        page.add(_folded(fence, fitting) if folded else fence)
+        page.shown.update(id(place.line) for place in places[:fitting])
+    page.full = page.full or fitting < len(rows)
+
+
+def _fitting(rows: Sequence[str], room: int) -> int:
+    """How many rows there is room for."""
+    for count, row in enumerate(rows):
+        room -= len(row.encode()) + 1
+        if room < 0:
+            return count
+    return len(rows)
+
+
+def _folded(fence: Iterable[str], count: int) -> list[str]:
+    return ["", f"<details><summary>{count:,} more</summary>", *fence, "", "</details>"]
+
+
+def _fence(rows: Sequence[str]) -> list[str]:
+    # Longer than any run of backticks within.
+    ticks = "`" * max(3, max(map(_longest_run, rows), default=0) + 1)
+    return ["", f"{ticks}diff", *rows, ticks]
+
+
+def _row(place: Place) -> tuple[str, str, str, str]:
+    line = place.line
+    source = digest.short_source(line, place.block)
+    detail = digest.cut(line.detail, VALUE) + (f"  {digest.cut(source, BRIEF)}" if source else "")
+    return _sign(line), digest.cut(line.label, BRIEF), digest.cut(line.name, NAME), detail
+
+
+def _sign(line: Line) -> str:
+    return SIGNS.get(line.tone, OTHER_SIGN)
+
+
+def _table(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    label_width = max((len(label) for _, label, _, _ in rows), default=0)
+    name_width = min(max((len(name) for _, _, name, _ in rows), default=0), NAME_WIDTH)
+    return [
+        visible(f"{sign} {label:<{label_width}}  {name:<{name_width}}  {detail}".rstrip())
+        for sign, label, name, detail in rows
+    ]
+
+
+def _not_shown(view: View, page: _Page) -> list[str]:
+    left = [place.line for place in digest.places(view) if id(place.line) not in page.shown]
+    if not left:
+        return []
+    counts = ", ".join(map(str, digest.counts(left)))
+    lines = "1 line is" if len(left) == 1 else f"{len(left):,} lines are"
+    said = f"**{lines} not shown here**, because a comment cannot be longer: {inline(digest.cut(counts, VALUE // 2))}."
+    return ["", f"{said} {WHOLE.get(view.kind, '')}".rstrip()]
+
+
+# -- text from outside ----------------------------------------------------------------------------------------
+
+_PLAIN = re.compile(r"\(?(?:[^\W_]+|[a-z]+(?:-[a-z]+)+|\d[\d,.:]*\d|[·→–])[.,;:!?]?\)?[.,;:!?]?")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}\W?")
+
+
+def inline(text: str) -> str:
+    """A sentence: words that can be nothing else as they are, all others as code."""
+    parts: list[str] = []
+    odd: list[str] = []
+    for word in visible(text).split():
+        if _PLAIN.fullmatch(word) and not _COMMIT.fullmatch(word):
+            parts += [code(" ".join(odd)), word] if odd else [word]
+            odd = []
+        else:
+            odd.append(word)
+    return " ".join([*parts, code(" ".join(odd))] if odd else parts)
+
+
+def code(text: str) -> str:
+    """A code span, whatever `text` holds."""
+    text = visible(text)
+    ticks = "`" * (_longest_run(text) + 1)
+    pad = " " if text.strip() and (text[0] in "` " or text[-1] in "` ") else ""
+    return f"{ticks}{pad}{text}{pad}{ticks}" if text else ""
 
 
 def _longest_run(text: str) -> int:
-    longest = run = 0
-    for c in text:
-        run = run + 1 if c == "`" else 0
-        longest = max(longest, run)
-    return longest
-
-
-def _escaped(text: str) -> str:
-    for c in "\\`*_<>[]|@#":
-        text = (
-            text.replace(c, f"\\{c}")
-            if c not in "<>@"
-            else text.replace(c, {"<": "&lt;", ">": "&gt;", "@": "&#64;"}[c])
-        )
-    return text
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -187,7 +187,11 @@ def test_the_work_tree_and_head_are_not_touched(run: Run, repository: Path) -> N
         return subprocess.run(["git", *arguments], cwd=repository, check=True, capture_output=True, text=True).stdout
 
     git("add", "customers", "inventory")
-    before = git("status", "--porcelain", "customers", "inventory"), git("diff", "--cached"), git("symbolic-ref", "HEAD")
+    before = (
+        git("status", "--porcelain", "customers", "inventory"),
+        git("diff", "--cached"),
+        git("symbolic-ref", "HEAD"),
+    )
     run("apply")
     after = git("status", "--porcelain", "customers", "inventory"), git("diff", "--cached"), git("symbolic-ref", "HEAD")
     assert before == after
@@ -210,7 +214,9 @@ def test_every_format_names_every_change(run: Run, form: str) -> None:
         assert name in shown
 
 
-def test_nothing_is_planned_without_a_ledger_or_outside_git(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_planned_without_a_ledger_or_outside_git(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from mspctl import cli
 
     assert cli.run(["plan"]) == 1

@@ -14,7 +14,6 @@ import pytest
 
 from tests.conftest import ROOT, Run
 
-
 HERE = Path(__file__).parent
 CUSTOMERS = sorted(path.name for path in (ROOT / "customers").iterdir() if path.is_dir())
 

@@ -166,9 +166,11 @@ class _ShortEntry:
         shared = fields.ttl(entry["ttl"]) if "ttl" in entry else self.editor.ttl
         ttl = dns.ttl_of(live)
         entry[rtype] = value
-        if ttl != shared and others:
+        if others and ttl != shared:
             entry[rtype] = {"values": value, "ttl": spoken_duration(ttl)}
-        elif ttl != shared:
+        elif not others and ttl == self.editor.ttl:
+            entry.pop("ttl", None)
+        elif not others and ttl != shared:
             entry["ttl"] = spoken_duration(ttl)
         return entry
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mspctl.fields import Boolean, Day, Model, Name, Names, Texts, Ttl, ZoneName
 from mspctl.kinds import dns, master
@@ -14,7 +14,7 @@ from mspctl.model.base import nearest
 from mspctl.model.layers import merge
 from mspctl.model.sections.dns import checks, records
 from mspctl.resource import Resource
-from mspctl.strict_yaml import Data, Map, Problems, read_text
+from mspctl.strict_yaml import Data, Map, Mark, Problems
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -48,10 +48,18 @@ class Zone(Model):
         return self
 
 
+def _names(value: Any) -> Any:
+    if value is not None and not isinstance(value, Map):
+        raise ValueError("should be a mapping of names")
+    return value
+
+
 class Section(Model):
     defaults: Zone = Zone()  # what every zone has unless it says otherwise
     zones: dict[ZoneName, Zone] = {}
-    records: Any = Field(None, json_schema_extra=records.schema())  # under the records of every zone; for baselines
+    records: Annotated[Any, BeforeValidator(_names)] = Field(
+        None, json_schema_extra=records.schema()
+    )  # under the records of every zone; for baselines
 
     def targets_of(self, zone: str) -> tuple[str, ...]:
         own = self.zones[zone]
@@ -61,8 +69,10 @@ class Section(Model):
 def layered(data: Map) -> Map:
     """The section with its defaults laid under each zone."""
     defaults, zones = data.get("defaults"), data.get("zones")
-    if not isinstance(defaults, Map) or not isinstance(zones, Map):
+    if not isinstance(zones, Map):
         return data
+    if not isinstance(defaults, Map):
+        defaults = Map()
     full = Map()
     for key, zone in zones.items():
         full[key], full.marks[key] = _under(defaults, zone), zones.marks[key]
@@ -95,25 +105,25 @@ class Records:
 
 def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dict[str, Records]:
     """The records of all zones; a zone without a file, and a file without a zone, are problems."""
-    zones = data.get("zones") or Map()
-    expected: dict[str, str] = {}  # file name → zone
-    typed: dict[str, str] = {}
+    zones = _zones(data)
+    typed: dict[str, str] = {}  # zone → its key
+    named = True  # every zone has a name that can be one
     for key in zones:
-        zone = dns.fold_zone(key)
-        for spelling in dict.fromkeys((key, zone)):
-            expected[f"{file_name(spelling)}.yaml"] = expected[f"{file_name(spelling)}.zone"] = zone
-        if zone in typed:
-            text = f"is the same zone as {typed[zone]} on line {zones.marks[typed[zone]].line}"
+        zone = _folded(key)
+        named = named and bool(zone)
+        first = typed.setdefault(zone, key) if zone else key
+        if first != key:
+            text = f"is the same zone as {first} on line {zones.marks[first].line}"
             problems.add(zones.marks[key], f"zones.{key}", text, at_value=False)
-        typed.setdefault(zone, key)
     found: dict[str, Records] = {}
     for name in folder.files(FILES):
-        if name not in expected:
-            text = f"belongs to no zone of dns.yaml{nearest(name, expected)}"
+        zone = zone_of(name)
+        if zone not in typed and not named:
+            continue  # it may be the one with the wrong name
+        if zone not in typed:
+            text = f"belongs to no zone of dns.yaml{nearest(name, (f'{file_name(z)}.yaml' for z in typed))}"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
-            continue
-        zone = expected[name]
-        if zone in found:
+        elif zone in found:
             text = f"{zone} has a second file, {found[zone].file} (leave one)"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
         elif folder.wanted:
@@ -123,6 +133,25 @@ def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dic
     return found
 
 
+def zone_of(name: str) -> str:
+    """The zone that a file is named after, or ""."""
+    stem, _, suffix = name.rpartition(".")
+    return _folded(stem.replace("%2F", "/")) if suffix in ("yaml", "zone") else ""
+
+
+def _zones(data: Map) -> Map:
+    zones = data.get("zones")
+    return zones if isinstance(zones, Map) else Map()
+
+
+def _folded(name: str) -> str:
+    """A zone's name in normal form; "" for what cannot be one."""
+    try:
+        return dns.fold_zone(name)
+    except ValueError:
+        return ""
+
+
 def file_name(zone: str) -> str:
     """A zone's name as a file name: the slash of RFC 2317 zones cannot stand in one."""
     return zone.replace("/", "%2F")
@@ -130,52 +159,82 @@ def file_name(zone: str) -> str:
 
 def _missing(zones: Map, found: dict[str, Records], folder: Folder, problems: Problems) -> None:
     for key in zones:
-        if dns.fold_zone(key) not in found:
+        if (zone := _folded(key)) and zone not in found:
             file = folder.shown(f"{FILES}/{file_name(key)}.yaml")
             problems.add(zones.marks[key], f"zones.{key}", f"has no records: {file} is missing", at_value=False)
 
 
 def _read_file(section: Section, zone: str, name: str, folder: Folder, problems: Problems) -> Records:
-    file, ttl = folder.shown(name), section.zones[zone].ttl
+    ttl = section.zones.get(zone, section.defaults).ttl
+    own = records.RecordReader(zone, ttl, problems)
     if name.endswith(".zone"):
-        resources = _read_master(zone, name, folder, problems)
+        resources = _read_master(zone, ttl, name, folder, problems)
     else:
-        resources = records.RecordReader(zone, ttl, problems).read(folder.yaml(name, problems), file)
+        resources = _read_yaml(own, name, folder, problems)
+    places = own.places
     if section.records is not None:
-        below = records.RecordReader(zone, ttl, problems).read(section.records, file)
-        own = {r.id for r in resources}
-        resources = [*resources, *(r for r in below if r.id not in own)]
-    checks.zone(zone, resources, problems)
-    return Records(file, resources)
+        below = _read_below(section, zone, ttl, problems)
+        said = {r.id for r in resources}
+        laid = {r.id: r for r in below.resources if r.id not in said}
+        resources = [*resources, *laid.values()]
+        places = places | {id_: below.places[id_] for id_ in laid}
+    checks.zone(zone, resources, problems, places)
+    return Records(folder.shown(name), resources)
 
 
-def _read_master(zone: str, name: str, folder: Folder, problems: Problems) -> list[Resource]:
+def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems: Problems) -> Sequence[Resource]:
+    before = len(problems)
+    data = folder.yaml(name, problems)
+    if data is None and len(problems) > before:
+        return ()
+    return reader.read(data, folder.shown(name))
+
+
+def _read_below(section: Section, zone: str, ttl: int, problems: Problems) -> records.RecordReader:
+    """The records that lie under every zone. What is wrong with one is said for the first zone only."""
+    found = Problems()
+    reader = records.RecordReader(zone, ttl, found)
+    reader.read(section.records, "")
+    if found:
+        said = {(p.file, p.line, p.column, p.path) for p in problems}
+        problems += [p for p in found if (p.file, p.line, p.column, p.path) not in said]
+    return reader
+
+
+def _read_master(zone: str, ttl: int, name: str, folder: Folder, problems: Problems) -> Sequence[Resource]:
     file = folder.shown(name)
-    text = read_text(folder.path(name), file, problems)
+    text = folder.text(name, problems)
     if text is None:
-        return []
-    read = master.read(text, zone)
+        return ()
+    read = master.read(text, zone, ttl)
     resources, wrong = master.rrsets(read.records, zone, file)
-    for line, said in sorted({*read.problems, *wrong}):
+    for line, said in sorted({*read.problems, *(() if read.foreign else wrong)}):
         problems.line(file, line, said)
+    for line, said in master.doubled(read.records):
+        problems.line(file, line, said, level="warning")
+    for rtype, lines in read.made.items():
+        said = f"{rtype} records are made by the server and cannot be declared ({len(lines)} here; remove them)"
+        problems.line(file, lines[0], said)
+    if not (read.records or read.made or read.problems or read.soa):
+        problems.add(None, "", "is empty (write at least the zone's NS records)", file=file)
     return resources
 
 
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
     """A zone belongs to one customer; its targets exist and hold zones."""
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[str, tuple[str, Mark]] = {}
     for customer in customers:
         section = customer.sections.get("dns")
         if not isinstance(section, Section):
             continue
-        zones = customer.data["dns"].get("zones") or Map()
+        zones = _zones(customer.data["dns"])
         for key in zones:
             zone, mark = dns.fold_zone(key), zones.marks[key]
             path = f"zones.{key}"
-            if zone in seen and seen[zone][0] != mark.file:
-                text = f"is declared in {seen[zone][0]}:{seen[zone][1]} too (a zone belongs to one customer)"
+            owner, first = seen.setdefault(zone, (customer.name, mark))
+            if owner != customer.name:
+                text = f"is declared in {first.file}:{first.line} too (a zone belongs to one customer)"
                 problems.add(mark, path, text, at_value=False)
-            seen.setdefault(zone, (mark.file, mark.line))
             names = section.targets_of(zone)
             if not names:
                 problems.add(mark, path, f"has no target{nearest('', inventory.with_facet(FACET))}", at_value=False)

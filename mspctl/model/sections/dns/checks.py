@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from mspctl.errors import Problem
 from mspctl.kinds import dns
 from mspctl.resource import Id, Resource
-from mspctl.strict_yaml import Problems
+from mspctl.strict_yaml import Mark, Problems
 
 _POINTING = {"MX": 1, "NS": 0, "SRV": 3}  # where the target stands among a value's words
 
 
-def zone(name: str, resources: Sequence[Resource], problems: Problems, *, glue: bool = False) -> set[Id]:
+Places = Mapping[Id, tuple[Mark, str]]
+
+
+def zone(
+    name: str, resources: Sequence[Resource], problems: Problems, places: Places | None = None, *, glue: bool = False
+) -> set[Id]:
     """
     Add what is wrong across the records of zone `name`; returns the RRsets that no server takes beside the others.
+
+    `places` are those of RRsets that come from YAML; any other is told at the line of its source.
 
     Addresses that a delegation needs (glue) are right where they are; `import` asks for them too, because whoever
     takes over an estate wants to see everything that lies below a delegation.
@@ -26,27 +33,43 @@ def zone(name: str, resources: Sequence[Resource], problems: Problems, *, glue: 
         owners[owner][rtype] = resource
     refused = set()
     for resource, level, text in _found(name, owners, glue):
-        problems.append(_problem(resource, level, text))
+        if places and resource.id in places:
+            mark, path = places[resource.id]
+            problems.add(mark, path, text, at_value=False, level=level)
+        else:
+            file, line = _place(resource)
+            problems.append(Problem(file or name, line, 1, resource.id.name, text, level))
         if level == "error":
             refused.add(resource.id)
     return refused
 
 
-def _problem(resource: Resource, level: str, text: str) -> Problem:
+def _place(resource: Resource) -> tuple[str, int]:
+    """File and line; ("", 0) for what was read from a target."""
     file, _, line = resource.source.rpartition(":")
-    return Problem(file, int(line), 1, resource.id.name, text, level)
+    return (file, int(line)) if line.isdigit() else ("", 0)
 
 
+Owners = Mapping[str, Mapping[str, Resource]]
 Found = Iterator[tuple[Resource, str, str]]
 
 
-def _found(name: str, owners: Mapping[str, Mapping[str, Resource]], glue: bool) -> Found:
+def _found(name: str, owners: Owners, glue: bool) -> Found:
+    yield from _single(owners)
     yield from _beside_cname(owners)
     yield from _pointing(name, owners)
     yield from _below_delegation(name, owners, glue)
 
 
-def _beside_cname(owners: Mapping[str, Mapping[str, Resource]]) -> Found:
+def _single(owners: Owners) -> Found:
+    for types in owners.values():
+        for rtype in dns.SINGLE & types.keys():
+            values = dns.values_of(types[rtype])
+            if len(values) > 1:
+                yield types[rtype], "error", f"has {len(values)} values (a {rtype} has one)"
+
+
+def _beside_cname(owners: Owners) -> Found:
     for owner, types in owners.items():
         cname = types.get("CNAME")
         if cname is None:
@@ -54,28 +77,69 @@ def _beside_cname(owners: Mapping[str, Mapping[str, Resource]]) -> Found:
         if owner == dns.APEX:
             yield cname, "error", "a CNAME cannot stand at the zone's own name (use A and AAAA, or ALIAS)"
         elif len(types) > 1:
-            others = ", ".join(f"{t} on line {_line(r)}" for t, r in sorted(types.items()) if t != "CNAME")
-            yield cname, "error", f"a CNAME stands alone at its name (there is {others})"
+            # Said of the zone's own record, which comes first, when the other is a baseline's.
+            first = next(iter(types.values()))
+            blamed = cname if _place(first)[0] == _place(cname)[0] else first
+            others = ", ".join(f"{t}{_beside(r, blamed)}" for t, r in sorted(types.items()) if r is not blamed)
+            yield blamed, "error", f"a CNAME stands alone at its name (there is {others})"
 
 
-def _pointing(name: str, owners: Mapping[str, Mapping[str, Resource]]) -> Found:
+def _beside(resource: Resource, other: Resource) -> str:
+    file, line = _place(resource)
+    if not file:
+        return ""
+    return f" on line {line}" if file == _place(other)[0] else f" in {file}:{line}"
+
+
+def _pointing(name: str, owners: Owners) -> Found:
     """MX, NS and SRV name hosts: within the zone they must exist, and not be a CNAME (RFC 2181 section 10.3)."""
     suffix = f".{name}."
-    for types in owners.values():
+    nodes: set[str] = set()
+    for owner, types in owners.items():
         for rtype, position in _POINTING.items():
             for value in dns.values_of(types[rtype]) if rtype in types else ():
                 host = value.split()[position]
                 if host != f"{name}." and not host.endswith(suffix):
                     continue
-                owner = dns.fold_owner(host, name)
-                target = owners.get(owner, owners.get(f"*.{owner.partition('.')[2]}" if "." in owner else "*", {}))
-                if "CNAME" in target:
-                    yield types[rtype], "warning", f"points at {host}, which is a CNAME"
-                elif not target.keys() & {"A", "AAAA", "ALIAS"} and not _delegated(owner, owners):
-                    yield types[rtype], "warning", f"points at {host}, which has no address in this zone"
+                target = dns.fold_owner(host, name)
+                if target not in owners and not nodes:
+                    nodes = _nodes(owners)
+                wrong = _wrong_target(target, owners.get(target) or _wildcard(target, owners, nodes), owner, owners)
+                if wrong:
+                    yield types[rtype], "warning", f"points at {host}, {wrong}"
 
 
-def _delegated(owner: str, owners: Mapping[str, Mapping[str, Resource]]) -> str:
+def _wrong_target(target: str, types: Mapping[str, Resource], owner: str, owners: Owners) -> str:
+    if "CNAME" in types:
+        return "which is a CNAME"
+    if types.keys() & {"A", "AAAA", "ALIAS"}:
+        return ""
+    cut = _delegated(target, owners)
+    if cut and cut == owner:
+        return "which lies below this delegation and needs its address here (glue)"
+    return "" if cut else "which has no address in this zone"
+
+
+def _nodes(owners: Owners) -> set[str]:
+    """Every name that exists: also those that only have others below them."""
+    nodes = {dns.APEX}
+    for owner in owners:
+        while owner and owner not in nodes:
+            nodes.add(owner)
+            owner = owner.partition(".")[2]
+    return nodes
+
+
+def _wildcard(owner: str, owners: Owners, nodes: Collection[str]) -> Mapping[str, Resource]:
+    """What answers for a name that does not exist: the wildcard at its closest ancestor that does (RFC 4592)."""
+    while owner not in nodes:
+        owner = owner.partition(".")[2] or dns.APEX
+        if owner in nodes:
+            return owners.get("*" if owner == dns.APEX else f"*.{owner}", {})
+    return {}
+
+
+def _delegated(owner: str, owners: Owners) -> str:
     """The highest delegation at or above an owner, or "": what lies below it is never asked here."""
     found = ""
     while owner and owner != dns.APEX:
@@ -85,7 +149,7 @@ def _delegated(owner: str, owners: Mapping[str, Mapping[str, Resource]]) -> str:
     return found
 
 
-def _below_delegation(name: str, owners: Mapping[str, Mapping[str, Resource]], with_glue: bool) -> Found:
+def _below_delegation(name: str, owners: Owners, with_glue: bool) -> Found:
     cuts = [owner for owner, types in owners.items() if "NS" in types and owner != dns.APEX]
     if not cuts:
         return
@@ -105,7 +169,3 @@ def _below_delegation(name: str, owners: Mapping[str, Mapping[str, Resource]], w
                     yield resource, "warning", f"is an address that the delegation of {cut} needs (glue)"
                 continue
             yield resource, "warning", f"is at or below the delegation of {cut}, whose servers answer for it"
-
-
-def _line(resource: Resource) -> str:
-    return resource.source.rpartition(":")[2]

@@ -7,18 +7,23 @@ hundred thousand of them. The same reader serves `import`, which decides otherwi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mspctl import fields
-from mspctl.kinds import dns
+from mspctl.kinds import dns, shown
 from mspctl.model.base import nearest
-from mspctl.resource import Resource
+from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, Seq
 
 APEX = "apex"  # how people write the zone's own name
 OCTODNS_TTL = 3600  # octoDNS's own default
+
+# What octoDNS knows of a record besides its values.
+_OCTODNS_SETTINGS = frozenset({"octodns", "geo", "dynamic", "lenient"})
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 
 Dotless = Literal["refuse", "absolute"]
 
@@ -46,36 +51,35 @@ class RecordReader:
         self.rrsets = 0  # seen, right or wrong
         self.values = 0
         self.doubled = 0  # values that were there already
-        self._seen: dict[tuple[str, str], Mark] = {}
+        self.resources: list[Resource] = []
+        self.places: dict[Id, tuple[Mark, str]] = {}  # where each RRset stands, and its path
 
     def read(self, data: Data, file: str) -> list[Resource]:
         if not isinstance(data, Map):
             what = "is empty (write at least: apex: {NS: …})" if data is None else "should be a mapping of names"
             self.problems.add(None, "", what, file=file)
             return []
-        resources = []
         for key, entry in data.items():
-            for values in self._entry(key, entry, data.marks[key]):
+            for values in self._entry(key, key or "''", entry, data.marks[key]):
                 self.rrsets += 1
                 self.values += len(values.items)
                 resource = self._rrset(key, values)
                 if resource is not None:
-                    resources.append(resource)
-        return resources
+                    self.resources.append(resource)
+        return self.resources
 
     # -- shapes
 
-    def _entry(self, key: str, entry: Data, mark: Mark) -> list[_Values]:
-        self.shown = key or "''"
+    def _entry(self, key: str, path: str, entry: Data, mark: Mark) -> list[_Values]:
         self.octodns = isinstance(entry, Seq) or (isinstance(entry, Map) and "type" in entry)
         if self.octodns:
             items = [(entry, mark)] if isinstance(entry, Map) else list(zip(entry, entry.marks, strict=True))
-            found = [self._octodns(key, item, item_mark) for item, item_mark in items]
+            found = [self._octodns(path, item, item_mark) for item, item_mark in items]
             return [values for values in found if values]
         if not isinstance(entry, Map):
-            self.problems.add(mark, key, "should be a mapping of record types ({A: 192.0.2.1})")
+            self.problems.add(mark, path, "should be a mapping of record types ({A: 192.0.2.1})")
             return []
-        return self._short(key, entry, mark)
+        return self._short(path, entry, mark)
 
     def _short(self, key: str, entry: Map, mark: Mark) -> list[_Values]:
         ttl = self._ttl(entry, key, self.ttl)
@@ -85,7 +89,7 @@ class RecordReader:
                 continue
             own, path, typed = entry.marks[rtype], f"{key}.{rtype}", rtype
             if rtype != rtype.upper():
-                self.problems.add(own, path, f"record types are written in capitals ({rtype.upper()})", at_value=False)
+                self.problems.add(own, path, _lower_case(rtype), at_value=False)
                 continue
             rtype_ttl, items = ttl, value
             if isinstance(value, Map):
@@ -106,6 +110,9 @@ class RecordReader:
             return None
         rtype = entry["type"]
         path = f"{key}.{rtype}"
+        for setting in _OCTODNS_SETTINGS & entry.keys():
+            text = f"octoDNS's {setting} has no counterpart here (remove it)"
+            self.problems.add(entry.marks[setting], f"{path}.{setting}", text, at_value=False)
         self._known(entry, ("type", "ttl", "value", "values"), path)
         both = [k for k in ("value", "values") if k in entry]
         if len(both) != 1:
@@ -119,7 +126,7 @@ class RecordReader:
 
     def _known(self, entry: Map, known: tuple[str, ...], path: str) -> None:
         for key in entry:
-            if key not in known:
+            if key not in known and not (self.octodns and key in _OCTODNS_SETTINGS):
                 mark = entry.marks[key]
                 self.problems.add(mark, f"{path}.{key}", f"unknown key{nearest(key, known)}", at_value=False)
 
@@ -138,8 +145,8 @@ class RecordReader:
         try:
             rtype = dns.fold_type(values.rtype)
         except ValueError as error:
-            known = "" if "cannot" in str(error) or "made" in str(error) else nearest(values.rtype, dns.COMMON)
-            self.problems.add(values.mark, values.path, f"{error}{known}", at_value=self.octodns)
+            hint = _other_type(values.rtype) if isinstance(error, dns.UnknownTypeError) else ""
+            self.problems.add(values.mark, values.path, f"{error}{hint}", at_value=self.octodns)
             return None
         owner = self._owner(key, values.mark)
         if owner is None:
@@ -149,23 +156,26 @@ class RecordReader:
             if not values.items:
                 self.problems.add(values.mark, values.path, "has no value")
             return None
-        if first := self._seen.get((owner, rtype)):
-            text = f"{owner} {rtype} stands here twice (first on line {first.line}; put all values in one list)"
+        resource = dns.rrset(owner, rtype, values.ttl, folded, f"{values.mark.file}:{values.mark.line}")
+        if first := self.places.get(resource.id):
+            text = f"{resource.id.name} stands here twice (first on line {first[0].line}; put all values in one list)"
             self.problems.add(values.mark, values.path, text)
             return None
-        self._seen[owner, rtype] = values.mark
-        source = f"{values.mark.file}:{values.mark.line}"
-        return dns.rrset(owner, rtype, values.ttl, folded, source)
+        self.places[resource.id] = values.mark, values.path
+        return resource
 
     def _owner(self, key: str, mark: Mark) -> str | None:
         try:
-            if (key == APEX and not self.octodns) or (key == "" and self.octodns):
+            apex = "" if self.octodns else APEX
+            if key.lower() == apex:
                 return dns.APEX
-            if key in ("@", "", APEX) and not (key == APEX and self.octodns):
-                raise ValueError(f"{key!r}: the zone's own name is written {APEX}" + (" here" if key else ""))
+            if key in ("@", ""):
+                raise ValueError(f"{key!r}: the zone's own name is written {apex or repr(apex)} here")
+            if key == APEX and self.dotless == "refuse":
+                raise ValueError(rf"{key!r} is a host in octoDNS's form (write '' for the zone's own name, or \{APEX})")
             owner = dns.fold_owner(key, self.zone)
         except ValueError as error:
-            self.problems.add(mark, key, str(error), at_value=False)
+            self.problems.add(mark, key or "''", str(error), at_value=False)
             return None
         if owner == self.zone or owner.endswith("." + self.zone):
             text = f"is {owner}.{self.zone}. (names are relative to the zone; or end it with a dot)"
@@ -181,7 +191,7 @@ class RecordReader:
                 self.problems.add(mark, values.path, str(error))
                 continue
             if value in folded:
-                self.problems.add(mark, values.path, f"{typed!r} is listed twice", level="warning")
+                self.problems.add(mark, values.path, f"{shown(typed)} is listed twice", level="warning")
                 self.doubled += 1
             folded[value] = mark
         if rtype in dns.SINGLE and len(folded) > 1:
@@ -195,16 +205,33 @@ class RecordReader:
             if isinstance(typed, Map):
                 return _structured(rtype, typed)
             if isinstance(typed, str) and rtype in ("TXT", "SPF"):
-                return _octodns_text(typed)
-        return fields.typed(typed)
+                typed = _octodns_text(typed)
+        return fields.line(typed)
 
     def _relative(self, name: str) -> str:
         if self.dotless == "absolute":
             return name + "."
+        if _ADDRESS.fullmatch(name):
+            raise dns.DotlessError(f"{name!r} is an address, and a name is expected (addresses belong to A records)")
         inside = f"{name}.{self.zone}."
         raise dns.DotlessError(
             f"{name!r} has no dot at its end: write {name + '.'!r} (exactly that name) or {inside!r} (in this zone)"
         )
+
+
+def _lower_case(key: str) -> str:
+    """What is wrong with a key of the short form that is not written in capitals."""
+    if key.upper() in dns.COMMON:
+        return f"record types are written in capitals ({key.upper()})"
+    if key in ("value", "values"):
+        return "type is missing beside it (or write {A: 192.0.2.1})"
+    return f"unknown key{nearest(key, ('ttl', *dns.COMMON))}"
+
+
+def _other_type(rtype: str) -> str:
+    if "/" in rtype:
+        return ", but one provider's own (write A and AAAA, or ALIAS for a target that has it)"
+    return nearest(rtype, dns.COMMON)
 
 
 def _items(values: Data, mark: Mark) -> list[tuple[Any, Mark]]:
@@ -235,6 +262,17 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "LOC": (),
 }
 _QUOTED_PARTS = {("CAA", "value"), ("URI", "target"), ("NAPTR", "flags"), ("NAPTR", "service"), ("NAPTR", "regexp")}
+# What octoDNS itself takes where nothing is written.
+_DEFAULT_PARTS = {
+    ("CAA", "flags"): "0",
+    ("TLSA", "certificate_usage"): "0",
+    ("TLSA", "selector"): "0",
+    ("TLSA", "matching_type"): "0",
+}
+# Quoted parts are in presentation format: an escape in them stays one.
+_BARE_QUOTE = re.compile(r'(\\.)|"')
+# DS values once had the names of another record's parts.
+_OLD_DS = {"flags": "key_tag", "protocol": "algorithm", "algorithm": "digest_type", "public_key": "digest"}
 _LOC = (
     "lat_degrees lat_minutes lat_seconds lat_direction long_degrees long_minutes long_seconds long_direction "
     "altitude size precision_horz precision_vert"
@@ -245,22 +283,29 @@ def _structured(rtype: str, value: Map) -> str:
     if rtype not in PARTS:
         raise ValueError(f"a {rtype} value is text, not a mapping")
     left = dict(value)
+    if rtype == "DS" and left.keys() & {"flags", "public_key"}:
+        left = {_OLD_DS.get(name, name): part for name, part in left.items()}
     text = _loc(left) if rtype == "LOC" else " ".join(_part(rtype, names, left) for names in PARTS[rtype])
     if rtype in ("SVCB", "HTTPS") and "svcparams" in left:
         text += _svcparams(left.pop("svcparams"))
     if left:
         known = _LOC if rtype == "LOC" else [n.split("|")[0] for n in PARTS[rtype]]
-        raise ValueError(f"unknown key {next(iter(left))!r} in a {rtype} value{nearest(next(iter(left)), known)}")
+        raise ValueError(f"unknown key {shown(next(iter(left)))} in a {rtype} value{nearest(next(iter(left)), known)}")
     return text
 
 
 def _part(rtype: str, names: str, left: dict[str, Any]) -> str:
     name = next((n for n in names.split("|") if n in left), None)
+    if name is None and (default := _DEFAULT_PARTS.get((rtype, names))) is not None:
+        return default
     if name is None:
         raise ValueError(f"{names.split('|')[0]} is missing in a {rtype} value")
-    text = fields.typed(left.pop(name))
+    try:
+        text = fields.line(left.pop(name))
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
     if (rtype, name) in _QUOTED_PARTS:
-        return '"' + text.replace("\\;", ";").replace('"', '\\"') + '"'
+        return '"' + _BARE_QUOTE.sub(lambda m: m[0] if m[1] else r"\"", text) + '"'
     return text
 
 
@@ -274,7 +319,8 @@ def _svcparams(params: Any) -> str:
         raise ValueError("svcparams should be a mapping")
     text = ""
     for key, value in params.items():
-        values = ",".join(map(fields.typed, value)) if isinstance(value, Seq) else value
+        parts = value if isinstance(value, Seq) else [] if value is None else [value]
+        values = ",".join(map(fields.line, parts))
         text += f' {key}="{values}"' if values else f" {key}"
     return text
 

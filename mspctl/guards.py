@@ -1,0 +1,95 @@
+"""
+What takes away, or could: it needs an approval that names it, in Git, reviewed like everything else. Pure.
+
+All numbers are here. A small customer is guarded as well as a large one: a share alone would let a zone of nine
+records be emptied, a count alone a list of three.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+from mspctl import kinds
+from mspctl.resource import Cause, Change, Id, Resource
+
+LOSSES_FROM = 3  # fewer losses in one scope are everyday work
+LOSSES = 3  # more than this many need an approval
+SHARE = 0.3  # so does more than this share of what is live
+
+CONTESTED: Mapping[Cause, str] = {
+    Cause.CONFLICT: "Git and somebody outside both changed it",
+    Cause.TAKE_OVER: "something else is there already, and would be replaced",
+}
+
+
+def judge(
+    changes: Sequence[Change],
+    live: Sequence[Resource],
+    recorded: Collection[Id],
+    holds_data: Collection[str] = frozenset(),
+) -> dict[Id, str]:
+    """
+    Why each of a scope's changes needs an approval; changes that need none are absent.
+
+    `live` is everything the scope holds, `recorded` what we left there, `holds_data` kinds whose delete loses data.
+    """
+    reasons: dict[Id, str] = {}
+    if recorded and not live:
+        text = f"the target says that nothing is there, but {len(recorded)} resources are recorded"
+        return {change.id: text for change in changes}
+    for reason in (_contested(changes), _data(changes, holds_data), _last(changes, live), _many(changes, live)):
+        for id_, text in reason.items():
+            reasons.setdefault(id_, text)
+    return reasons
+
+
+def losses(change: Change) -> int:
+    """How much one change takes away: a delete is one, so is each value gone, an account disabled, a group emptied."""
+    if change.before is None:
+        return 0
+    if change.after is None:
+        return 1
+    lost = 0
+    for name in change.changed:
+        before, after = change.before.fields.get(name), change.after.fields[name]
+        if isinstance(before, frozenset | tuple) and isinstance(after, frozenset | tuple):
+            lost += max(0, len(before) - len(after))
+        elif name == "enabled" and before is True and after is False:
+            lost += 1
+    return lost
+
+
+def _contested(changes: Sequence[Change]) -> dict[Id, str]:
+    return {change.id: CONTESTED[change.cause] for change in changes if change.cause in CONTESTED}
+
+
+def _data(changes: Sequence[Change], holds_data: Collection[str]) -> dict[Id, str]:
+    gone = [c for c in changes if c.after is None and c.id.kind in holds_data]
+    return {change.id: "what it holds would be lost" for change in gone}
+
+
+def _last(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
+    """The last of a kind that a service cannot do without: the MX, the administrator, the rule that lets us in."""
+    after = {r.id: r for r in live}
+    for change in changes:
+        after.pop(change.id, None)
+        if change.after is not None:
+            after[change.id] = change.after
+    left = Counter(kinds.precious(r) for r in after.values())
+    reasons = {}
+    for change in changes:
+        what = kinds.precious(change.before) if change.before else ""
+        if what and not left[what]:
+            reasons[change.id] = f"it is the last {what}"
+    return reasons
+
+
+def _many(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
+    lost = {change.id: losses(change) for change in changes}
+    total = sum(lost.values())
+    held = max(len(live), 1)
+    if total < LOSSES_FROM or not (total > LOSSES or total > SHARE * held):
+        return {}
+    text = f"{total} losses in a scope of {len(live)} (more than {LOSSES}, or more than {SHARE:.0%}, need a name each)"
+    return {id_: text for id_, count in lost.items() if count}

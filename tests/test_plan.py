@@ -1,0 +1,380 @@
+"""What a plan says of each scope, and what one target's trouble costs the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from mspctl.desired import Declaration, Selection
+from mspctl.driver import Driver, Reading
+from mspctl.errors import Error, InputError, SecretError, TargetError, Unreachable
+from mspctl.exits import Exit
+from mspctl.plan import REVERT, Plan, ScopePlan, Standing, Step, accept, plan_all, plan_scope
+from mspctl.record import Record, ScopeRecord
+from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
+from tests.drivers import memory
+from tests.drivers.memory import SOLE, Server, thing
+from tests.drivers.workbench import Inline, Servers, as_plan
+
+NORTH, SOUTH = Scope("memory-1", "things", "north", "acme"), Scope("memory-1", "things", "south", "acme")
+FAR = Scope("memory-2", "things", "north", "acme")
+A, B = thing("a", size=10), thing("b", size=10)
+A2 = thing("a", size=20)
+
+
+@pytest.fixture
+def bench() -> Servers:
+    return Servers("memory-1", "memory-2")
+
+
+def planned(
+    declared: Sequence[Resource], live: Sequence[Resource], recorded: Sequence[Resource] = (), **reading: object
+) -> ScopePlan:
+    record = ScopeRecord(NORTH, {r.id: Record((r,)) for r in recorded})
+    return plan_scope(Declaration(NORTH, declared), record, Reading(NORTH, live, **reading))  # type: ignore[arg-type]
+
+
+# -- one scope ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_pending_is_due_and_the_rest_is_left() -> None:
+    drifted = thing("d", size=10)
+    plan = planned([A2, drifted, thing("n")], [A, thing("d", size=70), thing("u")], [A, drifted])
+    assert [(s.change.verb, s.change.id.name, s.standing) for s in plan.steps] == [
+        ("update", "a", Standing.DUE),
+        ("create", "n", Standing.DUE),
+    ]
+    assert [(d.id.name, d.cause) for d in plan.left] == [("u", Cause.UNMANAGED), ("d", Cause.DRIFT)]
+    assert [d.id.name for d in plan.drifted] == ["d"]
+    assert (plan.declared, plan.error) == (3, "")
+
+
+def test_a_merge_that_changes_one_field_leaves_the_drift_of_another() -> None:
+    live = thing("a", size=10, label="theirs")
+    plan = planned([thing("a", size=20, label="ours")], [live], [thing("a", size=10, label="ours")])
+    (step,), (left,) = plan.steps, plan.left
+    assert (step.change.after, step.change.changed) == (thing("a", size=20, label="theirs"), ("size",))
+    assert left.fields == {"label": Cause.DRIFT}
+
+
+def test_revert_ends_drift_and_what_came_back() -> None:
+    record = ScopeRecord(NORTH, {A.id: Record((A,)), B.id: Record((None,), memory.Ledger().today)})
+    reading = Reading(NORTH, [A2, B])
+    assert plan_scope(Declaration(NORTH, [A]), record, reading).due == []
+    reverted = plan_scope(Declaration(NORTH, [A]), record, reading, REVERT)
+    assert [(c.verb, c.id.name, c.cause) for c in reverted.due] == [
+        ("delete", "b", Cause.CAME_BACK),
+        ("update", "a", Cause.DRIFT),
+    ]
+
+
+def test_kinds_that_could_not_be_read_are_never_planned() -> None:
+    hidden, seen = thing("x", kind=SOLE, size=10), thing("seen", kind=SOLE, size=10)
+    plan = planned([A2, hidden], [A, seen], [A, hidden, thing("y", kind=SOLE)], missing=frozenset({SOLE}))
+    assert [s.change.id for s in plan.steps] == [A.id]
+    assert plan.left == []
+    assert plan.settles == {}
+
+
+def test_what_matches_an_ignore_pattern_belongs_to_somebody_else() -> None:
+    theirs, ours = thing("acme-1"), thing("acme-2", size=10)
+    declaration = Declaration(NORTH, [ours], ignore=("acme-*",))
+    plan = plan_scope(declaration, None, Reading(NORTH, [theirs, thing("acme-2", size=70), thing("Acme-3")]))
+    assert [(d.id.name, d.cause) for d in plan.left] == [("Acme-3", Cause.UNMANAGED), ("acme-2", Cause.TAKE_OVER)]
+
+
+def test_handing_a_resource_over_deletes_nothing() -> None:
+    """It leaves Git, and a pattern says whose it is now."""
+    record = ScopeRecord(NORTH, {A.id: Record((A,))})
+    plan = plan_scope(Declaration(NORTH, [], ignore=("a",)), record, Reading(NORTH, [A]))
+    assert (plan.steps, plan.left) == ([], [])
+    assert plan.settles == {A.id: None}
+
+
+@pytest.mark.parametrize("mode", ["observe", "propose"])
+def test_modes_that_only_look_hold_every_change(mode: str) -> None:
+    plan = plan_scope(Declaration(NORTH, [A], mode=mode), None, Reading(NORTH, []))  # type: ignore[arg-type]
+    assert plan.steps == [Step(Change(None, A), Standing.HELD, f"mode is {mode}")]
+    assert plan.due == []
+    assert plan.live == ()
+
+
+def test_what_waits_for_an_output_is_named_and_not_made() -> None:
+    waiting = thing("k", size=UNKNOWN)
+    plan = planned([A, waiting], [A], [A])
+    assert (plan.steps, plan.unknown) == ([], [waiting.id])
+    assert as_plan({NORTH: plan}).exit_code is Exit.DIFFERS
+
+
+def test_only_what_was_asked_for_is_due() -> None:
+    record = ScopeRecord(NORTH, {})
+    declaration = Declaration(NORTH, [A, B, thing("k", size=UNKNOWN)])
+    plan = plan_scope(declaration, record, Reading(NORTH, []), wanted=lambda scope, id_: id_.name == "a")
+    assert [s.change.id.name for s in plan.steps] == ["a"]
+    assert [d.id.name for d in plan.left] == ["b"]
+    assert plan.unknown == []
+
+
+def test_a_reading_is_kept_whole_where_something_is_due_only() -> None:
+    unmanaged = thing("u")
+    assert planned([A2], [A, unmanaged], [A]).live == [A, unmanaged]
+    assert planned([A], [A, unmanaged], [A]).live == ()
+
+
+def test_what_the_reading_says_beside_the_resources_is_kept() -> None:
+    plan = planned([A], [A], [A], token="t1", exists=True, outputs={"key": "k"})
+    assert (plan.token, plan.exists, plan.outputs) == ("t1", True, {"key": "k"})
+    assert planned([A], [], exists=False).exists is False
+
+
+def test_the_ledger_learns_only_what_is_new() -> None:
+    assert planned([A, B], [A, B], [A]).settles == {B.id: B}
+    assert planned([A, B], [A, B], [A, B]).settles == {}
+
+
+# -- paths ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "covers", "wants"),
+    [
+        ("things", True, {"a", "a/1", "b c"}),
+        ("things/", True, {"a", "a/1", "b c"}),
+        ("things/north", True, {"a", "a/1", "b c"}),
+        ("things/north/", True, {"a", "a/1", "b c"}),
+        ("things/north/a", True, {"a", "a/1"}),
+        ("things/north/b c", True, {"b c"}),
+        ("things/north/b", True, set()),
+        ("things/nor", False, set()),
+        ("thing", False, set()),
+        ("things/south", False, set()),
+        ("north", False, set()),
+    ],
+)
+def test_a_path_selects_a_facet_a_scope_or_a_resource(path: str, covers: bool, wants: set[str]) -> None:
+    selection = Selection(paths=[path])
+    assert selection.covers(NORTH) is covers
+    assert {name for name in ("a", "a/1", "b c") if selection.wants(NORTH, Id("k", name))} == wants
+
+
+def test_a_selection_names_customers_and_targets() -> None:
+    assert Selection().covers(NORTH)
+    assert Selection().wants(NORTH, A.id)
+    assert Selection(customers=["acme"], targets=["memory-1"]).covers(NORTH)
+    assert not Selection(customers=["other"]).covers(NORTH)
+    assert not Selection(targets=["memory-2"]).covers(NORTH)
+    assert Selection(paths=["things/south", "things/north/a"]).wants(NORTH, A.id)
+    assert not Selection(paths=["things/south", "things/north/a"]).wants(NORTH, B.id)
+
+
+# -- accept ---------------------------------------------------------------------------------------------------
+
+
+def test_a_scope_with_a_refused_resource_is_not_planned_and_not_read(bench: Servers) -> None:
+    bench.declare(NORTH, A, thing("x", kind="ghost", source="customers/acme/things.yaml:7"))
+    bench.declare(SOUTH, A)
+    plans = bench.plan()
+    assert plans[NORTH].error == ("customers/acme/things.yaml:7:1: x: memory-1 cannot hold this: memory holds no ghost")
+    assert not plans[NORTH].unreachable
+    assert plans[SOUTH].due == [Change(None, A)]
+
+
+def test_every_refusal_is_told_with_its_place() -> None:
+    declared = [Resource(Id("ghost", "x"), {}), thing("y", kind="ghost", source="y.yaml:3"), A]
+    taken, problems = accept(memory.Reader(Server()), Declaration(NORTH, declared, "things.yaml"))
+    assert taken.resources == [A]
+    assert [(p.file, p.line, p.path) for p in problems] == [("things.yaml", 0, "x"), ("y.yaml", 3, "y")]
+
+
+class Folding(memory.Reader):
+    def accept(self, resource: Resource) -> Resource:
+        return replace(resource, id=Id(resource.id.kind, resource.id.name.lower()))
+
+
+def test_two_that_become_one_on_the_target_are_refused() -> None:
+    declared = [thing("a", source="x.yaml:1"), thing("A", source="x.yaml:2")]
+    taken, (problem,) = accept(Folding(Server()), Declaration(NORTH, declared))
+    assert [r.id.name for r in taken.resources] == ["a"]
+    assert str(problem) == "x.yaml:2:1: A: memory-1 cannot hold this: is the same there as x.yaml:1"
+
+
+def test_the_plan_is_of_what_the_target_will_hold(bench: Servers) -> None:
+    bench.declare(NORTH, thing("a", size=11))
+    (change,) = bench.plan()[NORTH].due
+    assert change.after is not None
+    assert change.after.fields == {"size": 20}
+
+
+# -- several targets ------------------------------------------------------------------------------------------
+
+
+def test_plans_hold_readers_which_cannot_write(bench: Servers) -> None:
+    asked: list[object] = []
+
+    def reader(scope: Scope) -> memory.Reader:
+        asked.append(made := memory.Reader(bench.server[NORTH.target]))
+        return made
+
+    bench.readers = reader
+    bench.declare(NORTH, A)
+    bench.declare(SOUTH, A)
+    assert len(bench.plan()) == 2
+    assert len(asked) == 1
+    assert not isinstance(asked[0], Driver)
+    assert bench.server[NORTH.target].calls == ["read"]
+
+
+def test_what_is_recorded_and_declared_is_known_to_the_reader(bench: Servers) -> None:
+    known: list[object] = []
+
+    class Curious(memory.Reader):
+        def read(self, scopes, known_):  # type: ignore[no-untyped-def]
+            known.append({s: sorted(r.id.name for r in rs) for s, rs in known_.items()})
+            return super().read(scopes, known_)
+
+    bench.readers = lambda scope: Curious(bench.server[NORTH.target])
+    bench.declare(NORTH, A)
+    bench.apply()
+    bench.declare(NORTH, B)
+    bench.plan()
+    assert known == [{NORTH: ["a", "b"]}]
+
+
+FAILURES: list[tuple[Exception, str, bool]] = [
+    (Unreachable("no route"), "no route", True),
+    (TargetError("it says 500"), "it says 500", False),
+    (SecretError("secret PDNS_KEY is not set"), "secret PDNS_KEY is not set", False),
+    (Error("odd"), "odd", False),
+    (ZeroDivisionError("division by zero"), "the driver failed: ZeroDivisionError: division by zero", False),
+]
+
+
+@pytest.mark.parametrize(("error", "text", "unreachable"), FAILURES, ids=[type(f[0]).__name__ for f in FAILURES])
+@pytest.mark.parametrize("where", ["opening", "accepting", "reading", "half-way"])
+def test_a_target_that_fails_costs_only_its_own_scopes(
+    bench: Servers, error: Exception, text: str, unreachable: bool, where: str
+) -> None:
+    class Failing(memory.Reader):
+        def accept(self, resource):  # type: ignore[no-untyped-def]
+            if where == "accepting":
+                raise error
+            return resource
+
+        def read(self, scopes, known):  # type: ignore[no-untyped-def]
+            if where == "half-way":
+                yield next(iter(super().read(scopes, known)))
+            raise error
+
+    def reader(scope: Scope) -> memory.Reader:
+        if scope.target == FAR.target:
+            return memory.Reader(bench.server[FAR.target])
+        if where == "opening":
+            raise error
+        return Failing(bench.server[NORTH.target])
+
+    bench.readers = reader
+    for scope in (NORTH, SOUTH, FAR):
+        bench.declare(scope, A)
+    plans = bench.plan()
+    assert plans[FAR].due == [Change(None, A)]
+    assert (plans[SOUTH].error, plans[SOUTH].unreachable) == (text, unreachable)
+    expected = ("", False) if where == "half-way" else (text, unreachable)
+    assert (plans[NORTH].error, plans[NORTH].unreachable) == expected
+
+
+def test_a_scope_without_an_answer_is_an_error_and_never_empty(bench: Servers) -> None:
+    bench.declare(NORTH, A)
+    bench.declare(SOUTH, A)
+    bench.converge()
+    bench.server[NORTH.target].silent = {"north"}
+    plans = bench.plan()
+    assert plans[NORTH].error == "the driver gave no answer for this scope"
+    assert (plans[SOUTH].error, plans[SOUTH].due) == ("", [])
+
+
+def test_a_driver_that_answers_for_what_nobody_asked_is_a_defect(bench: Servers) -> None:
+    class Chatty(memory.Reader):
+        def read(self, scopes, known):  # type: ignore[no-untyped-def]
+            return super().read([*scopes, SOUTH], known)
+
+    bench.readers = lambda scope: Chatty(bench.server[NORTH.target])
+    bench.declare(NORTH, A)
+    assert [p.due for p in bench.plan().values()] == [[Change(None, A)]]
+
+
+def test_a_scope_that_is_declared_twice_is_refused() -> None:
+    twice = [Declaration(NORTH, [A], "a.yaml"), Declaration(NORTH, [B], "b.yaml")]
+    with pytest.raises(InputError, match=r"b\.yaml: things north on memory-1 is declared in a\.yaml too"):
+        list(plan_all(twice, lambda scope: memory.Reader(Server()), {}, Inline()))
+
+
+def test_targets_are_read_at_the_same_time_and_progress_is_told(bench: Servers) -> None:
+    for scope in (NORTH, SOUTH, FAR):
+        bench.declare(scope, A)
+    done: list[int] = []
+    with ThreadPoolExecutor(2) as executor:
+        declared = bench.declarations({})
+        plans = list(plan_all(declared, bench.readers, {}, executor, progress=done.append))
+    assert {p.scope for p in plans} == {NORTH, SOUTH, FAR}
+    assert sum(done) == 3
+
+
+# -- the whole ------------------------------------------------------------------------------------------------
+
+
+def scope_plan(scope: Scope, *changes: Change, **more: object) -> ScopePlan:
+    return ScopePlan(scope, steps=[Step(c) for c in changes], **more)  # type: ignore[arg-type]
+
+
+DRIFTED = planned([A], [A2], [A])
+EXITS: list[tuple[str, list[ScopePlan], Exit]] = [
+    ("nothing", [], Exit.DONE),
+    ("nothing to do", [scope_plan(NORTH)], Exit.DONE),
+    ("pending", [scope_plan(NORTH, Change(None, A))], Exit.DIFFERS),
+    ("held", [ScopePlan(NORTH, steps=[Step(Change(None, A), Standing.HELD)])], Exit.DIFFERS),
+    ("drift", [DRIFTED], Exit.DIFFERS),
+    ("unmanaged only", [planned([A], [A, B], [A])], Exit.DONE),
+    ("unreachable", [scope_plan(NORTH, error="silent", unreachable=True)], Exit.UNREACHABLE),
+    ("unreachable and pending", [scope_plan(NORTH, error="s", unreachable=True), DRIFTED], Exit.DIFFERS),
+    ("an error and pending", [scope_plan(NORTH, error="500"), DRIFTED], Exit.ERROR),
+]
+
+
+@pytest.mark.parametrize(("plans", "code"), [row[1:] for row in EXITS], ids=[row[0] for row in EXITS])
+def test_exit_codes(plans: list[ScopePlan], code: Exit) -> None:
+    assert as_plan(dict(enumerate(plans))).exit_code is code  # type: ignore[arg-type]
+
+
+def digest(*plans: ScopePlan) -> str:
+    return Plan(plans, as_plan({}).read_at).digest
+
+
+def test_equal_changes_have_equal_digests_in_any_order_and_from_any_line() -> None:
+    one, other = scope_plan(NORTH, Change(A, A2)), scope_plan(SOUTH, Change(None, B))
+    moved = Change(replace(A, source="x:1", handle="42"), replace(A2, source="x:99"))
+    assert digest(one, other) == digest(other, one) == digest(scope_plan(NORTH, moved), other, scope_plan(FAR))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        scope_plan(SOUTH, Change(A, A2)),
+        scope_plan(NORTH, Change(None, A2)),
+        scope_plan(NORTH, Change(A, None)),
+        scope_plan(NORTH, Change(A, thing("a", size=21))),
+        scope_plan(NORTH, Change(thing("a", size=11), A2)),
+        scope_plan(NORTH, Change(A, A2, Cause.DRIFT)),
+        scope_plan(NORTH, Change(A, A2), Change(None, B)),
+        scope_plan(NORTH),
+    ],
+)
+def test_other_changes_have_another_digest(other: ScopePlan) -> None:
+    assert digest(other) != digest(scope_plan(NORTH, Change(A, A2)))
+
+
+def test_changes_that_are_not_due_are_not_sealed() -> None:
+    held = ScopePlan(NORTH, steps=[Step(Change(A, A2), Standing.HELD)])
+    assert digest(held) == digest()
