@@ -1,0 +1,23 @@
+"""Real servers on loopback, in private folders, on ports of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def require(program: str) -> str:
+    """
+    The path of a program that a test starts.
+
+    Without it the test is skipped, unless MSPCTL_REQUIRE_SERVERS=1 says that it must run here.
+    """
+    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if path is not None:
+        return path
+    text = f"{program} is not installed"
+    if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
