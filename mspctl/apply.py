@@ -19,7 +19,7 @@ from typing import Protocol
 from mspctl.desired import Declaration, Outputs
 from mspctl.diff import settled
 from mspctl.driver import Driver, Failed, Reading, Work, translated
-from mspctl.errors import LedgerError, TargetError, Unreachable
+from mspctl.errors import LedgerError, LockError, TargetError, Unreachable
 from mspctl.exits import Exit
 from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, known_of, plan_all, sides
 from mspctl.record import Finished, Run, ScopeRecord
@@ -89,6 +89,20 @@ class Outcome:
         return [s for s in self.scopes.values() if s.error or s.held_by or s.waits]
 
 
+class Held(Protocol):
+    """The locks that a run holds."""
+
+    def check(self) -> None:
+        """Raises LockError or LedgerError when they are not ours any more."""
+
+
+class Unheld:
+    """Where nobody else can be at work."""
+
+    def check(self) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """Where an apply runs: drivers, ledger and workers."""
@@ -97,6 +111,7 @@ class Engine:
     ledger: Ledger
     executor: Executor
     run: Run
+    held: Held = field(default_factory=lambda: Unheld())
 
 
 def apply(
@@ -140,6 +155,7 @@ class _Run:
         self.recorded: dict[Scope, ScopeRecord] = {}
         self.plans: dict[Scope, ScopePlan] = {}
         self.left: dict[Scope, ScopePlan] = {}  # due, and not started
+        self.stopped = False
 
     def declare(self) -> list[Declaration]:
         """What is declared otherwise than before, now that more outputs are known; what failed is left alone."""
@@ -182,11 +198,15 @@ class _Run:
         return bool((plan and plan.error) or (end and (end.error or end.held_by)))
 
     def round(self, ready: Sequence[ScopePlan]) -> None:
-        """One round; when the intent cannot be recorded, nothing more is written."""
+        """One round; when our locks are gone, or the intent cannot be recorded, nothing more is written."""
+        try:
+            self.engine.held.check()
+        except (LockError, LedgerError) as error:
+            self._stop(str(error))
+            return
         intents = {p.scope: _intents(p, self.recorded.get(p.scope)) for p in ready}
         if not self._record(lambda: self.engine.ledger.begin(self.engine.run, intents)):
-            for scope in [*self.left]:
-                self._end(ScopeOutcome(scope, error=f"not started: {self.outcome.ledger_error}"))
+            self._stop(self.outcome.ledger_error)
             return
         tasks: dict[tuple[str, str], list[_Task]] = {}
         for plan in ready:
@@ -197,11 +217,17 @@ class _Run:
         try:
             for job in as_completed(jobs):
                 for end in job.result():
-                    ends[end.scope] = Finished(end.settles, tuple(end.landed), end.outputs, end.error)
+                    used = _used(self.plans[end.scope], end)
+                    ends[end.scope] = Finished(end.settles, tuple(end.landed), end.outputs, end.error, used)
                     self._hand_out(end.scope, end.outputs)
                     self._end(end)
         finally:  # whatever stops us, what is known is recorded
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+
+    def _stop(self, why: str) -> None:
+        self.stopped = True
+        for scope in [*self.left]:
+            self._end(ScopeOutcome(scope, error=f"not started: {why}"))
 
     def _record(self, write: Callable[[], None]) -> bool:
         try:
@@ -225,7 +251,7 @@ class _Run:
     def close(self) -> None:
         """Record what is true though nobody applied it, and say of what was not done why."""
         true = [p for p in self.plans.values() if not (p.due or p.error) and (p.settles or p.outputs)]
-        if true and not self.outcome.ledger_error:
+        if true and not self.stopped:
             ends = {p.scope: Finished(p.settles, outputs=p.outputs) for p in true}
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
         for declaration in self.declare():
@@ -244,6 +270,12 @@ class _Run:
 
     def _blocks(self, scope: Scope) -> bool:
         return scope not in self.left and not self._finished(scope)
+
+
+def _used(plan: ScopePlan, end: ScopeOutcome) -> set[str]:
+    """Approvals that let something through: each does so once."""
+    landed = {change.id for change in end.landed}
+    return {step.approval for step in plan.steps if step.approval and step.change.id in landed}
 
 
 def _intents(plan: ScopePlan, record: ScopeRecord | None) -> dict[Id, Resource | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from mspctl.record import Record
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Value
@@ -61,10 +62,10 @@ def diff(declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iter
     """
     wanted = {r.id: r for r in declared}
     found = {r.id: r for r in live}
-    gone = [_undeclared(found[i], recorded.get(i, NEVER)) for i in sorted(found.keys() - wanted.keys())]
-    both = [_both(wanted[i], recorded.get(i, NEVER), found[i]) for i in sorted(found.keys() & wanted.keys())]
-    new = [_absent(wanted[i], recorded.get(i, NEVER)) for i in sorted(wanted.keys() - found.keys())]
-    return [d for d in (*gone, *both, *new) if d is not None]
+    gone = (_undeclared(r, recorded.get(i, NEVER)) for i, r in found.items() if i not in wanted)
+    both = (_both(r, recorded.get(i, NEVER), found[i]) for i, r in wanted.items() if i in found)
+    new = (_absent(r, recorded.get(i, NEVER)) for i, r in wanted.items() if i not in found)
+    return [d for group in (gone, both, new) for d in sorted(filter(None, group), key=attrgetter("id"))]
 
 
 def _undeclared(live: Resource, record: Record) -> Difference:

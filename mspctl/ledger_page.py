@@ -35,6 +35,7 @@ from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 
 FORMAT = 1
 TOMBSTONES = timedelta(days=400)
+USED = timedelta(days=60)  # longer than any approval lasts
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -59,6 +60,7 @@ class Page:
     outputs: Mapping[str, Value] = field(default_factory=dict)
     resources: Mapping[Id, Resource | date] = field(default_factory=dict)  # a date: deleted by us on that day
     intents: Mapping[tuple[Id, str], Resource | None] = field(default_factory=dict)  # (id, run) → what it is to be
+    used: Mapping[str, date] = field(default_factory=dict)  # approval → the day on which it let something through
     last: Object = field(default_factory=dict)  # what the run that wrote it did, as JSON; `landing` reads it
 
     @property
@@ -68,7 +70,8 @@ class Page:
             known = states.setdefault(id, [None])
             if intended not in known:
                 known.append(intended)
-        return ScopeRecord(self.scope, {id: self._record(id, known) for id, known in states.items()}, self.outputs)
+        records = {id: self._record(id, known) for id, known in states.items()}
+        return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used))
 
     def _record(self, id: Id, states: Sequence[Resource | None]) -> Record:
         recorded = self.resources.get(id)
@@ -128,6 +131,7 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
         outputs={**page.outputs, **{name: value for name, value in end.outputs.items() if value is not UNKNOWN}},
         resources={**page.resources, **_settled(page, end, today)},
         intents={key: intended for key, intended in page.intents.items() if not _resolved(*key, run, end)},
+        used={**page.used, **dict.fromkeys(end.used, today)},
     )
     involved = end.changes or any(owner == run.id for _, owner in page.intents)
     if not involved and new == page and _owner(new) == _owner(page):
@@ -159,7 +163,7 @@ def _owner(page: Page) -> tuple[str, str]:
 
 def _pruned(page: Page, today: date) -> Page:
     kept = {id: it for id, it in page.resources.items() if isinstance(it, Resource) or today - it <= TOMBSTONES}
-    return replace(page, resources=kept)
+    return replace(page, resources=kept, used={key: day for key, day in page.used.items() if today - day <= USED})
 
 
 def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
@@ -183,6 +187,7 @@ def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | No
         outputs=_stepped(was.outputs, we.outputs, they.outputs),
         resources=_stepped(was.resources, we.resources, they.resources),
         intents=_stepped(was.intents, we.intents, they.intents) | doubts,
+        used={**they.used, **we.used},
     )
     return rendered(new)
 
@@ -205,6 +210,7 @@ def rendered(page: Page) -> bytes:
         "outputs": _object_of({name: _line(to_json(value)) for name, value in sorted(page.outputs.items())}),
         "resources": _list_of(resources),
         "intents": _list_of(intents),
+        "used": _object_of({key: _line(day.isoformat()) for key, day in sorted(page.used.items())}),
         "last": _object_of(last),
     }
     return (_object_of(sections) + "\n").encode()
@@ -293,13 +299,14 @@ def _page_from_json(data: object) -> Page:
         raise ValueError('it has no "format"')
     if version > FORMAT:
         raise LedgerError(f"the ledger was made by a newer mspctl (format {version}); update this program")
-    sections = ("outputs", "resources", "intents", "last")
+    sections = ("outputs", "resources", "intents", "used", "last")
     document = members(data, "a page", required=("format", "scope"), optional=sections)
     return Page(
         scope_from_json(document["scope"]),
         {name: value_from_json(value) for name, value in _object(document.get("outputs", {})).items()},
         _unique(_recorded_from_json(item) for item in _list(document.get("resources", []))),
         _unique(_intent_from_json(item) for item in _list(document.get("intents", []))),
+        {key: date.fromisoformat(str(day)) for key, day in _object(document.get("used", {})).items()},
         _object(document.get("last", {})),
     )
 

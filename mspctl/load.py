@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
 from mspctl.kinds import shown
-from mspctl.model import sections
+from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import Folder
@@ -41,9 +42,10 @@ class Estate:
     warnings: Sequence[Problem] = ()
 
 
-def load(root: Path, only: Collection[str] = ()) -> Estate:
+def load(root: Path, only: Collection[str] = (), today: date | None = None) -> Estate:
     """
-    The estate below `root`. `only` names customers whose record files are wanted; () means all.
+    The estate below `root`. `only` names customers whose record files are wanted; () means all. `today` is
+    the day on which approvals and acceptances are looked at.
 
     Raises InputError with every error and warning of every file.
     """
@@ -53,9 +55,10 @@ def load(root: Path, only: Collection[str] = ()) -> Estate:
             raise InputError.at(name, LINK)
         if not (root / name).is_dir():
             raise InputError.at(str(root), f"has no {name}/ (start with mspctl init, or use --directory)")
+    day = today or datetime.now(UTC).date()
     inventory = _inventory(root, problems)
     folders = _customer_folders(root, only, problems)
-    customers = {folder.name.partition("/")[2]: _customer(folder, inventory, problems) for folder in folders}
+    customers = {folder.name.partition("/")[2]: _customer(folder, inventory, day, problems) for folder in folders}
     found = {name: customer for name, customer in customers.items() if customer is not None}
     _check(found, inventory, problems)
     if problems.errors:
@@ -177,7 +180,7 @@ def _customer_folders(root: Path, only: Collection[str], problems: Problems) -> 
     return folders
 
 
-def _customer(folder: Folder, inventory: Inventory, problems: Problems) -> Customer | None:
+def _customer(folder: Folder, inventory: Inventory, today: date, problems: Problems) -> Customer | None:
     """What a customer's folder says. What is wrong does not end the search: the files behind it are read as well."""
     name = folder.name.partition("/")[2]
     before = len(problems.errors)
@@ -198,7 +201,8 @@ def _customer(folder: Folder, inventory: Inventory, problems: Problems) -> Custo
             model = partly(module.Section, merged)
         if model is not None and hasattr(module, "read"):
             files[section] = module.read(model, merged, folder, problems)
-    return Customer(name, info, models, data, files) if info is not None and whole else None
+    allowed = permissions.read(folder, today, problems)
+    return Customer(name, info, models, data, files, allowed) if info is not None and whole else None
 
 
 def _info(folder: Folder, inventory: Inventory, problems: Problems) -> CustomerInfo | None:

@@ -12,15 +12,17 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from fnmatch import fnmatchcase
 
-from mspctl import document
+from mspctl import document, guards
 from mspctl.desired import Declaration
 from mspctl.diff import Difference, diff, settled
 from mspctl.driver import Failed, Outputs, Reader, Reading, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
+from mspctl.model.customer import Mode
+from mspctl.model.permissions import Acceptance, Approval
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 
@@ -45,6 +47,17 @@ class Step:
     change: Change
     standing: Standing = Standing.DUE
     reason: str = ""
+    approval: str = ""  # the key of the approval that lets a guarded change through
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A difference that somebody left as it is until a day."""
+
+    difference: Difference
+    who: str
+    why: str
+    until: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,7 @@ class ScopePlan:
     error: str = ""  # why there is no plan for this scope
     unreachable: bool = False
     outputs: Outputs = field(default_factory=dict)  # what the scope hands out, as read
+    accepted: Sequence[Accepted] = ()  # differences that somebody let be
 
     @property
     def due(self) -> list[Change]:
@@ -133,16 +147,29 @@ def plan_scope(
     reading: Reading,
     causes: Collection[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
+    holds_data: Collection[str] = frozenset(),
 ) -> ScopePlan:
-    """The plan of one scope. `declaration` holds resources as the target accepted them. Pure."""
-    scope = declaration.scope
+    """
+    The plan of one scope. `declaration` holds resources as the target accepted them; `holds_data` are kinds whose
+    delete loses data there. Pure.
+    """
+    scope, allowed = declaration.scope, declaration.permissions
     declared, recorded, live = sides(declaration, record, reading)
-    steps, left = [], []
+    chosen: list[tuple[Change, Approval | None]] = []
+    left, accepted = [], []
     for difference in diff(declared, recorded, live):
-        chosen = causes if wanted(scope, difference.id) else ()
-        change, rest = difference.change(chosen), difference.without(chosen)
-        steps += [_step(change, declaration)] if change else []
-        left += [rest] if rest else []
+        approval = allowed.approval(scope, difference.id, record.used if record else ())
+        acceptance = allowed.acceptance(scope, difference.id)
+        mine = _causes(causes if wanted(scope, difference.id) else (), approval, acceptance)
+        change, rest = difference.change(mine), difference.without(mine)
+        chosen += [(change, approval)] if change else []
+        if rest and acceptance:
+            accepted.append(Accepted(rest, acceptance.who, acceptance.why, acceptance.until))
+        elif rest:
+            left.append(rest)
+    ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
+    reasons = guards.judge([change for change, _ in chosen], reading.resources, ours, holds_data)
+    steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
     return ScopePlan(
         scope,
         declaration.source,
@@ -155,13 +182,25 @@ def plan_scope(
         reading.exists,
         len(declared),
         outputs=reading.outputs,
+        accepted=accepted,
     )
 
 
-def _step(change: Change, declaration: Declaration) -> Step:
-    if declaration.mode != "enforce":
-        return Step(change, Standing.HELD, f"mode is {declaration.mode}")
-    return Step(change)
+def _causes(causes: Collection[Cause], approval: Approval | None, acceptance: Acceptance | None) -> Collection[Cause]:
+    """What may be ended in one resource: an acceptance leaves what came from outside, an approval lets Git win."""
+    if acceptance:
+        return PENDING.intersection(causes)
+    return {*causes, *guards.CONTESTED} if approval and causes else causes
+
+
+def _step(change: Change, approval: Approval | None, reason: str, mode: Mode) -> Step:
+    if mode != "enforce":
+        return Step(change, Standing.HELD, f"mode is {mode}")
+    if not reason:
+        return Step(change)
+    if approval is None:
+        return Step(change, Standing.APPROVAL, reason)
+    return Step(change, Standing.DUE, f"approved: {approval.why}", approval.key)
 
 
 def _says_new(record: Record | None, settles: Resource | None) -> bool:
@@ -224,7 +263,9 @@ def _plan_target(
                 plans[answer.scope] = (
                     _unplanned(declaration, answer.error)
                     if isinstance(answer, Failed)
-                    else plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted)
+                    else plan_scope(
+                        declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits.holds_data
+                    )
                 )
                 progress(1)
     except TargetError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -28,6 +28,7 @@ class ScopeRecord:
     scope: Scope
     resources: Mapping[Id, Record] = field(default_factory=dict)
     outputs: Mapping[str, Value] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()  # approvals that let something through, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,4 @@ class Finished:
     changes: Sequence[Change] = ()  # what landed, with what was there before
     outputs: Mapping[str, Value] = field(default_factory=dict)
     error: str = ""  # why the rest did not land; its intent then stays unresolved
+    used: Collection[str] = ()  # approvals that let something through

@@ -31,7 +31,7 @@ from pydantic_core import core_schema
 
 from mspctl import drivers, fields
 from mspctl.errors import InputError
-from mspctl.model import customer, inventory, sections
+from mspctl.model import customer, inventory, permissions, sections
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SUFFIX = ".schema.json"
@@ -45,6 +45,8 @@ def schemas() -> dict[str, Schema]:
     """Every schema by its name: what a file of that kind may say."""
     found = {
         "baseline": _baseline(),
+        "accepted": _may_be_empty(_whole(permissions.AcceptedFile, "customers/<name>/accepted.yaml")),
+        "approvals": _may_be_empty(_whole(permissions.ApprovalsFile, "customers/<name>/approvals.yaml")),
         "contracts": _may_be_empty(_whole(inventory.ContractsFile, "inventory/contracts.yaml")),
         "customer": _whole(customer.CustomerInfo, "customers/<name>/customer.yaml", _first_line(customer)),
         "targets": _targets(),

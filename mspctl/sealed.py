@@ -53,6 +53,11 @@ def dump(plan: Plan, *, revert: bool = False) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def of(plan: Plan, *, revert: bool) -> Sealed:
+    """A plan as it would be read back."""
+    return Sealed(plan.digest, plan.read_at, revert, {s.scope: s.due for s in plan.scopes if s.due})
+
+
 def parse(text: str, file: str) -> Sealed:
     """What `dump` wrote. Raises InputError when it is something else, or was changed since."""
     try:

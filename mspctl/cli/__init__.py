@@ -23,6 +23,7 @@ COMMANDS = {
     "apply": "Carry out what Git declares, and nothing else.",
     "drift": "Show what was changed outside.",
     "adopt": "Write live values into the YAML: Git takes over.",
+    "accept": "Leave a difference as it is until a day.",
     "undo": "Edit the YAML back to what one run found.",
     "import": "Write YAML from zone files, octoDNS or a target.",
     "explain": "Say what a value is and where it comes from.",

@@ -26,6 +26,7 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
+@click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -38,6 +39,7 @@ def command(
     revert: bool,
     reason: str,
     yes: bool,
+    wait: float,
     form: str,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
@@ -55,7 +57,7 @@ def command(
         console.say(render(view.of_plan(plan, work.estate.warnings), form))
     if plan.changes and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
-    outcome = work.apply(plan.scopes, causes, reason, plan.digest)
+    outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
     console.say(render(view.of_outcome(outcome, again), form), end="")
     return outcome.exit_code

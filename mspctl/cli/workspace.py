@@ -7,16 +7,19 @@ import os
 import secrets
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from mspctl.apply import Engine, Outcome, apply
+from mspctl import sealed
+from mspctl.apply import Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console
 from mspctl.desired import Declaration, Outputs, Selection, declarations
 from mspctl.errors import InputError
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
+from mspctl.locks import Locks, lock_name
 from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
 from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope, Value
@@ -72,8 +75,7 @@ class Workspace:
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
-        today = datetime.now(UTC).date()
-        found = declarations(self.estate, self.selection, outputs, today)
+        found = declarations(self.estate, self.selection, outputs, datetime.now(UTC).date())
         return [d for d in found if d.scope.engine == "mspctl"]
 
     def outputs(self) -> dict[Scope, dict[str, Value]]:
@@ -81,17 +83,39 @@ class Workspace:
 
     def plan(self, causes: Collection[Cause] = PENDING) -> Plan:
         declared = self.declare(self.outputs())
+        return Plan(self._scopes(declared, causes), datetime.now(UTC), self._retired(declared))
+
+    def _scopes(self, declared: Sequence[Declaration], causes: Collection[Cause]) -> list[ScopePlan]:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
-            found = plan_all(declared, self.targets.reader, recorded, executor, causes, self.selection.wants, progress)
-            scopes = list(found)
-        return Plan(scopes, datetime.now(UTC), self._retired(declared))
+            wanted = self.selection.wants
+            return [*plan_all(declared, self.targets.reader, recorded, executor, causes, wanted, progress)]
 
-    def apply(self, first: Sequence[ScopePlan], causes: Collection[Cause], reason: str, digest: str) -> Outcome:
-        run = Run(RUN_ID, who(self.root), head(self.root), reason, digest)
-        with ThreadPoolExecutor(WORKERS) as executor:
-            engine = Engine(self.targets.driver, self.ledger, executor, run)
+    def apply(self, plan: Plan, causes: Collection[Cause], reason: str, wait: float) -> Outcome:
+        """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
+        run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
+        busy = {p.scope for p in plan.scopes if p.due or p.unknown}
+        names = {lock_name(scope, self.targets.reader(scope).traits.lock) for scope in busy}
+        with ExitStack() as stack:
+            executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
+            held: Held = Unheld()
+            first = [*plan.scopes]
+            if names:
+                held = stack.enter_context(Locks(self.root).hold(names, run, wait=wait))
+                first = self._again(plan, busy, causes)
+            engine = Engine(self.targets.driver, self.ledger, executor, run, held)
             return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())
+
+    def _again(self, plan: Plan, busy: Collection[Scope], causes: Collection[Cause]) -> list[ScopePlan]:
+        """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
+        for name in ("ledger", "recorded"):
+            self.__dict__.pop(name, None)
+        declared = [d for d in self.declare(self.outputs()) if d.scope in busy]
+        review = sealed.of(plan, revert=False)
+        fresh = self._scopes(declared, causes)
+        for scope, change in sealed.missed(fresh, review):
+            console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
+        return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
 
     def _retired(self, declared: Sequence[Declaration]) -> list[Scope]:
         """Recorded scopes that nothing declares any more; told only when the whole customer was looked at."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
 from typing import Protocol
@@ -17,6 +17,7 @@ from typing import Protocol
 from mspctl.errors import InputError
 from mspctl.load import Estate
 from mspctl.model.customer import Mode
+from mspctl.model.permissions import NONE, Permissions
 from mspctl.resource import Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
@@ -31,6 +32,7 @@ class Declaration:
     source: str = ""  # the file a person edits
     mode: Mode = "enforce"
     ignore: tuple[str, ...] = ()  # patterns of resource names that belong to somebody else
+    permissions: Permissions = NONE  # what the customer's folder lets pass today
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: 
                 continue
             for declaration in module.declare(customer, estate.inventory, outputs, today):
                 if selection.covers(declaration.scope):
-                    yield declaration
+                    yield replace(declaration, permissions=customer.permissions.on(today))
 
 
 def back(facet: str) -> Back:

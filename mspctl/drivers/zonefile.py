@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from pydantic import BeforeValidator
 
 from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Traits, Work
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
-from mspctl.fields import Model, Text, Ttl, one_line, one_or_many
+from mspctl.fields import Boolean, Model, Text, Ttl, one_line, one_or_many
 from mspctl.kinds import dns, master
 from mspctl.resource import Id, Resource, Scope
 
@@ -52,6 +53,7 @@ class SoaSettings(Model):
 class Settings(Model):
     directory: Text  # relative to the repository
     nameservers: Annotated[tuple[Host, ...], BeforeValidator(one_or_many)] = ()  # of zones that declare none
+    check_names: Boolean = True  # refuse host names that BIND loads only with `check-names primary ignore`
     soa: SoaSettings = SoaSettings()
 
 
@@ -66,13 +68,8 @@ class Reader(ReadsEach):
     def accept(self, resource: Resource) -> Resource:
         if resource.id.kind != dns.KIND:
             raise Unsupported(f"a zone file cannot hold {resource.id.kind}")
-        owner, rtype = dns.owner_type(resource.id)
-        if rtype == "CNAME" and owner == dns.APEX:
-            raise Unsupported("a CNAME cannot stand at the zone's own name")
-        if rtype in dns.PSEUDO:
-            raise Unsupported(
-                f"a zone file cannot hold {rtype} records (write A and AAAA, or use a provider that has {rtype})"
-            )
+        for why in _refusals(resource, self.settings.check_names):
+            raise Unsupported(why)
         return resource
 
     def read_one(self, scope: Scope, known: Sequence[Resource]) -> Reading:
@@ -151,6 +148,27 @@ class Driver(Reader, AppliesEach):
         return replace(soa, serial=serial if serial < 2**32 else 1)
 
 
+_HOST = re.compile(r"\.|(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+|\*\.")
+
+
+def _refusals(resource: Resource, check_names: bool) -> Iterator[str]:
+    """Why no name server would load a zone with this RRset."""
+    owner, rtype = dns.owner_type(resource.id)
+    values = dns.values_of(resource)
+    if rtype in dns.PSEUDO:
+        yield f"a zone file cannot hold {rtype} records (write A and AAAA, or use a provider that has {rtype})"
+    if rtype == "CNAME" and owner == dns.APEX:
+        yield "a CNAME cannot stand at the zone's own name"
+    if rtype in dns.SINGLE and len(values) > 1:
+        yield f"a name has one {rtype} record, not {len(values)}"
+    hosts = [f"{owner}."] if rtype in ("A", "AAAA", "MX") and owner not in (dns.APEX, "gc._msdcs") else []
+    hosts += [value.split()[-1] for value in values if rtype in ("MX", "NS")]
+    for host in hosts if check_names else ():
+        if not _HOST.fullmatch(host):
+            name = host.rstrip(".")
+            yield f"BIND loads no zone with the host name {name} (rename it, or set check_names: false for the target)"
+
+
 class _Zone:
     """A zone's file as it is on disk."""
 
@@ -199,6 +217,9 @@ def _check(zone: str, records: Mapping[Id, Resource]) -> None:
         if "CNAME" in types and (len(types) > 1 or owner == dns.APEX):
             others = ", ".join(sorted(types - {"CNAME"})) or "the SOA"
             raise TargetError(f"{dns.absolute(owner, zone)} would hold a CNAME beside {others}")
+        below = next((name for name in owners if "DNAME" in types and dns.is_below(name, owner)), None)
+        if below or (owner == dns.APEX and "DNAME" in types and len(owners) > 1):
+            raise TargetError(f"{dns.absolute(owner, zone)} would hold a DNAME above other names, which it hides")
     if "NS" not in owners.get(dns.APEX, ()):
         raise TargetError(f"{zone} has no name servers (declare apex NS, or give the target nameservers)")
     for host in _bare_name_servers(zone, records, owners):

@@ -292,7 +292,7 @@ def content(value: str) -> bytes:
     return _UNESCAPED.sub(lambda m: chr(int(m[1])) if m[1] else m[2], value[1:-1]).encode("latin-1")
 
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\\.')  # and what is escaped
 # What a value of a type looks like, for those who got it wrong.
 _EXAMPLES = {
     "CAA": '0 issue "ca.example.net"',
@@ -305,6 +305,7 @@ _EXAMPLES = {
     "TLSA": "3 1 1 0d6fce3320e3d3b0a1b9e7f0b2ab1f0ed7a2a4c4fd6a3cf1a1a1b8a0f8b3a0c1",
     "URI": '10 1 "https://www.example.com/"',
 }
+_LOC = 29
 _RAISED = re.compile(r"caught exception <class '[\w.]+'>: ")
 
 
@@ -364,9 +365,21 @@ def _through_wire(rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
     """The record as a server will give it back: some text says more than the wire can carry (LOC's centimetres)."""
     import dns.rdata
 
-    wire = rdata.to_wire()
+    wire = _rounded(rdata).to_wire()
     assert wire is not None, "to_wire returns the octets when it is given no file"
     return dns.rdata.from_wire(rdata.rdclass, rdata.rdtype, wire, 0, len(wire))
+
+
+_CENTIMETRES = ("altitude", "size", "horizontal_precision", "vertical_precision")
+
+
+def _rounded(rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
+    """A LOC record in whole centimetres: dnspython makes 57.99 of 0.58 m, and would cut it to 57."""
+    loc: Any = rdata
+    if rdata.rdtype != _LOC:
+        return rdata
+    metres = [float(round(getattr(loc, name))) for name in _CENTIMETRES]
+    return type(loc)(loc.rdclass, loc.rdtype, loc.latitude, loc.longitude, *metres)
 
 
 def from_rdata(rdata: dns.rdata.Rdata) -> str:
@@ -391,7 +404,7 @@ def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:
     """A value in normal form as dnspython's record; texts are split at 255 octets."""
     import dns.rdata
 
-    return dns.rdata.from_text("IN", rtype, master_text(rtype, value))
+    return _rounded(dns.rdata.from_text("IN", rtype, master_text(rtype, value)))
 
 
 def master_text(rtype: str, value: str) -> str:

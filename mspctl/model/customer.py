@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mspctl.fields import Day, Email, Model, Name, Names, Network, Text, Timezone
+from mspctl.model.permissions import NONE, Permissions
 from mspctl.strict_yaml import Map
 
 Mode = Literal["observe", "propose", "enforce"]
@@ -57,3 +58,4 @@ class Customer:
     sections: Mapping[str, Model]
     data: Mapping[str, Map]  # each section's YAML with its baseline below it, to say where a value comes from
     files: Mapping[str, Any]  # what a section's `read` found beside its YAML file
+    permissions: Permissions = NONE

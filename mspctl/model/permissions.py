@@ -7,14 +7,20 @@ An approval lets one guarded change through, once. An acceptance leaves one diff
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 
 from mspctl.fields import Day, Model, Text, one_line
+from mspctl.model.base import validate
+from mspctl.model.folder import Folder
 from mspctl.resource import Id, Scope
+from mspctl.strict_yaml import Mark, Problems, find
+
+M = TypeVar("M", bound=Model)
 
 APPROVAL_DAYS = 14  # an approval is for the change at hand, not for later
 
@@ -44,7 +50,10 @@ class Permission(Model):
 
 
 class Approval(Permission):
-    pass
+    @property
+    def key(self) -> str:
+        """By which the ledger knows that it was used."""
+        return f"{self.resource} until {self.until}: {self.why}"
 
 
 class Acceptance(Permission):
@@ -59,11 +68,54 @@ class AcceptedFile(Model):
     accepted: tuple[Acceptance, ...] = ()
 
 
-def too_long(approvals: Iterable[Approval], today: date) -> list[tuple[int, str]]:
-    """(index, what is wrong) of approvals that reach too far ahead."""
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """What a customer's folder lets pass."""
+
+    approvals: tuple[Approval, ...] = ()
+    accepted: tuple[Acceptance, ...] = ()
+
+    def on(self, today: date) -> Permissions:
+        """Those that hold today."""
+        return Permissions(
+            tuple(a for a in self.approvals if a.until >= today), tuple(a for a in self.accepted if a.until >= today)
+        )
+
+    def approval(self, scope: Scope, id_: Id, used: Collection[str] = ()) -> Approval | None:
+        """What lets a guarded change through; an approval that was `used` does so no more."""
+        return next((a for a in self.approvals if a.names(scope, id_) and a.key not in used), None)
+
+    def acceptance(self, scope: Scope, id_: Id) -> Acceptance | None:
+        return next((a for a in self.accepted if a.names(scope, id_)), None)
+
+
+NONE = Permissions()
+
+
+def read(folder: Folder, today: date, problems: Problems) -> Permissions:
+    """The permissions of one customer's folder; what is wrong with them goes to `problems`."""
+    approvals = _file(folder, "approvals.yaml", ApprovalsFile, problems)
+    accepted = _file(folder, "accepted.yaml", AcceptedFile, problems)
     last = today + timedelta(days=APPROVAL_DAYS)
-    return [
-        (i, f"{a.until} is more than {APPROVAL_DAYS} days ahead (write {last} or earlier)")
-        for i, a in enumerate(approvals)
-        if a.until > last
-    ]
+    for index, approval in enumerate(approvals.approvals):
+        path = f"approvals[{index}].until"
+        if approval.until > last:
+            text = f"{approval.until} is more than {APPROVAL_DAYS} days ahead (write {last} or earlier)"
+            problems.add(_mark(folder, index), path, text)
+        elif approval.until < today:
+            problems.add(_mark(folder, index), path, "is over (remove this approval)", level="warning")
+    return Permissions(approvals.approvals, accepted.accepted)
+
+
+def _file(folder: Folder, name: str, model: type[M], problems: Problems) -> M:
+    if not folder.has(name):
+        return model()
+    before = len(problems)
+    data = folder.yaml(name, problems)
+    if data is None and len(problems) > before:
+        return model()
+    return validate(model, data, folder.shown(name), problems) or model()
+
+
+def _mark(folder: Folder, index: int) -> Mark | None:
+    return find(folder.yaml("approvals.yaml", Problems()), ("approvals", index, "until"))

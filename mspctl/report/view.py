@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mspctl.apply import Outcome, ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
+from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 
@@ -80,7 +81,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
 
 def of_drift(plan: Plan) -> View:
     """What differs from Git although nobody changed Git."""
-    blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.error or s.steps]
+    blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps]
     drifted = sum(len(s.drifted) for s in plan.scopes)
     unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
     parts = [f"{_count(drifted, 'resource')} changed outside", f"{unmanaged} unmanaged"]
@@ -96,7 +97,7 @@ def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
 
 
 def _worth_telling(scope: ScopePlan) -> bool:
-    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or not scope.exists)
+    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or not scope.exists)
 
 
 def _facts(plan: Plan) -> list[str]:
@@ -112,20 +113,22 @@ def _facts(plan: Plan) -> list[str]:
 
 def _plan_summary(plan: Plan) -> str:
     counts = {verb: sum(c.verb == verb for s in plan.scopes for c in s.due) for verb in ("create", "update", "delete")}
-    blocked, outside = _blocked(plan), sum(len(s.drifted) for s in plan.scopes)
+    held, unapproved = _blocked(plan), _blocked(plan, Standing.APPROVAL)
+    outside = sum(len(s.drifted) for s in plan.scopes)
     if any(counts.values()):
         said = f"{counts['create']} to create, {counts['update']} to change, {counts['delete']} to delete."
-    elif blocked or outside or any(s.error for s in plan.scopes):
+    elif held or unapproved or outside or any(s.error for s in plan.scopes):
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
-    said += f" {_count(blocked, 'change')} held." if blocked else ""
+    said += f" {_count(unapproved, 'change')} not without an approval." if unapproved else ""
+    said += f" {_count(held, 'change')} held." if held else ""
     said += f" {_count(outside, 'difference')} from outside left alone." if outside else ""
     return said + _unread(plan)
 
 
-def _blocked(plan: Plan) -> int:
-    return sum(step.standing is not Standing.DUE for s in plan.scopes for step in s.steps)
+def _blocked(plan: Plan, standing: Standing = Standing.HELD) -> int:
+    return sum(step.standing is standing for s in plan.scopes for step in s.steps)
 
 
 def _unread(plan: Plan) -> str:
@@ -159,7 +162,11 @@ def _worst_first(steps: Sequence[Step]) -> list[Step]:
 def _step_line(step: Step) -> Line:
     line = change_line(step.change)
     if step.standing is Standing.DUE:
-        return line
+        return replace(line, detail=f"{line.detail} [{step.reason}]") if step.reason else line
+    if step.standing is Standing.APPROVAL:
+        return Line(
+            Tone.OUTSIDE, str(step.standing), line.name, f"{line.label}s {line.detail}: {step.reason}", line.source
+        )
     return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} ({step.reason})", line.source)
 
 
@@ -170,6 +177,10 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
         shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
         more = f" and {len(unmanaged) - SHOWN_UNMANAGED} more" if len(unmanaged) > SHOWN_UNMANAGED else ""
         lines.append(Line(Tone.QUIET, "unmanaged", "", f"{shown}{more}: live, not in Git; left alone"))
+    lines += [
+        Line(Tone.QUIET, "accepted", a.difference.id.name, f"as it is until {a.until}, by {a.who}: {a.why}")
+        for a in plan.accepted
+    ]
     commands = []
     path = _resource_path(plan)
     if any(d.cause in (Cause.DRIFT, Cause.CAME_BACK) for d in plan.drifted):
@@ -177,6 +188,8 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     if plan.left:
         only_unmanaged = not plan.drifted and len(plan.left) > 1
         commands.append(f"mspctl adopt {plan.scope.customer} {path}{' --unmanaged' if only_unmanaged else ''}")
+    if any(s.standing is Standing.APPROVAL for s in plan.steps) or any(d.cause in CONTESTED for d in plan.left):
+        commands.append(f"name it in customers/{plan.scope.customer}/approvals.yaml")
     return lines, commands
 
 
@@ -362,6 +375,7 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
         "unreachable": plan.unreachable,
         "changes": [{**_change(s.change), "standing": str(s.standing), "reason": s.reason} for s in plan.steps],
         "left": [_left(d) for d in plan.left],
+        "accepted": [_left(a.difference) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted],
         "unknown": [i.name for i in plan.unknown],
     }
 

@@ -1,0 +1,31 @@
+"""`mspctl accept`: leave a difference as it is until a day."""
+
+from __future__ import annotations
+
+import click
+
+from mspctl.cli import console
+from mspctl.exits import Exit
+
+HELP = """Leave what was changed outside as it is, until a day, with a reason: it is not reported as drift until then.
+
+PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.yaml; nothing is touched on a target."""
+
+
+@click.command("accept", help=HELP)
+@click.argument("customer")
+@click.argument("path")
+@click.option("--why", required=True, metavar="TEXT", help="The reason, for whoever meets it later.")
+@click.option("--until", required=True, metavar="DAY", help="The last day, as 2027-03-31; then it is reported again.")
+@click.option("--who", metavar="NAME", help="Who decided it; by default you.")
+@click.pass_obj
+def command(directory: str | None, customer: str, path: str, why: str, until: str, who: str | None) -> Exit:
+    from mspctl.accept import accept
+    from mspctl.cli import workspace
+    from mspctl.desired import Selection
+
+    work = workspace.Workspace(directory, Selection([customer], (), (), [path]))
+    name = who or workspace.who(work.root).partition(" <")[0]
+    file, count = accept(work.root, customer, path, why, name, until, work.plan(frozenset()).scopes)
+    console.say(f"{path} stays as it is until {until} ({count} difference{'' if count == 1 else 's'} now): {file}")
+    return Exit.DONE
