@@ -11,7 +11,7 @@ its reading, so what others declare with it is made again then, and planned in a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -117,7 +117,7 @@ class Engine:
 def apply(
     declare: Declare,
     engine: Engine,
-    causes: Collection[Cause] = PENDING,
+    causes: frozenset[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
     first: Sequence[ScopePlan] | None = None,
     outputs: Outputs | None = None,
@@ -250,7 +250,7 @@ class _Run:
 
     def close(self) -> None:
         """Record what is true though nobody applied it, and say of what was not done why."""
-        true = [p for p in self.plans.values() if not (p.due or p.error) and (p.settles or p.outputs)]
+        true = [p for p in self.plans.values() if not (p.due or p.error) and (p.settles or p.outputs or self._moved(p))]
         if true and not self.stopped:
             ends = {p.scope: Finished(p.settles, outputs=p.outputs) for p in true}
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
@@ -266,7 +266,16 @@ class _Run:
         for plan in self.plans.values():
             if plan.unknown:
                 self.outcome.scopes.setdefault(plan.scope, ScopeOutcome(plan.scope)).waits = plan.unknown
+            if plan.error and plan.scope in self.outcome.scopes:  # an earlier wave could read it
+                self.outcome.scopes[plan.scope].fail(plan.error, plan.unreachable)
         self.outcome.plans = [*self.plans.values()]
+
+    def _moved(self, plan: ScopePlan) -> bool:
+        """Whether a recorded scope belongs to another customer, or engine, now."""
+        record = self.recorded.get(plan.scope)
+        if record is None:
+            return False
+        return (record.scope.customer, record.scope.engine) != (plan.scope.customer, plan.scope.engine)
 
     def _blocks(self, scope: Scope) -> bool:
         return scope not in self.left and not self._finished(scope)

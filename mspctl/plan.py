@@ -145,7 +145,7 @@ def plan_scope(
     declaration: Declaration,
     record: ScopeRecord | None,
     reading: Reading,
-    causes: Collection[Cause] = PENDING,
+    causes: frozenset[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
     holds_data: Collection[str] = frozenset(),
 ) -> ScopePlan:
@@ -160,7 +160,8 @@ def plan_scope(
     for difference in diff(declared, recorded, live):
         approval = allowed.approval(scope, difference.id, record.used if record else ())
         acceptance = allowed.acceptance(scope, difference.id)
-        mine = _causes(causes if wanted(scope, difference.id) else (), approval, acceptance)
+        asked = causes | declaration.also if causes and wanted(scope, difference.id) else frozenset()
+        mine = _causes(asked, approval, acceptance)
         change, rest = difference.change(mine), difference.without(mine)
         chosen += [(change, approval)] if change else []
         if rest and acceptance:
@@ -186,11 +187,11 @@ def plan_scope(
     )
 
 
-def _causes(causes: Collection[Cause], approval: Approval | None, acceptance: Acceptance | None) -> Collection[Cause]:
+def _causes(causes: frozenset[Cause], approval: Approval | None, acceptance: Acceptance | None) -> frozenset[Cause]:
     """What may be ended in one resource: an acceptance leaves what came from outside, an approval lets Git win."""
     if acceptance:
         return PENDING.intersection(causes)
-    return {*causes, *guards.CONTESTED} if approval and causes else causes
+    return causes | guards.CONTESTED.keys() if approval and causes else causes
 
 
 def _step(change: Change, approval: Approval | None, reason: str, mode: Mode) -> Step:
@@ -218,7 +219,7 @@ def plan_all(
     readers: Readers,
     recorded: Mapping[Scope, ScopeRecord],
     executor: Executor,
-    causes: Collection[Cause] = PENDING,
+    causes: frozenset[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
     progress: Progress = lambda done: None,
 ) -> Iterator[ScopePlan]:
@@ -241,7 +242,7 @@ def _plan_target(
     group: Sequence[Declaration],
     readers: Readers,
     recorded: Mapping[Scope, ScopeRecord],
-    causes: Collection[Cause],
+    causes: frozenset[Cause],
     wanted: Wanted,
     progress: Progress,
 ) -> list[ScopePlan]:

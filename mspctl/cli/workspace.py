@@ -81,17 +81,17 @@ class Workspace:
     def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
-    def plan(self, causes: Collection[Cause] = PENDING) -> Plan:
+    def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         declared = self.declare(self.outputs())
         return Plan(self._scopes(declared, causes), datetime.now(UTC), self._retired(declared))
 
-    def _scopes(self, declared: Sequence[Declaration], causes: Collection[Cause]) -> list[ScopePlan]:
+    def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
             wanted = self.selection.wants
             return [*plan_all(declared, self.targets.reader, recorded, executor, causes, wanted, progress)]
 
-    def apply(self, plan: Plan, causes: Collection[Cause], reason: str, wait: float) -> Outcome:
+    def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
         """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
         run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
@@ -106,7 +106,7 @@ class Workspace:
             engine = Engine(self.targets.driver, self.ledger, executor, run, held)
             return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())
 
-    def _again(self, plan: Plan, busy: Collection[Scope], causes: Collection[Cause]) -> list[ScopePlan]:
+    def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
         for name in ("ledger", "recorded"):
             self.__dict__.pop(name, None)

@@ -18,7 +18,7 @@ from mspctl.errors import InputError
 from mspctl.load import Estate
 from mspctl.model.customer import Mode
 from mspctl.model.permissions import NONE, Permissions
-from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.resource import Cause, Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
 
@@ -32,6 +32,7 @@ class Declaration:
     source: str = ""  # the file a person edits
     mode: Mode = "enforce"
     ignore: tuple[str, ...] = ()  # patterns of resource names that belong to somebody else
+    also: frozenset[Cause] = frozenset()  # causes besides pending that an apply ends here
     permissions: Permissions = NONE  # what the customer's folder lets pass today
 
 

@@ -176,7 +176,7 @@ def fold_type(text: str) -> str:
     name = dns.rdatatype.to_text(number)
     if name in SERVER_MADE:
         raise ValueError(f"{name} records are made by the server and cannot be declared")
-    if dns.rdatatype.is_metatype(number):
+    if number == 0 or dns.rdatatype.is_metatype(number):
         raise ValueError(f"{name} is not a type that a zone can hold")
     return name
 
@@ -189,7 +189,7 @@ def fold_value(rtype: str, text: str, relative: Relative) -> str:
     return fast(text, relative) if fast else _fold_by_dnspython(rtype, text, relative)
 
 
-_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}")
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}", re.ASCII)
 
 
 def _a(text: str, relative: Relative) -> str:
@@ -379,7 +379,8 @@ def _rounded(rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
     if rdata.rdtype != _LOC:
         return rdata
     metres = [float(round(getattr(loc, name))) for name in _CENTIMETRES]
-    return type(loc)(loc.rdclass, loc.rdtype, loc.latitude, loc.longitude, *metres)
+    rounded: dns.rdata.Rdata = type(loc)(loc.rdclass, loc.rdtype, loc.latitude, loc.longitude, *metres)
+    return rounded
 
 
 def from_rdata(rdata: dns.rdata.Rdata) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mspctl.fields import Model
 from mspctl.kinds import shown
-from mspctl.strict_yaml import Data, Map, Mark, Problems, find
+from mspctl.strict_yaml import Data, Map, Mark, Problems, find, find_value
 
 M = TypeVar("M", bound=Model)
 
@@ -44,7 +44,7 @@ def partly(model: type[M], data: Data) -> M | None:
         try:
             return model.model_validate(Map() if data is None else data)
         except ValidationError as error:
-            data = _without(data, [[s for s in wrong["loc"] if s != "[key]"] for wrong in error.errors()])
+            data = _without(data, [_steps(wrong, data)[0] for wrong in error.errors()])
     return None
 
 
@@ -103,9 +103,9 @@ def _add(
     prefix: Sequence[str],
     whole: Mark | None,
 ) -> None:
-    loc = [step for step in wrong["loc"] if step != "[key]"]
+    loc, about_key = _steps(wrong, data)
     mark = find(data, loc) or whole
-    kind, at_value = wrong["type"], True
+    kind, at_value = wrong["type"], not about_key
     if kind == "extra_forbidden":
         known = fields_at(model, loc[:-1])
         text, at_value = f"unknown key{nearest(str(loc[-1]), known)}", False
@@ -115,9 +115,15 @@ def _add(
         text = f"{shown(wrong['input'])} is not one of {wrong['ctx']['expected'].replace(' or ', ', ')}"
     else:
         text = _SAID.get(kind, wrong["msg"])
-    if "[key]" in wrong["loc"]:
-        at_value = False
     problems.add(mark, dotted([*prefix, *loc]), text, at_value=at_value, file=file)
+
+
+def _steps(wrong: Any, data: Data) -> tuple[list[str | int], bool]:
+    """Where an error stands, and whether it is about the key; pydantic says so with a last step "[key]"."""
+    loc = list(wrong["loc"])
+    parent = find_value(data, loc[:-1]) if loc[-1:] == ["[key]"] else data
+    about_key = loc[-1:] == ["[key]"] and not (isinstance(parent, Map) and "[key]" in parent)
+    return (loc[:-1] if about_key else loc), about_key
 
 
 def fields_at(model: type[Model], loc: Sequence[str | int]) -> list[str]:

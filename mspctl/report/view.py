@@ -143,7 +143,10 @@ def _unread(plan: Plan) -> str:
 
 
 def _plan_block(plan: ScopePlan, kind: str) -> Block:
-    lines = [line for step in _worst_first(plan.steps) for line in [_step_line(step)]]
+    lines = [_step_line(step) for step in _worst_first(plan.steps)]
+    if any(step.standing is Standing.APPROVAL for step in plan.steps):
+        where = f"customers/{plan.scope.customer}/approvals.yaml"
+        lines.append(Line(Tone.QUIET, "approvals", "", f"are given by name, in {where}"))
     if plan.error:
         label = "unreachable" if plan.unreachable else "error"
         lines = [Line(Tone.BAD, label, detail=text) for text in plan.error.splitlines()]
@@ -164,9 +167,8 @@ def _step_line(step: Step) -> Line:
     if step.standing is Standing.DUE:
         return replace(line, detail=f"{line.detail} [{step.reason}]") if step.reason else line
     if step.standing is Standing.APPROVAL:
-        return Line(
-            Tone.OUTSIDE, str(step.standing), line.name, f"{line.label}s {line.detail}: {step.reason}", line.source
-        )
+        said = f"{line.label}s {line.detail}: {step.reason}"
+        return Line(Tone.OUTSIDE, str(step.standing), line.name, said, line.source)
     return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} ({step.reason})", line.source)
 
 
@@ -188,8 +190,8 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     if plan.left:
         only_unmanaged = not plan.drifted and len(plan.left) > 1
         commands.append(f"mspctl adopt {plan.scope.customer} {path}{' --unmanaged' if only_unmanaged else ''}")
-    if any(s.standing is Standing.APPROVAL for s in plan.steps) or any(d.cause in CONTESTED for d in plan.left):
-        commands.append(f"name it in customers/{plan.scope.customer}/approvals.yaml")
+    if any(d.cause in CONTESTED for d in plan.left):
+        commands.append(f"$EDITOR customers/{plan.scope.customer}/approvals.yaml")
     return lines, commands
 
 
@@ -261,7 +263,11 @@ def of_outcome(outcome: Outcome, command: str) -> View:
         summary += f" {_count(failed, 'change')} did not."
     if unread:
         summary += f" {_count(len(unread), 'scope')} could not be read."
-    if not failed and not unread and not outcome.ledger_error:
+    waiting = sum(len(s.waits) for s in outcome.scopes.values())
+    waiting += sum(step.standing is not Standing.DUE for p in plans.values() for step in p.steps)
+    if waiting:
+        summary += f" {_count(waiting, 'change')} held."
+    if not failed and not unread and not waiting and not outcome.unfinished and not outcome.ledger_error:
         summary += " Nothing is pending."
     elif failed or unread:
         summary += f" To finish, run again: {command}"
@@ -270,7 +276,7 @@ def of_outcome(outcome: Outcome, command: str) -> View:
 
 
 def _apply_facts(outcome: Outcome) -> list[str]:
-    done = sum(not (s.error or s.held_by) for s in outcome.scopes.values())
+    done = len(outcome.scopes) - len(outcome.unfinished)
     return [
         f"{_count(len(outcome.plans), 'scope')} looked at",
         f"{done} of {len(outcome.scopes)} with changes finished",
@@ -285,6 +291,7 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
     for change in end.failed:
         line = change_line(change)
         lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))
+    lines += [Line(Tone.QUIET, "later", i.name, "waits for something that nobody has made") for i in end.waits]
     if end.held_by:
         lines.insert(0, Line(Tone.QUIET, "held", detail=f"comes after {end.held_by}, which did not finish"))
     if end.error:
@@ -300,7 +307,7 @@ def change_line(change: Change) -> Line:
     if change.before is None and change.after is not None:
         return Line(Tone.ADD, "create", change.id.name, spoken(change.after) + why, change.after.source)
     if change.after is None and change.before is not None:
-        return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why, change.before.source)
+        return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
     parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
@@ -431,6 +438,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, object]:
                 "held_by": str(end.held_by) if end.held_by else "",
                 "landed": [_change(c) for c in end.landed],
                 "not_landed": [_change(c) for c in end.failed],
+                "waits": [i.name for i in end.waits],
             }
             for end in ends
         ],

@@ -213,3 +213,47 @@ def test_what_moved_between_plan_and_lock_is_left_alone(
     zone = (repository / ZONE).read_text()
     assert "203.0.113.66" in zone
     assert "198.51.100.99" in zone
+
+
+def test_a_zone_may_opt_in_to_mending(run: Run, repository: Path) -> None:
+    replace(repository / FOLDER / "dns.yaml", "  brenta.example:\n", "  brenta.example:\n    drift: revert\n")
+    run("apply")
+    replace(repository / ZONE, "voip 3600 IN A 192.0.2.85", "voip 3600 IN A 203.0.113.66")
+    with (repository / ZONE).open("a") as zone:
+        zone.write("stampante 3600 IN A 192.0.2.77\n")
+    applied = run("apply")
+    assert applied.code == 0
+    assert "undoes a change from outside" in applied.out
+    text = (repository / ZONE).read_text()
+    assert "voip 3600 IN A 192.0.2.85" in text
+    assert "stampante" in text
+
+
+def test_a_zone_may_opt_in_to_deleting_what_is_not_in_git(run: Run, repository: Path) -> None:
+    replace(repository / FOLDER / "dns.yaml", "  brenta.example:\n", "  brenta.example:\n    unmanaged: delete\n")
+    run("apply")
+    with (repository / ZONE).open("a") as zone:
+        zone.write("stampante 3600 IN A 192.0.2.77\n")
+    assert run("apply").code == 0
+    assert "stampante" not in (repository / ZONE).read_text()
+    with (repository / ZONE).open("a") as zone:
+        zone.writelines(f"h{n} 3600 IN A 192.0.2.77\n" for n in range(5))
+    assert run("apply").code == 3
+    assert "h4 3600" in (repository / ZONE).read_text()
+
+
+def test_hand_over_rename_and_move_delete_nothing(run: Run, repository: Path) -> None:
+    run("apply")
+    before = (repository / ZONE).read_bytes()
+    (repository / "customers/officine-brenta").rename(repository / "customers/brenta-group")
+    assert run("plan").code == 0
+    assert run("apply").code == 0
+    replace(
+        repository / "customers/brenta-group/dns.yaml", "  brenta.example:\n", "  brenta.example:\n    target: ns-lab\n"
+    )
+    moved = run("plan", "-c", "brenta-group")
+    assert "retired" in moved.out
+    assert "dns brenta.example on ns-1" in moved.out
+    assert run("apply").code == 0
+    assert (repository / ZONE).read_bytes() == before
+    assert (repository / "scratch/ns-lab/brenta.example.zone").exists()

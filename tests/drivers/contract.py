@@ -87,7 +87,7 @@ class DriverContract:
 
     @pytest.fixture
     def bench(self, rig: Rig) -> Workbench:
-        return Workbench(lambda scope: rig.reader(), lambda scope: rig.driver())
+        return Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True)
 
     # -- what the samples are worth -------------------------------------------------------------------------
 

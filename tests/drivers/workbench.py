@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
-from mspctl.apply import Engine, Outcome, apply
+from mspctl.apply import Engine, Held, Outcome, Unheld, apply
 from mspctl.desired import Declaration, Outputs
 from mspctl.driver import Driver, Reader
 from mspctl.exits import Exit
 from mspctl.model.customer import Mode
+from mspctl.model.permissions import Approval, Permissions
 from mspctl.plan import PENDING, Plan, ScopePlan, Wanted, plan_all
 from mspctl.record import Run
 from mspctl.resource import Cause, Id, Resource, Scope
@@ -39,11 +40,16 @@ def everything(scope: Scope, id_: Id) -> bool:
 
 
 class Workbench:
-    def __init__(self, readers: Callable[[Scope], Reader], drivers: Callable[[Scope], Driver]) -> None:
+    def __init__(
+        self, readers: Callable[[Scope], Reader], drivers: Callable[[Scope], Driver], approved: bool = False
+    ) -> None:
+        """`approved`: somebody names every change that needs it."""
         self.readers = readers
         self.drivers = drivers
+        self.approved = approved
         self.ledger = Ledger()
         self.executor: Executor = Inline()
+        self.held: Held = Unheld()
         self.runs = 0
         self._declared: dict[Scope, tuple[Made, dict[str, Any]]] = {}
 
@@ -62,31 +68,37 @@ class Workbench:
 
     def declarations(self, outputs: Outputs) -> list[Declaration]:
         return [
-            Declaration(scope, tuple(made(outputs)), "customers/acme/things.yaml", **more)
+            Declaration(scope, tuple(made(outputs)), "customers/acme/things.yaml", **self._permitted(scope) | more)
             for scope, (made, more) in self._declared.items()
         ]
+
+    def _permitted(self, scope: Scope) -> dict[str, Any]:
+        if not self.approved:
+            return {}
+        said = {"resource": f"{scope.facet}/{scope.name}", "why": f"run {self.runs}", "until": "2099-12-31"}
+        return {"permissions": Permissions((Approval.model_validate(said),))}
 
     def outputs(self) -> Outputs:
         return {scope: record.outputs for scope, record in self.ledger.recorded().items() if record.outputs}
 
-    def plan(self, causes: Collection[Cause] = PENDING, wanted: Wanted = everything) -> dict[Scope, ScopePlan]:
+    def plan(self, causes: frozenset[Cause] = PENDING, wanted: Wanted = everything) -> dict[Scope, ScopePlan]:
         declared, recorded = self.declarations(self.outputs()), self.ledger.recorded()
         plans = plan_all(declared, self.readers, recorded, self.executor, causes, wanted)
         return {plan.scope: plan for plan in plans}
 
     def apply(
         self,
-        causes: Collection[Cause] = PENDING,
+        causes: frozenset[Cause] = PENDING,
         wanted: Wanted = everything,
         first: Mapping[Scope, ScopePlan] | None = None,
     ) -> Outcome:
         self.runs += 1
         run = Run(f"run-{self.runs}", "Paolo Zen <paolo@msp.example>")
-        engine = Engine(self.drivers, self.ledger, self.executor, run)
+        engine = Engine(self.drivers, self.ledger, self.executor, run, self.held)
         shown = None if first is None else [*first.values()]
         return apply(self.declarations, engine, causes, wanted, shown, self.outputs())
 
-    def converge(self, *, causes: Collection[Cause] = PENDING) -> Outcome:
+    def converge(self, *, causes: frozenset[Cause] = PENDING) -> Outcome:
         """Apply, and hold it to its promise: nothing is pending, nothing is in doubt, a second run does nothing."""
         outcome = self.apply(causes)
         assert (outcome.exit_code, outcome.unfinished) == (Exit.DONE, [])

@@ -8,8 +8,8 @@ from datetime import date
 from mspctl.desired import Declaration, Outputs
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.dns import FACET, Section
-from mspctl.resource import Scope
+from mspctl.model.sections.dns import FACET, Section, Zone
+from mspctl.resource import Cause, Scope
 
 FACETS = (FACET,)
 
@@ -22,4 +22,11 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, today: d
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
         for target in section.targets_of(zone):
             scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
-            yield Declaration(scope, found.resources, found.file, customer.info.mode, ignore)
+            yield Declaration(
+                scope, found.resources, found.file, customer.info.mode, ignore, _also(section.zones[zone])
+            )
+
+
+def _also(zone: Zone) -> frozenset[Cause]:
+    revert = {Cause.DRIFT, Cause.CAME_BACK} if zone.drift == "revert" else set()
+    return frozenset(revert | ({Cause.UNMANAGED} if zone.unmanaged == "delete" else set()))

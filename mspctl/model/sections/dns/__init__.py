@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -39,6 +39,8 @@ class Zone(Model):
     targets: Names = ()  # one zone on several targets
     ttl: Ttl = DEFAULT_TTL
     ignore: Texts = ()  # patterns of owner names that belong to somebody else
+    drift: Literal["report", "revert"] = "report"  # revert: an apply also undoes what was changed outside
+    unmanaged: Literal["report", "delete"] = "report"  # delete: what is live and not in Git goes
     renewal: Renewal | None = None
 
     @model_validator(mode="after")
