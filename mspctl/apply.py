@@ -10,6 +10,7 @@ its reading, so what others declare with it is made again then, and planned in a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -27,6 +28,7 @@ from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
 
 Drivers = Callable[[Scope], Driver]
 Declare = Callable[[Outputs], Iterable[Declaration]]
+INTERRUPTED = "interrupted"
 MAX_WAVES = 4  # sections hand outputs down a short chain; a longer one is a defect
 
 
@@ -65,6 +67,7 @@ class Outcome:
     plans: list[ScopePlan] = field(default_factory=list)
     scopes: dict[Scope, ScopeOutcome] = field(default_factory=dict)
     ledger_error: str = ""
+    interrupted: bool = False
 
     @property
     def landed(self) -> int:
@@ -74,6 +77,8 @@ class Outcome:
     def exit_code(self) -> Exit:
         unread = [p for p in self.plans if p.error]
         failed = [s for s in self.unfinished if s.error]
+        if self.interrupted:
+            return Exit.INTERRUPTED
         if self.ledger_error:
             return Exit.ERROR
         if (self.unfinished or unread) and (self.landed or len(failed) < len(self.unfinished)):
@@ -112,6 +117,7 @@ class Engine:
     executor: Executor
     run: Run
     held: Held = field(default_factory=lambda: Unheld())
+    stop: threading.Event = field(default_factory=threading.Event)  # once set, no further scope is begun
 
 
 def apply(
@@ -204,6 +210,9 @@ class _Run:
         except (LockError, LedgerError) as error:
             self._stop(str(error))
             return
+        if self.engine.stop.is_set():
+            self._stop(INTERRUPTED)
+            return
         intents = {p.scope: _intents(p, self.recorded.get(p.scope)) for p in ready}
         if not self._record(lambda: self.engine.ledger.begin(self.engine.run, intents)):
             self._stop(self.outcome.ledger_error)
@@ -212,7 +221,7 @@ class _Run:
         for plan in ready:
             task = _Task(plan, self.declared[plan.scope], self.recorded.get(plan.scope))
             tasks.setdefault((plan.scope.target, plan.scope.facet), []).append(task)
-        jobs = [self.engine.executor.submit(_target, self.engine.drivers, group) for group in tasks.values()]
+        jobs = [self.engine.executor.submit(_target, self.engine, group) for group in tasks.values()]
         ends: dict[Scope, Finished] = {}
         try:
             for job in as_completed(jobs):
@@ -269,6 +278,7 @@ class _Run:
             if plan.error and plan.scope in self.outcome.scopes:  # an earlier wave could read it
                 self.outcome.scopes[plan.scope].fail(plan.error, plan.unreachable)
         self.outcome.plans = [*self.plans.values()]
+        self.outcome.interrupted = self.engine.stop.is_set()
 
     def _moved(self, plan: ScopePlan) -> bool:
         """Whether a recorded scope belongs to another customer, or engine, now."""
@@ -310,13 +320,15 @@ class _Task:
     record: ScopeRecord | None
 
 
-def _target(drivers: Drivers, tasks: Sequence[_Task]) -> list[ScopeOutcome]:
+def _target(engine: Engine, tasks: Sequence[_Task]) -> list[ScopeOutcome]:
     """All scopes of a round on one target."""
     ends = {t.plan.scope: ScopeOutcome(t.plan.scope) for t in tasks}
     try:
         with translated():
-            driver = drivers(tasks[0].plan.scope)
-            _write(driver, tasks, ends)
+            if engine.stop.is_set():
+                raise TargetError(f"not started: {INTERRUPTED}")
+            driver = engine.drivers(tasks[0].plan.scope)
+            _write(driver, tasks, ends, engine.stop)
             time.sleep(driver.traits.settle)
             _read_back(driver, tasks, ends)
     except TargetError as error:
@@ -325,7 +337,7 @@ def _target(drivers: Drivers, tasks: Sequence[_Task]) -> list[ScopeOutcome]:
     return [*ends.values()]
 
 
-def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOutcome]) -> None:
+def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOutcome], stop: threading.Event) -> None:
     said: dict[Scope, set[Id]] = {scope: set() for scope in ends}
     failure: TargetError | None = None
     try:
@@ -336,6 +348,8 @@ def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOut
                 else:
                     said[answer.scope].add(answer.change.id)
                     ends[answer.scope].outputs.update(answer.outputs)
+                if stop.is_set() and not any(_half_done(t.plan, said, ends) for t in tasks):
+                    raise TargetError(f"not finished: {INTERRUPTED}")
     except TargetError as error:
         failure = error
     for task in tasks:
@@ -343,6 +357,10 @@ def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOut
         end.landed = [c for c in task.plan.due if c.id in said[end.scope]]
         if failure and len(end.landed) < len(task.plan.due):  # scopes that were finished stay finished
             end.fail(str(failure), isinstance(failure, Unreachable))
+
+
+def _half_done(plan: ScopePlan, said: Mapping[Scope, set[Id]], ends: Mapping[Scope, ScopeOutcome]) -> bool:
+    return 0 < len(said[plan.scope]) < len(plan.due) and not ends[plan.scope].error
 
 
 def _after(plan: ScopePlan) -> list[Resource]:

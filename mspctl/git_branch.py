@@ -28,6 +28,7 @@ Merge = Callable[[str, bytes | None, bytes | None, bytes | None], bytes | None] 
 ATTEMPTS = 40  # more than ever write at once; a lost race means that somebody else got on
 PATIENCE = 180.0  # seconds for one git command; a network that swallows packets must not hang a run
 LAST_ORDERS = 20.0  # seconds that a git command has left when mspctl is interrupted
+DEAD = 10.0  # seconds for which git's lock file on a ref stands unchanged when the git that made it was killed
 
 # git's own hooks set these; one that runs mspctl must not turn it to the repository of the hook.
 FOREIGN = (
@@ -43,6 +44,8 @@ LOST_RACE = re.compile(
     "but expected|already exists|File exists|unable to resolve reference|old value"
     "|fetch first|non-fast-forward|stale info|failed to update ref"
 )
+CRASHED = "fast-import: dumping crash report to "
+IN_THE_WAY = re.compile(r"Unable to create '([^'\n]+\.lock)': File exists")
 
 
 class RemoteError(LedgerError):
@@ -81,6 +84,7 @@ class Branch:
         self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
         self.remote = self._git.remote(f"the {name}")
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
+        self._obstacle = ""  # what was in the way last, when it was a file
 
     # Reading
 
@@ -263,7 +267,9 @@ class Branch:
             name = _quoted(path)
             lines += [b"D " + name] if content is None else [b"M 100644 inline " + name, *_data(content)]
         lines += [b"", b"get-mark :1", f"reset {draft}".encode(), f"from {nothing}".encode(), b"", b"done", b""]
-        return self._git("fast-import", "--quiet", data=b"\n".join(lines)).strip()
+        answer = self._git.call("fast-import", "--quiet", data=b"\n".join(lines))
+        self._git.forget_crash(answer)
+        return self._git.checked(answer).text.strip()
 
     def _place(self, commit: str) -> bool:
         return self._publish(commit) if self.remote else self._place_here(commit)
@@ -286,6 +292,7 @@ class Branch:
                 self._advance(self._head, commit)
             return True
         verdict = next((line.split("\t")[-1] for line in answer.text.splitlines() if line.startswith("!")), "")
+        self._obstacle = answer.complaint if answer.in_the_way else ""
         before = self.tip
         self.sync()
         if self.tip == before and not LOST_RACE.search(verdict):
@@ -318,7 +325,10 @@ class Branch:
             return True
         orders = (f"update {ref} {new} {old}" if old else f"create {ref} {new}" for ref in refs)
         answer = self._git.call("update-ref", "-m", "mspctl", "--stdin", data="\n".join(orders) + "\n")
-        if answer.code and not LOST_RACE.search(answer.complaint):
+        self._obstacle = answer.complaint if answer.in_the_way else ""
+        if answer.in_the_way:
+            self._git.clear(answer.in_the_way, refs)
+        elif answer.code and not LOST_RACE.search(answer.complaint):
             raise LedgerError(f"cannot move the {self.name}: {answer.complaint}")
         return answer.code == 0
 
@@ -326,6 +336,8 @@ class Branch:
         for attempt in range(ATTEMPTS):
             yield attempt
             time.sleep(SystemRandom().uniform(0, min(2.0, 0.1 * 1.5**attempt)))
+        if self._obstacle:
+            raise RemoteError(f"cannot write the {self.name}: {self._obstacle} ({ATTEMPTS} attempts were not enough)")
         raise RemoteError(f"others write the {self.name} all the time; {ATTEMPTS} attempts were not enough")
 
 
@@ -340,10 +352,22 @@ class Answer:
         return self.out.decode("utf-8", "surrogateescape")
 
     @property
+    def text_of_errors(self) -> str:
+        return self.err.decode("utf-8", "replace")
+
+    @property
+    def in_the_way(self) -> str:
+        """git's lock file that another git holds, or left behind when it was killed; "" when that is not the reason."""
+        found = IN_THE_WAY.search(self.text_of_errors) if self.code else None
+        return found[1].replace("/./", "/") if found else ""
+
+    @property
     def complaint(self) -> str:
         """The last line that says something, without the credentials that a remote's address may carry."""
-        lines = [line.strip() for line in self.err.decode("utf-8", "replace").splitlines()]
-        idle = ("hint:", "Please make sure you have", "and the repository exists")
+        if file := self.in_the_way:
+            return f"{redacted(file)} is in the way; when no git is at work, one that was killed left it: remove it"
+        lines = [line.strip() for line in self.text_of_errors.splitlines()]
+        idle = ("hint:", "Please make sure you have", "and the repository exists", CRASHED)
         lines = [line for line in lines if line and not line.startswith(idle)] or [f"git ended with {self.code}"]
         if lines[-1] == "fatal: Could not read from remote repository.":
             lines = lines[:-1] or lines  # ssh has said why, just before
@@ -371,6 +395,7 @@ class Git:
         unset = [word for name in FOREIGN if name in os.environ for word in ("-u", name)]
         settings = [word for setting in SETTINGS for word in ("-c", setting)]
         self._command = [*(["env", *unset] if unset else []), "git", "--no-pager", *settings]
+        self._met: dict[tuple[str, int, int], float] = {}  # lock files in the way → when they were first met
         self._program.update_environment(
             GIT_TERMINAL_PROMPT="0", GIT_COMMITTER_NAME="mspctl", GIT_COMMITTER_EMAIL="mspctl@localhost"
         )
@@ -411,6 +436,28 @@ class Git:
                 process.communicate(timeout=LAST_ORDERS)
             raise
         return Answer(process.returncode, out, err)
+
+    def clear(self, file: str, refs: Iterable[str]) -> None:
+        """
+        Given git's lock file on one of `refs` of this repository, remove it once it is plain that its git is dead.
+
+        Moving a ref takes git milliseconds. How long the file stood is measured by our own watch: clocks jump.
+        """
+        try:
+            now, about = time.monotonic(), os.stat(file)
+        except OSError:
+            return
+        met = self._met.setdefault((file, about.st_ino, about.st_mtime_ns), now)
+        if now - met > DEAD and file.endswith(tuple(f"/{ref}.lock" for ref in refs)):
+            with suppress(OSError):
+                os.unlink(file)
+
+    def forget_crash(self, answer: Answer) -> None:
+        """A disk that is full makes fast-import fail; what it then writes down would stay for ever."""
+        for line in answer.text_of_errors.splitlines() if answer.code else ():
+            if line.startswith(CRASHED):
+                with suppress(OSError):
+                    os.unlink(self.root / line.removeprefix(CRASHED))
 
     def remote(self, what: str) -> str:
         """Which remote holds `what`: `origin`, else the only one; "" when there is none."""

@@ -44,6 +44,11 @@ def judge(
     return reasons
 
 
+def joint(changes: Sequence[Change], live: Sequence[Resource], recorded: Collection[Id]) -> set[Id]:
+    """Changes that go all or not at all: when some were let through, the rest would look like everyday work."""
+    return {c.id for c in changes} if recorded and not live else {*_many(changes, live)}
+
+
 def losses(change: Change) -> int:
     """How much one change takes away: a delete is one, so is each value gone, an account disabled, a group emptied."""
     if change.before is None:

@@ -88,12 +88,13 @@ class Ledger:
         """Of `scopes`, or of all; what was never recorded is absent. Keys carry customer and engine as recorded."""
         blobs = self._branch.paths()
         wanted = filter(is_page, blobs) if scopes is None else filter(blobs.__contains__, map(path_of, scopes))
-        records = (page.record for page in self._pages({path: blobs[path] for path in wanted}).values())
+        records = (page.record for page in self._pages({path: blobs[path] for path in wanted}))
         return {record.scope: record for record in records}
 
-    def _pages(self, blobs: Mapping[str, str]) -> dict[str, Page]:
+    def _pages(self, blobs: Mapping[str, str]) -> Iterator[Page]:
+        """One after the other: a page is several times as large as its record."""
         contents = self._branch.read(blobs.values())
-        return {path: parsed(path, contents[blob]) for path, blob in blobs.items()}
+        return (parsed(path, contents[blob]) for path, blob in blobs.items())
 
     def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
         """
@@ -165,7 +166,7 @@ class Ledger:
             else:
                 over |= {(run, path) for path in blobs}
             if blobs:
-                yield self._entry(commit, trailers, began, self._pages(blobs).values())
+                yield self._entry(commit, trailers, began, self._pages(blobs))
 
     @staticmethod
     def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:

@@ -170,6 +170,11 @@ class Locks:
             _pause(attempt)
         raise LedgerError("cannot break the locks: others write them all the time")
 
+    def sweep(self) -> None:
+        """Remove what runs that died have left: stale locks that nobody asked for since."""
+        if stale := [lock for lock in self.find() if lock.stale]:
+            self.break_all(stale)
+
     def find(self, wanted: Collection[str] | None = None) -> list[Lock]:
         """The locks on the refs `wanted`, or all."""
         for _ in range(3):  # a lock may be renewed or released between the list and the look at it
@@ -430,6 +435,8 @@ class Refs:
         ]
         answer = self._git.call("update-ref", "--stdin", data="\n".join(lines) + "\n")
         reasons = [line for line in answer.err.decode("utf-8", "replace").splitlines() if line] or [answer.complaint]
+        if answer.in_the_way:
+            self._git.clear(answer.in_the_way, orders)
         return self._race(reasons[0].removeprefix("fatal: ")) if answer.code else ""
 
     def _push(self, orders: Orders) -> str:
@@ -445,7 +452,8 @@ class Refs:
             return self._push(orders)
         verdicts = [line.split("\t")[-1] for line in answer.text.splitlines() if line.startswith("!")]
         reasons = [verdict for verdict in verdicts if "atomic" not in verdict] or verdicts or [answer.complaint]
-        return self._race(next((reason for reason in reasons if not RACE.search(reason)), reasons[0]))
+        reason = next((reason for reason in reasons if not RACE.search(reason)), reasons[0])
+        return self._race(f"{reason} ({answer.complaint})" if answer.in_the_way else reason)
 
     def _race(self, reason: str) -> str:
         if not RACE.search(reason):

@@ -169,7 +169,11 @@ def plan_scope(
         elif rest:
             left.append(rest)
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
-    reasons = guards.judge([change for change, _ in chosen], reading.resources, ours, holds_data)
+    changes = [change for change, _ in chosen]
+    reasons = guards.judge(changes, reading.resources, ours, holds_data)
+    joint = guards.joint(changes, reading.resources, ours)
+    if any(approval is None for change, approval in chosen if change.id in joint):
+        chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
     return ScopePlan(
         scope,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import secrets
 from collections.abc import Collection, Sequence
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from mspctl import sealed
 from mspctl.apply import Engine, Held, Outcome, Unheld, apply
-from mspctl.cli import console
+from mspctl.cli import console, interrupt
 from mspctl.desired import Declaration, Outputs, Selection, declarations
-from mspctl.errors import InputError
+from mspctl.errors import InputError, LedgerError
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Locks, lock_name
@@ -24,6 +25,8 @@ from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
 from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope, Value
 from mspctl.targets import Targets
+
+_LOG = logging.getLogger(__name__)
 
 WORKERS = 8  # targets at once
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -96,14 +99,17 @@ class Workspace:
         run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
         names = {lock_name(scope, self.targets.reader(scope).traits.lock) for scope in busy}
-        with ExitStack() as stack:
-            executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
+        locks = Locks(self.root)
+        with interrupt.orderly(run.id) as signals, ExitStack() as stack:
+            stack.callback(_sweep, locks)
             held: Held = Unheld()
-            first = [*plan.scopes]
             if names:
-                held = stack.enter_context(Locks(self.root).hold(names, run, wait=wait))
-                first = self._again(plan, busy, causes)
-            engine = Engine(self.targets.driver, self.ledger, executor, run, held)
+                held = stack.enter_context(locks.hold(names, run, wait=wait))
+            stop = signals.finish_first()
+            # Opened last and so closed first: no worker writes any more when the locks go.
+            executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
+            first = self._again(plan, busy, causes) if names else [*plan.scopes]
+            engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop)
             return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())
 
     def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
@@ -130,6 +136,14 @@ class Workspace:
             and (not wanted or scope.customer in wanted)
             and any(state is not None for r in record.resources.values() for state in r.states)
         )
+
+
+def _sweep(locks: Locks) -> None:
+    """Locks of dead runs do not stay, though nobody needs what they lock; that this fails must not fail the run."""
+    try:
+        locks.sweep()
+    except LedgerError as error:
+        _LOG.info("locks of dead runs may remain: %s", error)
 
 
 def who(root: Path) -> str:

@@ -8,15 +8,17 @@ back whole, is an error: it is never read as empty, and never written over.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from errno import EWOULDBLOCK
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import BeforeValidator
 
@@ -53,7 +55,7 @@ class SoaSettings(Model):
 class Settings(Model):
     directory: Text  # relative to the repository
     nameservers: Annotated[tuple[Host, ...], BeforeValidator(one_or_many)] = ()  # of zones that declare none
-    check_names: Boolean = True  # refuse host names that BIND loads only with `check-names primary ignore`
+    check_names: Boolean = False  # refuse host names that BIND loads only with `check-names primary warn` or `ignore`
     soa: SoaSettings = SoaSettings()
 
 
@@ -63,7 +65,8 @@ class Reader(ReadsEach):
     def __init__(self, access: Access) -> None:
         self.settings: Settings = access.settings
         self.directory: Path = access.root / self.settings.directory
-        self.nameservers = frozenset(self.settings.nameservers)
+        ttl, hosts = self.settings.soa.minimum, self.settings.nameservers
+        self.filled = dns.rrset(dns.APEX, "NS", ttl, hosts) if hosts else None
 
     def accept(self, resource: Resource) -> Resource:
         if resource.id.kind != dns.KIND:
@@ -76,12 +79,15 @@ class Reader(ReadsEach):
         zone = _Zone.load(self._path(scope), scope.name)
         if zone is None:
             return Reading(scope, (), exists=False)
-        resources = zone.resources
-        filled = Id(dns.KIND, f"{dns.APEX} NS")
-        if self.nameservers and not any(r.id == filled for r in known):
-            # Ours to fill in, not Git's to declare.
-            resources = [r for r in resources if r.id != filled or r.fields["values"] != self.nameservers]
+        resources = [r for r in zone.resources if not self._is_filled(r, known, zone.ours)]
         return Reading(scope, resources, token=zone.token)
+
+    def _is_filled(self, live: Resource, known: Sequence[Resource], ours: bool) -> bool:
+        """Name servers that we fill in are not Git's to declare; unless it does, and then they are like any others."""
+        if self.filled is None or live.id != self.filled.id or live.fields["values"] != self.filled.fields["values"]:
+            return False
+        declared = [r.fields for r in known if r.id == live.id]
+        return not declared or (ours and live.fields == self.filled.fields and live.fields not in declared)
 
     def scopes(self) -> Sequence[str]:
         """Zones of the folder: files named `<zone>.zone`."""
@@ -115,7 +121,7 @@ class Driver(Reader, AppliesEach):
         held = {r.id: r for r in zone.resources} if zone else {}
         after = dict(held)
         for change in work.changes:
-            if not _same(held.get(change.id), change.before, self._filled(change.id)):
+            if not self._as_read(held.get(change.id), change.before):
                 raise Stale(f"{change.id.name} was changed in {path} since it was read")
             after.pop(change.id, None)
             if change.after is not None:
@@ -124,14 +130,16 @@ class Driver(Reader, AppliesEach):
         for change in work.changes:
             yield Landed(work.scope, change)
 
-    def _filled(self, id_: Id) -> frozenset[str]:
-        return self.nameservers if id_.name == f"{dns.APEX} NS" else frozenset()
+    def _as_read(self, held: Resource | None, before: Resource | None) -> bool:
+        if held is None or before is None:
+            # Name servers that we filled in were not shown when the zone was read.
+            return held is before or (
+                held is not None and self.filled is not None and held.fields == self.filled.fields
+            )
+        return held.fields == before.fields
 
     def _write(self, path: Path, zone: str, old: _Zone | None, after: Mapping[Id, Resource]) -> None:
-        records = dict(after)
-        apex = Id(dns.KIND, f"{dns.APEX} NS")
-        if apex not in records and self.nameservers:
-            records[apex] = dns.rrset(dns.APEX, "NS", self.settings.soa.minimum, self.nameservers)
+        records = {self.filled.id: self.filled, **after} if self.filled else after
         _check(zone, records)
         soa = self._soa(old)
         text = master.write(zone, soa, records.values(), (HEADER,))
@@ -166,7 +174,7 @@ def _refusals(resource: Resource, check_names: bool) -> Iterator[str]:
     for host in hosts if check_names else ():
         if not _HOST.fullmatch(host):
             name = host.rstrip(".")
-            yield f"BIND loads no zone with the host name {name} (rename it, or set check_names: false for the target)"
+            yield f"BIND loads no zone with the host name {name} (rename it, or relax BIND's check-names and leave check_names out)"
 
 
 class _Zone:
@@ -198,13 +206,6 @@ class _Zone:
         if read.soa is None:
             raise TargetError(f"{path} has no SOA record, so it is not a whole zone")
         return cls(text, read.soa, resources, read.made)
-
-
-def _same(held: Resource | None, before: Resource | None, filled: frozenset[str]) -> bool:
-    if held is None or before is None:
-        # Name servers that we filled in were not shown when the zone was read.
-        return held is before or (held is not None and bool(filled) and held.fields["values"] == filled)
-    return held.fields == before.fields
 
 
 def _check(zone: str, records: Mapping[Id, Resource]) -> None:
@@ -246,18 +247,55 @@ def _replace(path: Path, text: str, like: Path) -> None:
     """Put a whole file in place of another, or fail and leave the old one. Mode and owner are those of `like`."""
     try:
         old = like.stat() if like.exists() else None
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".mspctl-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
+        with _draft(path) as (draft, file):
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
             os.chmod(draft, old.st_mode & 0o777 if old else 0o644)
             if old and os.geteuid() == 0:  # the name server's user must be able to read what root has written
                 os.chown(draft, old.st_uid, old.st_gid)
             os.replace(draft, path)
-        except BaseException:
-            os.unlink(draft)
-            raise
     except OSError as error:
         raise TargetError(f"{path} cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """
+    A new file beside `path`, ours alone; removed when something goes wrong.
+
+    Its name is always the same, so one that a killed run left is found and removed by the next. It is locked while
+    it is being written, so one that is alive is not taken for one that is dead.
+    """
+    draft = path.with_name(f".mspctl-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}")
+    _remove_dead(draft)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        _lock(file)
+        if not os.path.samestat(os.fstat(file.fileno()), os.stat(draft)):
+            raise _busy()  # it was taken for dead before it was locked
+        try:
+            yield draft, file
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
+
+
+def _remove_dead(draft: Path) -> None:
+    with suppress(FileNotFoundError), os.fdopen(os.open(draft, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        _lock(file)
+        os.unlink(draft)
+
+
+def _lock(file: BinaryIO) -> None:
+    """Raises BlockingIOError when another process has it; where files cannot be locked, our own locks must do."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _busy() from None
+    except OSError:
+        return
+
+
+def _busy() -> BlockingIOError:
+    return BlockingIOError(EWOULDBLOCK, "another process is writing it")

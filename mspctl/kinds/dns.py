@@ -383,6 +383,14 @@ def _rounded(rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
     return rounded
 
 
+def _caseless(rtype: str, rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
+    """The parts besides names that mean the same in either case (RFC 8659 section 4.1, RFC 3403 section 4.1)."""
+    parts: Any = rdata
+    if rtype == "CAA":
+        return rdata.replace(tag=parts.tag.lower())
+    return rdata.replace(flags=parts.flags.upper()) if rtype == "NAPTR" else rdata
+
+
 def from_rdata(rdata: dns.rdata.Rdata) -> str:
     """dnspython's record in our normal form; its names are absolute."""
     import dns.rdatatype
@@ -391,11 +399,8 @@ def from_rdata(rdata: dns.rdata.Rdata) -> str:
     rtype = dns.rdatatype.to_text(rdata.rdtype)
     if strings is not None and rtype in _TEXTS:
         return quoted(b"".join(strings))
-    tag = getattr(rdata, "tag", None)
-    if tag is not None and rtype == "CAA":
-        return rdata.replace(tag=tag.lower()).to_text()
-    rdata = made_absolute(rdata, str)
-    if rtype not in _FAST:
+    rdata = made_absolute(_caseless(rtype, rdata), str)
+    if rtype not in _FAST or rtype == "CAA":
         return _through_wire(rdata).to_text()
     text = rdata.to_text()
     return _FAST[rtype](text, str) if "\\" in text else text

@@ -126,8 +126,8 @@ def doubled(records: Iterable[Record]) -> list[tuple[int, str]]:
 # -- lines as we write them -----------------------------------------------------------------------------------
 
 _PLAIN = re.compile(
-    r"(@|[A-Za-z0-9_*][A-Za-z0-9_*/.-]*) (\d{1,10}) IN ([A-Z]+) "
-    r'((?:"(?:[ !#-\[\]-~]|\\(?:\d{3}|[!-/:-~]))*"(?: (?=")|$))+|[A-Za-z0-9_*/.: -]+)'
+    r'(@|[^\s"$();@\\]+) (\d{1,10}) IN ([A-Z]+) '
+    r'((?:"(?:[ !#-\[\]-~]|\\(?:\d{3}|[!-/:-~]))*"(?: (?=")|$))+|[A-Za-z0-9_*/.: -]+|\d+ \w+ "[ !#-\[\]-~]*")'
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _SOA_VALUE = re.compile(r"(\S+\.) (\S+\.) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10}) (\d{1,10})", re.ASCII)
@@ -185,8 +185,8 @@ def _plain_owner(owner: str, zone: str) -> str | None:
 def _plain_value(rtype: str, value: str, relative: dns.Relative) -> str | None:
     """A value in normal form; None where only dnspython knows."""
     try:
-        if value[0] == '"':
-            return _joined(value) if rtype in ("TXT", "SPF") else None
+        if value[-1] == '"' and rtype != "CAA":
+            return _joined(value) if value[0] == '"' and rtype in ("TXT", "SPF") else None
         return dns.fold_value(rtype, value, relative) if rtype in _WORDS else None
     except ValueError:
         return None
@@ -204,8 +204,8 @@ def _plain_soa(value: str, ttl: int) -> Soa | None:
         return None
 
 
-# Types whose values have no quotes, no escapes and no comments when written plainly.
-_WORDS = frozenset("A AAAA CNAME DNAME NS PTR MX SRV".split())
+# Types whose values have no escapes and no comments when written plainly, and no quotes but those of CAA.
+_WORDS = frozenset("A AAAA CAA CNAME DNAME NS PTR MX SRV".split())
 
 
 def _joined(value: str) -> str:

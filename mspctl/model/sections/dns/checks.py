@@ -66,7 +66,7 @@ def _single(owners: Owners) -> Found:
         for rtype in dns.SINGLE & types.keys():
             values = dns.values_of(types[rtype])
             if len(values) > 1:
-                yield types[rtype], "error", f"has {len(values)} values (a {rtype} has one)"
+                yield types[rtype], "error", f"has {len(values)} values (there can be only one)"
 
 
 def _beside_cname(owners: Owners) -> Found:

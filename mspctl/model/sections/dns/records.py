@@ -60,17 +60,19 @@ class RecordReader:
             self.problems.add(None, "", what, file=file)
             return []
         for key, entry in data.items():
-            for values in self._entry(key, key or "''", entry, data.marks[key]):
+            found = self._entry(key or "''", entry, data.marks[key])
+            owner = self._owner(key, data.marks[key])
+            for values in found:
                 self.rrsets += 1
                 self.values += len(values.items)
-                resource = self._rrset(key, values)
+                resource = self._rrset(owner, values)
                 if resource is not None:
                     self.resources.append(resource)
         return self.resources
 
     # -- shapes
 
-    def _entry(self, key: str, path: str, entry: Data, mark: Mark) -> list[_Values]:
+    def _entry(self, path: str, entry: Data, mark: Mark) -> list[_Values]:
         self.octodns = isinstance(entry, Seq) or (isinstance(entry, Map) and "type" in entry)
         if self.octodns:
             items = [(entry, mark)] if isinstance(entry, Map) else list(zip(entry, entry.marks, strict=True))
@@ -141,20 +143,17 @@ class RecordReader:
 
     # -- names and values
 
-    def _rrset(self, key: str, values: _Values) -> Resource | None:
+    def _rrset(self, owner: str | None, values: _Values) -> Resource | None:
         try:
             rtype = dns.fold_type(values.rtype)
         except ValueError as error:
             hint = _other_type(values.rtype) if isinstance(error, dns.UnknownTypeError) else ""
             self.problems.add(values.mark, values.path, f"{error}{hint}", at_value=self.octodns)
             return None
-        owner = self._owner(key, values.mark)
-        if owner is None:
-            return None
         folded = self._fold_all(rtype, values)
-        if not folded:
-            if not values.items:
-                self.problems.add(values.mark, values.path, "has no value")
+        if not values.items:
+            self.problems.add(values.mark, values.path, "has no value")
+        if owner is None or not folded:
             return None
         resource = dns.rrset(owner, rtype, values.ttl, folded, f"{values.mark.file}:{values.mark.line}")
         if first := self.places.get(resource.id):
@@ -195,7 +194,7 @@ class RecordReader:
                 self.doubled += 1
             folded[value] = mark
         if rtype in dns.SINGLE and len(folded) > 1:
-            self.problems.add(values.mark, values.path, f"has {len(folded)} values (a {rtype} has one)")
+            self.problems.add(values.mark, values.path, f"has {len(folded)} values (there can be only one)")
             return []
         return list(folded)
 
@@ -281,7 +280,7 @@ _LOC = (
 
 def _structured(rtype: str, value: Map) -> str:
     if rtype not in PARTS:
-        raise ValueError(f"a {rtype} value is text, not a mapping")
+        raise ValueError(f"{rtype} values are text, not a mapping")
     left = dict(value)
     if rtype == "DS" and left.keys() & {"flags", "public_key"}:
         left = {_OLD_DS.get(name, name): part for name, part in left.items()}
@@ -290,7 +289,8 @@ def _structured(rtype: str, value: Map) -> str:
         text += _svcparams(left.pop("svcparams"))
     if left:
         known = _LOC if rtype == "LOC" else [n.split("|")[0] for n in PARTS[rtype]]
-        raise ValueError(f"unknown key {shown(next(iter(left)))} in a {rtype} value{nearest(next(iter(left)), known)}")
+        key = next(iter(left))
+        raise ValueError(f"unknown key {shown(key)} in the {rtype} value{nearest(key, known)}")
     return text
 
 
@@ -299,7 +299,7 @@ def _part(rtype: str, names: str, left: dict[str, Any]) -> str:
     if name is None and (default := _DEFAULT_PARTS.get((rtype, names))) is not None:
         return default
     if name is None:
-        raise ValueError(f"{names.split('|')[0]} is missing in a {rtype} value")
+        raise ValueError(f"{names.split('|')[0]} is missing in the {rtype} value")
     try:
         text = fields.line(left.pop(name))
     except ValueError as error:
