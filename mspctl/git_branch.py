@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
+from signal import strsignal
 from subprocess import PIPE, TimeoutExpired
 
 from mspctl.errors import LedgerError
@@ -362,13 +363,17 @@ class Answer:
         return found[1].replace("/./", "/") if found else ""
 
     @property
+    def _end(self) -> str:
+        return f"git ended with {self.code}" if self.code >= 0 else f"git was killed ({strsignal(-self.code)})"
+
+    @property
     def complaint(self) -> str:
         """The last line that says something, without the credentials that a remote's address may carry."""
         if file := self.in_the_way:
             return f"{redacted(file)} is in the way; when no git is at work, one that was killed left it: remove it"
         lines = [line.strip() for line in self.text_of_errors.splitlines()]
         idle = ("hint:", "Please make sure you have", "and the repository exists", CRASHED)
-        lines = [line for line in lines if line and not line.startswith(idle)] or [f"git ended with {self.code}"]
+        lines = [line for line in lines if line and not line.startswith(idle)] or [self._end]
         if lines[-1] == "fatal: Could not read from remote repository.":
             lines = lines[:-1] or lines  # ssh has said why, just before
         return redacted(lines[-1].removeprefix("fatal: ").removeprefix("error: "))

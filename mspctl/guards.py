@@ -44,9 +44,17 @@ def judge(
     return reasons
 
 
-def joint(changes: Sequence[Change], live: Sequence[Resource], recorded: Collection[Id]) -> set[Id]:
-    """Changes that go all or not at all: when some were let through, the rest would look like everyday work."""
-    return {c.id for c in changes} if recorded and not live else {*_many(changes, live)}
+def joint(
+    changes: Sequence[Change], live: Sequence[Resource], recorded: Collection[Id], named: Collection[Id]
+) -> set[Id]:
+    """Changes that wait for each other: with the `named` ones done, the rest would pass as everyday work."""
+    if recorded and not live:
+        return set() if all(c.id in named for c in changes) else {c.id for c in changes}
+    many = _many(changes, live)
+    rest = [c for c in changes if c.id in many and c.id not in named]
+    held = {c.id for c in rest}
+    after = {r.id: r for r in live} | {c.id: c.after for c in changes if c.id not in held}
+    return {*many} if rest and not _many(rest, [r for r in after.values() if r is not None]) else set()
 
 
 def losses(change: Change) -> int:

@@ -171,9 +171,9 @@ class Locks:
         raise LedgerError("cannot break the locks: others write them all the time")
 
     def sweep(self) -> None:
-        """Remove what runs that died have left: stale locks that nobody asked for since."""
+        """Remove what runs that died have left, stale locks that nobody asked for since; one try is enough."""
         if stale := [lock for lock in self.find() if lock.stale]:
-            self.break_all(stale)
+            self.refs.swap({ref: (lock.id, "") for lock in stale for ref in (lock.ref, *lock.sightings)})
 
     def find(self, wanted: Collection[str] | None = None) -> list[Lock]:
         """The locks on the refs `wanted`, or all."""

@@ -171,9 +171,8 @@ def plan_scope(
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
     changes = [change for change, _ in chosen]
     reasons = guards.judge(changes, reading.resources, ours, holds_data)
-    joint = guards.joint(changes, reading.resources, ours)
-    if any(approval is None for change, approval in chosen if change.id in joint):
-        chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
+    joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
+    chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
     return ScopePlan(
         scope,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +14,7 @@ from mspctl.load import Estate
 from mspctl.resource import Scope
 from mspctl.vault import Store
 
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -36,6 +38,7 @@ class Targets:
         key = (scope.target, scope.facet)
         with self._lock:
             if key not in kept:
+                _LOG.info("opening %s of target %s", scope.facet, scope.target)
                 kept[key] = make(self._driver_name(scope), self._access(scope))
             return kept[key]
 

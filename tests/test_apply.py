@@ -13,8 +13,9 @@ import pytest
 from mspctl.apply import MAX_WAVES, Outcome, ScopeOutcome
 from mspctl.desired import Outputs
 from mspctl.driver import Landed, Traits, Work
-from mspctl.errors import TargetError, Unreachable
+from mspctl.errors import LockError, TargetError, Unreachable
 from mspctl.exits import Exit
+from mspctl.model.permissions import Approval, Permissions
 from mspctl.plan import REVERT, ScopePlan, Standing, Step
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
@@ -132,6 +133,30 @@ def test_one_batch_for_all_scopes_of_a_target(bench: Servers) -> None:
     assert [r.id.name for r in second.after] == ["a"]
 
 
+def test_what_is_deleted_is_neither_in_the_work_nor_looked_for_afterwards(bench: Servers) -> None:
+    after: list[list[str]] = []
+    known: list[list[str]] = []
+
+    class Noting(memory.Driver):
+        def apply(self, work):  # type: ignore[no-untyped-def]
+            after.extend([r.id.name for r in item.after] for item in work)
+            return super().apply(work)
+
+        def read(self, scopes, known_):  # type: ignore[no-untyped-def]
+            known.append(sorted({r.id.name for r in known_[NORTH]}))
+            return super().read(scopes, known_)
+
+    bench.drivers = lambda scope: Noting(bench.server[scope.target])
+    bench.declare(NORTH, A, B)
+    bench.converge()
+    bench.declare(NORTH, A)
+    known.clear()
+    after.clear()
+    assert bench.apply().landed == 1
+    assert after == [["a"]]
+    assert known == [["a", "b"], ["a"]]
+
+
 def test_many_scopes_take_two_commits_a_round(bench: Servers) -> None:
     for number in range(200):
         bench.declare(scope(f"s{number}"), A, B)
@@ -173,6 +198,80 @@ def test_only_what_was_asked_for_is_done(bench: Servers) -> None:
     outcome = bench.apply(wanted=lambda scope, id_: id_.name == "b")
     assert (names(outcome.scopes[NORTH].landed), outcome.exit_code) == (["b"], Exit.DONE)
     assert held(bench.server[NEAR]) == {"b": 10}
+
+
+def approving(*names: str) -> Permissions:
+    said = [{"resource": f"things/north/{n}", "why": "ticket 4711", "until": "2099-12-31"} for n in names]
+    return Permissions(tuple(map(Approval.model_validate, said)))
+
+
+def test_what_needs_an_approval_is_left_and_the_rest_is_done(bench: Servers) -> None:
+    many = [thing(f"m{number}", size=10) for number in range(5)]
+    bench.declare(NORTH, *many)
+    bench.converge()
+    bench.declare(NORTH, A)
+    outcome = bench.apply()
+    assert (names(outcome.scopes[NORTH].landed), outcome.exit_code) == (["a"], Exit.PARTLY)
+    assert len(held(bench.server[NEAR])) == 6
+    bench.declare_from(NORTH, lambda outputs: [A], permissions=approving(*(r.id.name for r in many)))
+    assert bench.apply().landed == 5
+    bench.converge()
+
+
+def test_an_approval_lets_one_change_through_once(bench: Servers) -> None:
+    allowed = approving("a")
+    for _ in range(2):
+        bench.server[NEAR].put("north", thing("a", size=70))
+        bench.declare_from(NORTH, lambda outputs: [A], permissions=allowed)
+        outcome = bench.apply()
+        bench.server[NEAR].held["north"].pop(A.id)
+        bench.declare(NORTH)
+        bench.apply()
+        if outcome.landed:
+            assert bench.ledger.recorded()[NORTH].used == {allowed.approvals[0].key}
+    assert outcome.landed == 0
+    assert bench.causes(NORTH) == {}
+
+
+def test_an_approval_of_what_did_not_land_is_not_used_up(bench: Servers) -> None:
+    bench.server[NEAR].put("north", thing("a", size=70))
+    bench.declare_from(NORTH, lambda outputs: [A], permissions=approving("a"))
+    bench.server[NEAR].breaks_after = {"north": 0}
+    assert bench.apply().landed == 0
+    bench.server[NEAR].breaks_after = {}
+    assert bench.converge().landed == 1
+
+
+def test_what_was_begun_and_never_made_is_not_taken_for_lost(bench: Servers) -> None:
+    """Nothing is live and something is recorded: but only as an intent."""
+    bench.declare(NORTH, A, B)
+    bench.server[NEAR].breaks_after = {"north": 0}
+    bench.apply()
+    bench.server[NEAR].breaks_after = {}
+    assert bench.converge().landed == 2
+
+
+def test_without_its_locks_a_run_writes_nothing_more(bench: Servers) -> None:
+    """Whoever has them may be at work in the same scopes, so nothing is learned either."""
+    checks: list[int] = []
+
+    class Lost:
+        def check(self) -> None:
+            checks.append(1)
+            if len(checks) > 1:
+                raise LockError("Maria has the lock")
+
+    bench.held = Lost()
+    bench.server[FAR].put("west", A)
+    bench.declare(WEST, A)
+    bench.declare(NORTH, A)
+    bench.declare(scope("later", NORTH), A)
+    outcome = bench.apply()
+    assert names(outcome.scopes[NORTH].landed) == ["a"]
+    assert outcome.scopes[scope("later")].error == "not started: Maria has the lock"
+    assert outcome.exit_code is Exit.PARTLY
+    assert bench.ledger.commits == ["begin", "finish"]
+    assert WEST not in bench.ledger.recorded()
 
 
 # -- failures stay where they are -----------------------------------------------------------------------------
@@ -485,6 +584,23 @@ def test_an_output_that_is_there_already_is_read(bench: Servers) -> None:
     assert bench.outputs() == {NORTH: {"key": "k1"}}
 
 
+def test_an_output_that_is_told_once_and_never_read_is_used(bench: Servers) -> None:
+    """A password that the target makes."""
+
+    class Once(memory.Driver):
+        def apply(self, work):  # type: ignore[no-untyped-def]
+            for answer in super().apply(work):
+                assert isinstance(answer, Landed)
+                yield replace(answer, outputs={"key": "k1"})
+
+    bench.drivers = lambda scope: (Once if scope == NORTH else memory.Driver)(bench.server[scope.target])
+    bench.declare(NORTH, A)
+    bench.declare_from(WEST, key_of)
+    bench.converge()
+    assert label(bench) == "k1"
+    assert bench.outputs() == {NORTH: {"key": "k1"}}
+
+
 def test_an_output_that_changed_outside_is_followed(bench: Servers) -> None:
     bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
     bench.declare(NORTH, A)
@@ -527,6 +643,51 @@ def test_outputs_go_down_a_chain(bench: Servers) -> None:
     assert bench.server[NEAR].held["south"][Id(memory.THING, "last")]["label"] == "192.0.2.1"
 
 
+def test_only_what_an_output_changes_is_declared_and_read_again(bench: Servers) -> None:
+    asked: list[Outputs] = []
+
+    def counting(outputs: Outputs) -> list[Resource]:
+        asked.append(dict(outputs))
+        return [A]
+
+    bench.declare_from(SOUTH, counting)
+    bench.apply()
+    assert asked == [{}]
+    assert bench.server[NEAR].calls.count("read") == 2
+    bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
+    bench.declare(NORTH, A)
+    bench.declare_from(WEST, key_of)
+    bench.apply()
+    assert asked == [{}, {}, {NORTH: {"key": "k1"}}]
+    assert bench.server[NEAR].calls.count("read") == 4  # planned, and read back
+    assert bench.server[FAR].calls.count("read") == 4  # both of that twice
+
+
+def test_what_failed_is_not_tried_again_when_outputs_arrive(bench: Servers) -> None:
+    bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
+    bench.server[FAR].breaks_after = {"west": 0}
+    bench.declare(NORTH, A)
+    bench.declare_from(WEST, key_of)
+    outcome = bench.apply()
+    assert outcome.scopes[WEST].error == "west is full"
+    assert bench.server[FAR].calls.count("apply") == 1
+
+
+def test_what_was_due_is_forgotten_when_an_output_makes_it_true(bench: Servers) -> None:
+    """It waits for a scope that waits for the output, so it is planned again before it starts."""
+
+    def beside_the_key(outputs: Outputs) -> list[Resource]:
+        return [A] if NORTH in outputs else [A, B]
+
+    bench.server[FAR].put("west", A)
+    bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
+    bench.declare(NORTH, A)
+    bench.declare_from(SOUTH, key_of)
+    bench.declare_from(scope("west", SOUTH, target=FAR), beside_the_key)
+    outcome = bench.apply()
+    assert (WEST in outcome.scopes, outcome.exit_code) == (False, Exit.DONE)
+
+
 def test_what_nobody_makes_is_not_called_done(bench: Servers) -> None:
     bench.declare(NORTH, A)
     bench.declare_from(WEST, key_of)
@@ -534,6 +695,24 @@ def test_what_nobody_makes_is_not_called_done(bench: Servers) -> None:
     end = outcome.scopes[WEST]
     assert (names(end.landed), end.waits) == (["b"], [Id(memory.THING, "record")])
     assert outcome.exit_code is Exit.PARTLY
+
+
+def test_a_scope_that_cannot_be_read_for_its_second_wave_is_not_finished(bench: Servers) -> None:
+    def key_and_no_answer(outputs: Outputs) -> list[Resource]:
+        bench.server[FAR].garbled = {"west"} if NORTH in outputs else set()
+        return key_of(outputs)
+
+    bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
+    bench.declare_from(WEST, key_and_no_answer)
+    bench.declare(NORTH, A)
+    outcome = bench.apply()
+    end = outcome.scopes[WEST]
+    assert (names(end.landed), end.error) == (["b"], "west makes no sense")
+    assert outcome.exit_code is Exit.PARTLY
+    bench.declare_from(WEST, key_of)
+    bench.server[FAR].garbled = set()
+    bench.converge()
+    assert label(bench) == "k1"
 
 
 def test_outputs_of_a_failed_scope_hold_what_waits_for_them(bench: Servers) -> None:

@@ -12,6 +12,7 @@ from mspctl.desired import Declaration, Selection
 from mspctl.driver import Driver, Reading
 from mspctl.errors import Error, InputError, SecretError, TargetError, Unreachable
 from mspctl.exits import Exit
+from mspctl.model.permissions import NONE, Acceptance, Approval, Permissions
 from mspctl.plan import REVERT, Plan, ScopePlan, Standing, Step, accept, plan_all, plan_scope
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
@@ -35,6 +36,10 @@ def planned(
 ) -> ScopePlan:
     record = ScopeRecord(NORTH, {r.id: Record((r,)) for r in recorded})
     return plan_scope(Declaration(NORTH, declared), record, Reading(NORTH, live, **reading))  # type: ignore[arg-type]
+
+
+def names(changes: Sequence[Change]) -> list[str]:
+    return [change.id.name for change in changes]
 
 
 # -- one scope ------------------------------------------------------------------------------------------------
@@ -133,6 +138,101 @@ def test_what_the_reading_says_beside_the_resources_is_kept() -> None:
 def test_the_ledger_learns_only_what_is_new() -> None:
     assert planned([A, B], [A, B], [A]).settles == {B.id: B}
     assert planned([A, B], [A, B], [A, B]).settles == {}
+
+
+# -- what needs a name ----------------------------------------------------------------------------------------
+
+
+def approval(name: str, why: str = "ticket 4711") -> Approval:
+    return Approval.model_validate({"resource": f"things/north/{name}", "why": why, "until": "2027-03-31"})
+
+
+def acceptance(name: str) -> Acceptance:
+    said = {"resource": f"things/north/{name}", "why": "the customer's own", "who": "Maria", "until": "2027-03-31"}
+    return Acceptance.model_validate(said)
+
+
+SOLE_ONE = thing("s", kind=SOLE, size=10)
+
+
+def guarded(permissions: Permissions = NONE, used: frozenset[str] = frozenset(), mode: str = "enforce") -> ScopePlan:
+    """Git no longer declares something that holds data."""
+    record = ScopeRecord(NORTH, {SOLE_ONE.id: Record((SOLE_ONE,))}, used=used)
+    declaration = Declaration(NORTH, [A], mode=mode, permissions=permissions)  # type: ignore[arg-type]
+    return plan_scope(declaration, record, Reading(NORTH, [SOLE_ONE]), holds_data=memory.Reader.traits.holds_data)
+
+
+def test_what_takes_away_data_waits_for_an_approval() -> None:
+    plan = guarded()
+    assert [(s.change.id.name, s.standing, s.reason) for s in plan.steps] == [
+        ("s", Standing.APPROVAL, "what it holds would be lost"),
+        ("a", Standing.DUE, ""),
+    ]
+    assert names(plan.due) == ["a"]
+
+
+def test_an_approval_that_names_it_makes_it_due() -> None:
+    step = guarded(Permissions((approval("s"),))).steps[0]
+    assert (step.standing, step.reason) == (Standing.DUE, "approved: ticket 4711")
+    assert step.approval == approval("s").key
+
+
+def test_an_approval_is_used_once_and_names_one_thing() -> None:
+    used = frozenset({approval("s").key})
+    assert names(guarded(Permissions((approval("s"),)), used).due) == ["a"]
+    assert names(guarded(Permissions((approval("s"), approval("s", "again"))), used).due) == ["s", "a"]
+    assert names(guarded(Permissions((approval("x"),))).due) == ["a"]
+
+
+def test_an_approval_does_not_lift_the_mode() -> None:
+    assert guarded(Permissions((approval("s"),)), mode="propose").due == []
+
+
+def test_the_traits_of_the_target_say_what_holds_data(bench: Servers) -> None:
+    bench.declare(NORTH, SOLE_ONE)
+    bench.converge()
+    bench.declare(NORTH)
+    (step,) = bench.plan()[NORTH].steps
+    assert step.standing is Standing.APPROVAL
+
+
+@pytest.mark.parametrize(
+    ("recorded", "live", "cause"), [((), A2, Cause.TAKE_OVER), ((thing("a", size=30),), A2, Cause.CONFLICT)]
+)
+def test_what_is_contested_is_left_until_an_approval_names_it(
+    recorded: tuple[Resource, ...], live: Resource, cause: Cause
+) -> None:
+    record = ScopeRecord(NORTH, {r.id: Record((r,)) for r in recorded})
+    plan = plan_scope(Declaration(NORTH, [A]), record, Reading(NORTH, [live]))
+    assert (plan.steps, [d.cause for d in plan.left]) == ([], [cause])
+    approved = Declaration(NORTH, [A], permissions=Permissions((approval("a"),)))
+    plan = plan_scope(approved, record, Reading(NORTH, [live]))
+    assert ([(s.change.cause, s.standing) for s in plan.steps], plan.left) == ([(cause, Standing.DUE)], [])
+
+
+def test_an_approval_does_not_widen_what_was_asked_for() -> None:
+    approved = Declaration(NORTH, [A], permissions=Permissions((approval("a"),)))
+    plan = plan_scope(approved, None, Reading(NORTH, [A2]), wanted=lambda scope, id_: False)
+    assert (plan.steps, len(plan.left)) == ([], 1)
+
+
+def test_an_accepted_difference_is_set_aside_even_when_others_are_reverted() -> None:
+    record = ScopeRecord(NORTH, {A.id: Record((A,)), B.id: Record((B,))})
+    declaration = Declaration(NORTH, [A, B], permissions=Permissions(accepted=(acceptance("a"),)))
+    plan = plan_scope(declaration, record, Reading(NORTH, [A2, thing("b", size=70)]), REVERT)
+    assert (names(plan.due), plan.left, plan.drifted) == (["b"], [], [])
+    ((accepted),) = plan.accepted
+    assert (accepted.difference.id, accepted.who, accepted.why) == (A.id, "Maria", "the customer's own")
+
+
+def test_what_git_changes_is_done_beside_an_accepted_difference() -> None:
+    record = ScopeRecord(NORTH, {A.id: Record((thing("a", size=10, label="x"),))})
+    declaration = Declaration(
+        NORTH, [thing("a", size=20, label="x")], permissions=Permissions(accepted=(acceptance("a"),))
+    )
+    plan = plan_scope(declaration, record, Reading(NORTH, [thing("a", size=10, label="theirs")]))
+    assert [s.change.changed for s in plan.steps] == [("size",)]
+    assert [a.difference.fields for a in plan.accepted] == [{"label": Cause.DRIFT}]
 
 
 # -- paths ----------------------------------------------------------------------------------------------------

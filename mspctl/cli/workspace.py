@@ -55,6 +55,7 @@ class Workspace:
         self.estate: Estate = load(self.root, selection.customers)
         self._check_selection()
         self.targets = Targets(self.estate)
+        _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
     def _check_selection(self) -> None:
         from mspctl.model import sections
@@ -79,7 +80,11 @@ class Workspace:
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
         found = declarations(self.estate, self.selection, outputs, datetime.now(UTC).date())
-        return [d for d in found if d.scope.engine == "mspctl"]
+        declared = [d for d in found if d.scope.engine == "mspctl"]
+        for path in self.selection.paths:
+            if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
+                raise InputError.at("", f"{path} names nothing that is declared (write dns/ZONE or 'dns/ZONE/www A')")
+        return declared
 
     def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
@@ -92,7 +97,11 @@ class Workspace:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
             wanted = self.selection.wants
-            return [*plan_all(declared, self.targets.reader, recorded, executor, causes, wanted, progress)]
+            _LOG.info("reading %d scopes; %d are recorded", len(declared), len(recorded))
+            found = [*plan_all(declared, self.targets.reader, recorded, executor, causes, wanted, progress)]
+        for plan in found:
+            _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
+        return found
 
     def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
         """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
@@ -105,6 +114,7 @@ class Workspace:
             held: Held = Unheld()
             if names:
                 held = stack.enter_context(locks.hold(names, run, wait=wait))
+                _LOG.info("holding %d locks as run %s", len(names), run.id)
             stop = signals.finish_first()
             # Opened last and so closed first: no worker writes any more when the locks go.
             executor = stack.enter_context(ThreadPoolExecutor(WORKERS))

@@ -173,8 +173,7 @@ def _refusals(resource: Resource, check_names: bool) -> Iterator[str]:
     hosts += [value.split()[-1] for value in values if rtype in ("MX", "NS")]
     for host in hosts if check_names else ():
         if not _HOST.fullmatch(host):
-            name = host.rstrip(".")
-            yield f"BIND loads no zone with the host name {name} (rename it, or relax BIND's check-names and leave check_names out)"
+            yield f"BIND loads no zone with the host name {host.rstrip('.')} (rename it, or leave out check_names)"
 
 
 class _Zone:

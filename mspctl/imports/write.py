@@ -29,6 +29,8 @@ def write(root: Path, customer: str, zones: Zones, target: str, name: str = "") 
     Raises InputError when a zone has files already, or when the estate would not load with them; then, as after any
     error, nothing is written.
     """
+    if not zones:
+        raise InputError.at("--from", "there is no zone that can come in; nothing was written")
     if name:
         _check_name(name)
     folder = root / "customers" / customer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from mspctl import cli
+from mspctl.cli.workspace import RUN_ID
 from tests.conftest import ROOT, Run
 
 DOCS = (ROOT / "docs/commands.md").read_text()
@@ -77,6 +79,7 @@ def test_wrong_usage_ends_with_64(run: Run, arguments: list[str], said: str) -> 
         (["plan", "-c", "../officine-brenta"], "has no customer '../officine-brenta'"),
         (["plan", "-t", "ns-2"], "there is no target 'ns-2' (did you mean ns-1?)"),
         (["plan", "-s", "dsn"], "there is no section 'dsn' (did you mean dns?)"),
+        (["plan", "dns/nope.example"], "dns/nope.example names nothing that is declared"),
         (["show", "nobody"], "has no customer 'nobody'"),
         (["explain", "customers/nope.yaml"], "is not a file of the repository"),
         (["explain", "customers/officine-brenta/dns.yaml#zones.nope"], "'nope' is not there"),
@@ -139,3 +142,18 @@ def test_in_a_github_job_problems_are_annotations(run: Run, repository: Path, mo
         "::error file=customers/officine-brenta/customer.yaml,line=2,col=1::nmae: unknown key (did you mean name?)"
     )
     assert expected in said.splitlines()
+
+
+def test_verbose_logs_to_stderr_with_the_run_and_not_to_stdout(run: Run) -> None:
+    logger = logging.getLogger("mspctl")
+    before = logger.handlers[:]
+    try:
+        quiet, loud = run("plan"), run("-vv", "plan")
+    finally:
+        logger.handlers[:] = before
+        logger.setLevel(logging.NOTSET)
+    assert re.sub(r"read \d\d:\d\d", "", loud.out) == re.sub(r"read \d\d:\d\d", "", quiet.out)
+    assert quiet.err == ""
+    assert RUN_ID in loud.err
+    assert "INFO mspctl.targets: opening dns of target ns-1" in loud.err
+    assert "DEBUG" in loud.err

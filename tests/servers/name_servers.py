@@ -120,7 +120,7 @@ def ask(port: int, name: str, rtype: str) -> dns.message.Message:
 def transferred(port: int, zone: str) -> tuple[int, dict[str, Resource]]:
     """The serial and every RRset of a zone, as the server holds it."""
     message = dns.query.xfr(HOST, zone, port=port, timeout=5, lifetime=10, relativize=False)
-    found = dns.zone.from_xfr(message, relativize=False, check_origin=False)  # type: ignore[no-untyped-call]
+    found = dns.zone.from_xfr(message, relativize=False, check_origin=False)
     rrsets = {}
     serial = 0
     for name, rdataset in found.iterate_rdatasets():

@@ -124,7 +124,9 @@ class RecordReader:
             return None
         own = entry.marks[both[0]]
         ttl = self._ttl(entry, path, self.ttl)
-        return _Values(rtype, ttl, _items(entry[both[0]], own), entry.marks["type"], path)
+        place = entry.marks["type"]
+        named = Mark(place.file, place.value_line, place.value_column, place.value_line, place.value_column)
+        return _Values(rtype, ttl, _items(entry[both[0]], own), named, path)
 
     def _known(self, entry: Map, known: tuple[str, ...], path: str) -> None:
         for key in entry:
@@ -148,7 +150,7 @@ class RecordReader:
             rtype = dns.fold_type(values.rtype)
         except ValueError as error:
             hint = _other_type(values.rtype) if isinstance(error, dns.UnknownTypeError) else ""
-            self.problems.add(values.mark, values.path, f"{error}{hint}", at_value=self.octodns)
+            self.problems.add(values.mark, values.path, f"{error}{hint}", at_value=False)
             return None
         folded = self._fold_all(rtype, values)
         if not values.items:

@@ -1,0 +1,44 @@
+"""The rooms of the house stay tidy: nothing is a driver or a command by half."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+import click
+import pytest
+from pydantic import BaseModel
+
+from mspctl import cli, drivers
+from tests.drivers.contract import DriverContract
+
+FILES = [module.name for module in pkgutil.iter_modules(drivers.__path__)]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_driver_is_held_to_the_contract(name: str) -> None:
+    tests = import_module(f"tests.drivers.test_{name}")
+    classes = [thing for key, thing in vars(tests).items() if key.startswith("Test") and isinstance(thing, type)]
+    assert any(issubclass(each, DriverContract) for each in classes)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_driver_has_settings_a_reader_and_a_driver(name: str) -> None:
+    module = drivers.module(name)
+    assert issubclass(module.Settings, BaseModel)
+    assert module.Settings.model_config["extra"] == "forbid"
+    assert issubclass(module.Driver, module.Reader)
+    assert hasattr(module.Driver, "apply")
+    assert not hasattr(module.Reader, "apply")
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_a_module(name: str) -> None:
+    command = import_module(f"mspctl.cli.{name}_").command
+    assert isinstance(command, click.Command)
+    assert command.name == name
+
+
+def test_every_module_of_a_command_is_listed() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
+    assert modules == {f"{name}_" for name in cli.COMMANDS}
