@@ -292,9 +292,10 @@ class _Run:
 
 
 def _used(plan: ScopePlan, end: ScopeOutcome) -> set[str]:
-    """Approvals that let something through: each does so once."""
+    """Approvals of which all that they let through has landed; running again finishes what has not."""
     landed = {change.id for change in end.landed}
-    return {step.approval for step in plan.steps if step.approval and step.change.id in landed}
+    let = [step for step in plan.steps if step.approval and step.standing is Standing.DUE]
+    return {s.approval for s in let} - {s.approval for s in let if s.change.id not in landed}
 
 
 def _intents(plan: ScopePlan, record: ScopeRecord | None) -> dict[Id, Resource | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +14,7 @@ from mspctl.cli import console, options
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
+    from mspctl.desired import Selection
     from mspctl.plan import Plan
     from mspctl.sealed import Sealed
 
@@ -23,7 +26,6 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 
 @click.command("apply", help=HELP)
 @options.selection
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
@@ -32,10 +34,7 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 @click.pass_obj
 def command(
     directory: str | None,
-    customers: tuple[str, ...],
-    sections: tuple[str, ...],
-    targets: tuple[str, ...],
-    paths: tuple[str, ...],
+    selected: Selection,
     revert: bool,
     reason: str,
     yes: bool,
@@ -43,13 +42,12 @@ def command(
     form: str,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
-    from mspctl.desired import Selection
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import render, view
 
-    review = saved(paths)
+    review = saved(selected.paths)
     causes = REVERT if revert or (review and review.revert) else PENDING
-    work = Workspace(directory, Selection(customers, sections, targets, () if review else paths))
+    work = Workspace(directory, replace(selected, paths=()) if review else selected)
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
@@ -63,7 +61,7 @@ def command(
     return outcome.exit_code
 
 
-def saved(paths: tuple[str, ...]) -> Sealed | None:
+def saved(paths: Sequence[str]) -> Sealed | None:
     """The plan in the file that was named, if a file was."""
     from pathlib import Path
 
@@ -76,8 +74,6 @@ def saved(paths: tuple[str, ...]) -> Sealed | None:
 
 def limited(plan: Plan, review: Sealed) -> Plan:
     """What was reviewed and still is what it was; the rest is named."""
-    from dataclasses import replace
-
     from mspctl import sealed
 
     for scope, change in sealed.missed(plan.scopes, review):

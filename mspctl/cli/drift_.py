@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mspctl.cli import console, options
 from mspctl.exits import Exit
 
+if TYPE_CHECKING:
+    from mspctl.desired import Selection
+
 
 @click.command("drift", help="Show what was changed outside.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
 @options.selection
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
     directory: str | None,
-    customers: tuple[str, ...],
-    sections: tuple[str, ...],
-    targets: tuple[str, ...],
-    paths: tuple[str, ...],
+    selected: Selection,
     form: str,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
-    from mspctl.desired import Selection
     from mspctl.report import render, view
 
-    work = Workspace(directory, Selection(customers, sections, targets, paths))
+    work = Workspace(directory, selected)
     plan = work.plan()
     console.say(render(view.of_drift(plan), form), end="")
     return plan.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,15 +11,27 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def selection(command: F) -> F:
-    """--customer, --section, --target: which part of the estate."""
+def selection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--customer, --section, --target and paths: which part of the estate, handed on as one `selected`."""
+
+    @functools.wraps(command)
+    def selecting(
+        *args: Any, customers: tuple[str, ...], sections: tuple[str, ...], targets: tuple[str, ...], **kwargs: Any
+    ) -> Any:
+        from mspctl.desired import Selection
+
+        selected = Selection(customers, sections, targets, kwargs.pop("paths"))
+        return command(*args, selected=selected, **kwargs)
+
+    chosen: Callable[..., Any] = selecting
     for option in (
+        click.argument("paths", metavar="[PATH]...", nargs=-1),
         click.option("-t", "--target", "targets", multiple=True, metavar="NAME", help="Only what lives there."),
         click.option("-s", "--section", "sections", multiple=True, metavar="NAME", help="Only this section (dns, …)."),
         click.option("-c", "--customer", "customers", multiple=True, metavar="NAME", help="Only this customer."),
     ):
-        command = option(command)
-    return command
+        chosen = option(chosen)
+    return chosen
 
 
 def output(*forms: str) -> Callable[[F], F]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mspctl.cli import console, options
 from mspctl.exits import Exit
 
+if TYPE_CHECKING:
+    from mspctl.desired import Selection
+
 
 @click.command("plan", help="Show what an apply would change, and why.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
 @options.selection
-@click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
     directory: str | None,
-    customers: tuple[str, ...],
-    sections: tuple[str, ...],
-    targets: tuple[str, ...],
-    paths: tuple[str, ...],
+    selected: Selection,
     revert: bool,
     save: str | None,
     form: str,
@@ -29,11 +30,10 @@ def command(
 
     from mspctl import sealed
     from mspctl.cli.workspace import Workspace
-    from mspctl.desired import Selection
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import render, view
 
-    work = Workspace(directory, Selection(customers, sections, targets, paths))
+    work = Workspace(directory, selected)
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)

@@ -8,7 +8,7 @@ another scope has not made yet is UNKNOWN, and its scope is finished in a second
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
@@ -40,10 +40,10 @@ class Declaration:
 class Selection:
     """Which part of the estate a command is about; empty means all. A path is `facet[/scope[/resource]]`."""
 
-    customers: Collection[str] = ()
-    sections: Collection[str] = ()
-    targets: Collection[str] = ()
-    paths: Collection[str] = ()
+    customers: Sequence[str] = ()
+    sections: Sequence[str] = ()
+    targets: Sequence[str] = ()
+    paths: Sequence[str] = ()
 
     def covers(self, scope: Scope) -> bool:
         if self.customers and scope.customer not in self.customers:
