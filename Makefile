@@ -25,7 +25,7 @@ demo: venv
 	@$(BIN)/python scripts/demo.py
 
 test: venv
-	@$(MAKE) --no-print-directory test
+	$(BIN)/pytest
 
 check: venv
 	$(BIN)/ruff check .
