@@ -22,6 +22,7 @@ from mspctl.diff import settled
 from mspctl.driver import Driver, Failed, Reading, Work, translated
 from mspctl.errors import LedgerError, LockError, TargetError, Unreachable
 from mspctl.exits import Exit
+from mspctl.guards import CONTESTED
 from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, known_of, plan_all, sides
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
@@ -87,7 +88,12 @@ class Outcome:
             silent = all(p.unreachable for p in unread) and all(s.unreachable for s in failed)
             return Exit.UNREACHABLE if silent else Exit.ERROR
         held = any(step.standing is not Standing.DUE for p in self.plans for step in p.steps)
-        return Exit.PARTLY if held else Exit.DONE
+        return Exit.PARTLY if held or self.contested else Exit.DONE
+
+    @property
+    def contested(self) -> int:
+        """Resources that Git and somebody outside want differently: pending, until an approval names the winner."""
+        return sum(d.cause in CONTESTED for plan in self.plans for d in plan.left)
 
     @property
     def unfinished(self) -> list[ScopeOutcome]:

@@ -127,13 +127,13 @@ def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Probl
     for target, info in targets.items():
         for facet, said in info.facets.items():
             path = ("targets", target, "facets", facet)
-            if said.driver not in drivers.names():
+            mark, own = find(places, path), _own(find_value(places, path))
+            try:
+                model = drivers.module(said.driver).Settings
+            except KeyError:
                 text = f"there is no driver {said.driver}{nearest(said.driver, drivers.names())}"
-                problems.add(find(places, path), dotted(path), text)
+                problems.add(mark, dotted(path), text)
                 continue
-            model = drivers.module(said.driver).Settings
-            mark = find(places, path)
-            own = _own(find_value(places, path))
             settings = validate(model, own, folder.shown("targets.yaml"), problems, path, mark)
             if settings is not None:
                 found[target, facet] = settings

@@ -173,6 +173,9 @@ def plan_scope(
     reasons = guards.judge(changes, reading.resources, ours, holds_data)
     joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
     chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
+    learned = settled(declared, recorded, live)
+    if ours and not reading.resources:  # not believed: what is recorded is not forgotten
+        learned = {i: r for i, r in learned.items() if r is not None}
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
     return ScopePlan(
         scope,
@@ -180,7 +183,7 @@ def plan_scope(
         steps,
         left,
         [r.id for r in declared if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
-        {i: r for i, r in settled(declared, recorded, live).items() if _says_new(recorded.get(i), r)},
+        {i: r for i, r in learned.items() if _says_new(recorded.get(i), r)},
         reading.resources if any(step.standing is Standing.DUE for step in steps) else (),
         reading.token,
         reading.exists,

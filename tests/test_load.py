@@ -37,6 +37,9 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
+assert len(BOMB) < 300
+
+
 def records(text: str | bytes) -> Files:
     return {OVERVIEW: ZONE, RECORDS: text}
 
@@ -886,6 +889,56 @@ def test_names_and_texts_of_a_customer_stay_as_typed(tmp_path: Path) -> None:
     assert (info.name, info.sites, info.contacts[0].name) == ("0123", {"12-30": "10.0.0.0/8"}, "NO")
 
 
+# -- control characters, wherever a text can stand ---------------------------------------------------------------
+
+PLACES: list[tuple[str, str]] = [
+    (CUSTOMER, "name: %s\n"),
+    (CUSTOMER, "name: x\nbaseline: %s\n"),
+    (CUSTOMER, "name: x\nlanguage: %s\n"),
+    (CUSTOMER, "name: x\ntimezone: %s\n"),
+    (CUSTOMER, "name: x\nsites: {%s: 10.0.0.0/8}\n"),
+    (CUSTOMER, "name: x\nsites: {a: %s}\n"),
+    (CUSTOMER, "name: x\ncontacts: [{id: a, name: %s}]\n"),
+    (CUSTOMER, "name: x\ncontacts: [{id: a, name: b, email: %s}]\n"),
+    (CUSTOMER, "name: x\ncontacts: [{id: a, name: b, phone: %s}]\n"),
+    (CUSTOMER, "name: x\n%s: y\n"),
+    (TARGETS_FILE, "targets: {%s: {facets: {}}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {}, address: %s}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {}, note: %s}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {}, secrets: {x: %s}}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {dns: %s}}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {dns: {driver: zonefile, directory: %s}}}}\n"),
+    (TARGETS_FILE, "targets: {a: {facets: {dns: {driver: zonefile, directory: x, nameservers: [%s]}}}}\n"),
+    (OVERVIEW, "zones: {%s: {target: files}}\n"),
+    (OVERVIEW, "defaults: {ignore: [%s]}\n"),
+    (OVERVIEW, "defaults: {target: %s}\n"),
+    (OVERVIEW, "defaults: {renewal: {at: a, ends: %s}}\n"),
+    (RECORDS, "%s: {A: 192.0.2.1}\n"),
+    (RECORDS, "www: {%s: x}\n"),
+    (RECORDS, "www: {A: %s}\n"),
+    (RECORDS, "www: {TXT: %s}\n"),
+    (RECORDS, "www: {CAA: [0 issue x, %s]}\n"),
+    (RECORDS, "www: {NAPTR: %s}\n"),
+    (RECORDS, "www: {A: 192.0.2.1, ttl: %s}\n"),
+    (RECORDS, "www: {type: TXT, value: %s}\n"),
+    (RECORDS, "www: {type: %s, value: x}\n"),
+    (RECORDS, "www: {type: CAA, value: {flags: 0, tag: issue, value: %s}}\n"),
+    (RECORDS, "www: {type: CAA, value: {%s: x}}\n"),
+    (RECORDS, "www: {type: HTTPS, value: {svcpriority: 1, targetname: ., svcparams: {%s: x}}}\n"),
+]
+
+
+@pytest.mark.parametrize("character", [r"\n", r"\t", r"\r", r"\x00", r"\e", r"\x7f", r"\N", r"\u202e", r"\L"])
+@pytest.mark.parametrize(("file", "text"), PLACES)
+def test_a_control_character_is_told_on_one_line(file: str, text: str, character: str, tmp_path: Path) -> None:
+    good: Files = {OVERVIEW: ZONE, RECORDS: "www: {A: 192.0.2.1}\n"}
+    root = estate(tmp_path, {**good, file: text.replace("%s", f'"a{character}b"')})
+    with pytest.raises(InputError) as caught:
+        load(root)
+    assert all(str(problem).isprintable() for problem in caught.value.problems)
+    assert any(problem.file == file and problem.line for problem in caught.value.problems)
+
+
 # -- nothing leaves its folder ----------------------------------------------------------------------------------
 
 SECRET = "hunter2: [\n"  # not YAML: a message would show where it stands
@@ -994,6 +1047,17 @@ def test_what_an_inventory_lacks_is_no_news_while_it_is_wrong(tmp_path: Path) ->
         "inventory/targets.yaml:3:3: duplicate key 'files' (first on line 2)",
         "inventory/targets.yaml:3:10: targets.files.facets: is missing",
     ]
+
+
+def test_one_zone_in_two_spellings_belongs_to_one_customer(tmp_path: Path) -> None:
+    files = {
+        "customers/acme/dns.yaml": "zones: {münchen.example: {target: files}}\n",
+        "customers/acme/dns/münchen.example.yaml": "{}\n",
+        "customers/beta/dns.yaml": "zones: {XN--MNCHEN-3YA.example: {target: files}}\n",
+        "customers/beta/dns/xn--mnchen-3ya.example.yaml": "{}\n",
+    }
+    with pytest.raises(InputError, match=r"XN--MNCHEN-3YA\.example: is declared in customers/acme/dns\.yaml:1 too"):
+        load(estate(tmp_path, files))
 
 
 def test_only_the_customers_asked_for_are_read_but_zones_of_all_are_compared(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ is dropped in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from mspctl.errors import Problem
+from mspctl.errors import InputError, Problem
 from mspctl.resource import Resource
 
 
@@ -34,6 +35,19 @@ class Written:
     files: Sequence[str]
     rrsets: int
     values: int
+
+
+WHOLE = "was left out whole"  # said of a file, after what is wrong with it
+
+
+def file_names(folder: Path) -> Iterator[tuple[Path, str]]:
+    """What a folder holds besides hidden files, each with its name for messages: one line that can be printed."""
+    if not folder.is_dir():
+        raise InputError.at(str(folder), "is not a folder")
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith("."):
+            file = str(path)
+            yield path, file if file.isprintable() else repr(file)
 
 
 def count(zones: Mapping[str, Sequence[Resource]]) -> tuple[int, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mspctl import strict_yaml
-from mspctl.errors import InputError
-from mspctl.imports import Found
+from mspctl.imports import WHOLE, Found, file_names
 from mspctl.kinds import dns
 from mspctl.model.sections.dns import checks
 from mspctl.model.sections.dns.records import OCTODNS_TTL, RecordReader
@@ -15,26 +14,24 @@ from mspctl.strict_yaml import Map, Problems
 
 def read(folder: Path) -> Found:
     """Every zone of the folder. What cannot come in is in `left_out`, by name."""
-    if not folder.is_dir():
-        raise InputError.at(str(folder), "is not a folder")
     found = Found()
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
+    for path, file in file_names(folder):
         found.files += 1
         problems = Problems()
-        zone = _zone_of(path, problems)
-        data = strict_yaml.read(path, str(path), problems) if zone else None
-        if zone and not problems.errors and not _is_zone(data):
-            problems.add(None, "", "is no zone file of octoDNS (left out)", file=str(path))
-        elif isinstance(data, Map) and not problems.errors:
-            _take(zone, data, str(path), found, problems)
+        zone = _zone_of(path, file, problems)
+        data = strict_yaml.read(path, file, problems) if zone else None
+        if zone and problems.errors:
+            problems.add(None, "", WHOLE, file=file)
+        elif zone and not _is_zone(data):
+            problems.add(None, "", "is no zone file of octoDNS (left out)", file=file)
+        elif isinstance(data, Map):
+            _take(zone, data, file, found, problems)
         found.left_out += problems.errors
         found.warnings += [p for p in problems if p.level == "warning"]
     return found
 
 
-def _zone_of(path: Path, problems: Problems) -> str:
+def _zone_of(path: Path, file: str, problems: Problems) -> str:
     try:
         if path.is_dir() and not path.is_symlink():
             raise ValueError("is a folder: a zone split over many files is not read")
@@ -42,7 +39,7 @@ def _zone_of(path: Path, problems: Problems) -> str:
             raise ValueError("is not a YAML file")
         return dns.fold_zone(path.name.removesuffix(".yaml"))
     except ValueError as error:
-        problems.add(None, "", f"{error} (left out)", file=str(path))
+        problems.add(None, "", f"{error} (left out)", file=file)
         return ""
 
 

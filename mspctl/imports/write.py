@@ -13,9 +13,10 @@ from mspctl.desired.dns import back
 from mspctl.errors import Error, InputError
 from mspctl.fields import one_line, spoken_duration
 from mspctl.imports import Written, count
+from mspctl.kinds import dns
 from mspctl.load import load
 from mspctl.model.sections import dns as section
-from mspctl.model.sections.dns.records import RecordReader
+from mspctl.model.sections.dns.records import APEX, RecordReader
 from mspctl.resource import Resource
 from mspctl.strict_yaml import Map, Problems
 
@@ -72,7 +73,7 @@ def _draft(draft: Path, folder: Path, customer: str, zones: Zones, target: str, 
     (draft / section.FILES).mkdir()
     for zone, resources in zones.items():
         names.append(f"{section.FILES}/{section.file_name(zone)}.yaml")
-        data = back.as_yaml(resources, _zone_ttl(resources, ttl))
+        data = _records(resources, _zone_ttl(resources, ttl))
         (draft / names[-1]).write_text(edit.dump(data), encoding="utf-8")
     overview = folder / "dns.yaml"
     if overview.exists():
@@ -86,6 +87,15 @@ def _draft(draft: Path, folder: Path, customer: str, zones: Zones, target: str, 
         (draft / "customer.yaml").write_text(edit.dump({"name": name or customer}), encoding="utf-8")
         names.append("customer.yaml")
     return [*names, "dns.yaml"]
+
+
+def _records(resources: Sequence[Resource], ttl: int) -> dict[str, edit.Plain]:
+    """A record file. A host that is really called apex is written with an escape, which reads as the same name."""
+    hosts = [r for r in resources if dns.owner_type(r.id)[0] == APEX]
+    data = back.as_yaml([r for r in resources if r not in hosts] if hosts else resources, ttl)
+    for entry in back.as_yaml(hosts, ttl).values():
+        data[f"\\{APEX}"] = entry
+    return data
 
 
 def _zone_ttl(resources: Sequence[Resource], ttl: int) -> int:

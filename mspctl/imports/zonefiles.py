@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mspctl.errors import InputError
-from mspctl.imports import Found
+from mspctl.imports import WHOLE, Found, file_names
 from mspctl.kinds import dns, master
 from mspctl.model.sections.dns import checks
 from mspctl.strict_yaml import Problems, read_text
@@ -13,24 +12,22 @@ from mspctl.strict_yaml import Problems, read_text
 
 def read(folder: Path) -> Found:
     """Every zone of the folder. What cannot come in is in `left_out`, by name."""
-    if not folder.is_dir():
-        raise InputError.at(str(folder), "is not a folder")
     found = Found()
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
+    for path, file in file_names(folder):
         found.files += 1
         problems = Problems()
-        zone = _zone_of(path, problems)
-        text = read_text(path, str(path), problems) if zone else None
+        zone = _zone_of(path, file, problems)
+        text = read_text(path, file, problems) if zone else None
         if text is not None:
-            _take(zone, text, str(path), found, problems)
+            _take(zone, text, file, found, problems)
+        elif zone:
+            problems.add(None, "", WHOLE, file=file)
         found.left_out += problems.errors
         found.warnings += [p for p in problems if p.level == "warning"]
     return found
 
 
-def _zone_of(path: Path, problems: Problems) -> str:
+def _zone_of(path: Path, file: str, problems: Problems) -> str:
     name = path.name.removeprefix("db.")
     for suffix in (".zone", ".db"):
         name = name.removesuffix(suffix)
@@ -39,7 +36,7 @@ def _zone_of(path: Path, problems: Problems) -> str:
             raise ValueError("is not a zone file")
         return dns.fold_zone(name.replace("%2F", "/"))
     except ValueError as error:
-        problems.add(None, "", f"{error} (left out)", file=str(path))
+        problems.add(None, "", f"{error} (left out)", file=file)
         return ""
 
 
@@ -48,11 +45,13 @@ def _take(zone: str, text: str, file: str, found: Found, problems: Problems) -> 
     resources, wrong = master.rrsets(read.records, zone, file)
     found.rrsets += len({(r.owner, r.rtype) for r in read.records})
     found.values += len(read.records)
-    if zone in found.zones:
-        read.problems.append((0, f"is a second file of {zone} (left out)"))
     for line, said in read.problems:
         problems.line(file, line, said)
+    if zone in found.zones:
+        problems.add(None, "", f"is a second file of {zone} (left out)", file=file)
+        return
     if read.problems:
+        problems.add(None, "", WHOLE, file=file)
         return
     for line, said in wrong:
         problems.line(file, line, said, level="warning" if " has TTL " in said else "error")

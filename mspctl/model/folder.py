@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mspctl import strict_yaml
-from mspctl.kinds import shown
 from mspctl.strict_yaml import Data, Problems
 
 IGNORED = frozenset({"README.md"})
@@ -30,7 +29,7 @@ class Folder:
     def shown(self, name: str) -> str:
         """A file's name in messages: relative to the root, on one line."""
         file = f"{self.name}/{name}"
-        return file if file.isprintable() else shown(file)
+        return file if file.isprintable() else repr(file)
 
     def path(self, name: str) -> Path:
         return self.root / self.name / name

@@ -267,6 +267,9 @@ def of_outcome(outcome: Outcome, command: str) -> View:
     waiting += sum(step.standing is not Standing.DUE for p in plans.values() for step in p.steps)
     if waiting:
         summary += f" {_count(waiting, 'change')} held."
+    if outcome.contested:
+        summary += f" {_count(outcome.contested, 'difference')} not without an approval."
+    waiting += outcome.contested
     if not failed and not unread and not waiting and not outcome.unfinished and not outcome.ledger_error:
         summary += " Nothing is pending."
     elif failed or unread:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -308,6 +310,55 @@ def test_a_lock_file_of_git_on_the_remote_is_named(applied: Lab, monkeypatch: py
     one_line(applied.run("apply", "--wait", "0"), f"{file} is in the way")
     file.unlink()
     converges(applied)
+
+
+# Drafts of zone files
+
+
+@pytest.fixture
+def draft(applied: Lab) -> Path:
+    name = applied.zones / ZONE
+    applied.edit(YAML, *SETTING)
+    return name.with_name(f".mspctl-{sha256(name.name.encode()).hexdigest()[:16]}")
+
+
+def test_a_draft_that_somebody_writes_is_not_taken_away(applied: Lab, draft: Path) -> None:
+    before = applied.files()
+    with draft.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said = applied.run("apply")
+        assert "cannot be written (another process is writing it)" in said.out
+        assert draft.exists()
+    draft.unlink()
+    assert applied.files() == before
+    converges(applied)
+
+
+def test_a_draft_that_is_a_link_is_not_followed(applied: Lab, draft: Path) -> None:
+    elsewhere = applied.root / "elsewhere"
+    elsewhere.write_text("mine\n")
+    draft.symlink_to(elsewhere)
+    said = applied.run("apply")
+    assert "cannot be written (Too many levels of symbolic links)" in said.out
+    assert elsewhere.read_text() == "mine\n"
+    draft.unlink()
+    converges(applied)
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("days", [365, -365])
+def test_a_run_that_died_on_a_machine_with_a_wrong_clock(empty: Lab, days: int) -> None:
+    killed = empty.real("apply", "-y", run="killed", clock=days * 86400.0, at=76)
+    assert killed.code == -9
+    if days > 0:
+        refused = empty.run("apply", "--wait", "0")
+        assert refused.code == 1
+        assert "taken in the future: the clock there or the one here is wrong" in refused.err
+        assert empty.run("unlock", "--run", "killed").code == 0
+    converges(empty)
+    assert empty.told().keys() >= {"killed"}
 
 
 # Disks

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.killing import SCENES, Scene, kill_at
 from tests.faults.lab import Lab, today
 
-SAMPLE = 20  # points of each scene where nobody asked for all
+SAMPLE = 16  # points of each scene where nobody asked for all
 
 
 @pytest.fixture(scope="module")

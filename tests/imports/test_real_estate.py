@@ -24,7 +24,7 @@ from tests.servers import require
 
 SOURCE = Path(__file__).resolve().parents[3] / "shared/data/moj-dns/hostedzones"
 TARGETS = (
-    "targets:\n  files: {facets: {dns: {driver: zonefile, directory: zones, check_names: false,"
+    "targets:\n  files: {facets: {dns: {driver: zonefile, directory: zones,"
     " nameservers: [ns1.example.net., ns2.example.net.]}}}\n"
 )
 NOTHING = "Nothing to do: every declaration is true."

@@ -105,9 +105,19 @@ OCTODNS: list[tuple[Files, list[str]]] = [
     ),
     (
         {"a.example.yaml": "x: !include y\n"},
-        ["a.example.yaml:1:4: tags (!…) are not used here (remove it, or put the text in quotes)"],
+        [
+            "a.example.yaml:1:4: tags (!…) are not used here (remove it, or put the text in quotes)",
+            "a.example.yaml: was left out whole",
+        ],
     ),
-    ({"a.example.yaml": b"x: \xe8\n"}, ["a.example.yaml:1:4: byte 0xe8 is not UTF-8 (save the file as UTF-8)"]),
+    (
+        {"a.example.yaml": b"x: \xe8\n"},
+        ["a.example.yaml:1:4: byte 0xe8 is not UTF-8 (save the file as UTF-8)", "a.example.yaml: was left out whole"],
+    ),
+    (
+        {"a.example.yaml": "x: {type: A, value: 192.0.2.1}\nx: {type: A, value: 192.0.2.2}\n"},
+        ["a.example.yaml:2:1: duplicate key 'x' (first on line 1)", "a.example.yaml: was left out whole"],
+    ),
     (
         {"a.example.yaml": "s: {type: NS, value: ns.s.a.example.}\nns.s: {type: A, value: 192.0.2.1}\n"},
         ["a.example.yaml:2:14: ns.s.A: warning: is an address that the delegation of s needs (glue)"],
@@ -131,6 +141,13 @@ def test_links_and_split_zones_are_named(tmp_path: Path) -> None:
         "a.example.: is a folder: a zone split over many files is not read (left out)",
         "b.example.yaml: is not a YAML file (left out)",
     ]
+
+
+def test_names_of_files_are_told_on_one_line(tmp_path: Path) -> None:
+    root = folder(tmp_path, {"a\nb.yaml": "x", "\x1b[31m": "x"})
+    for source in (octodns, zonefiles):
+        told = [problem.file for problem in source.read(root).left_out]
+        assert told == [repr(f"{root}/\x1b[31m"), repr(f"{root}/a\nb.yaml")]
 
 
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
@@ -181,12 +198,18 @@ MASTERS: list[tuple[Files, list[str], int]] = [
     ),
     (
         {"a.example.zone": "www 300 A 192.0.2.1\nx 300 A nope\n"},
-        ["a.example.zone:2:1: is not a zone file: an address or a number is not well-formed"],
+        [
+            "a.example.zone:2:1: is not a zone file: an address or a number is not well-formed",
+            "a.example.zone: was left out whole",
+        ],
         0,
     ),
     (
         {"a.example.zone": "$ORIGIN b.example.\n" + SOA + "www 300 A 192.0.2.1\n"},
-        ["a.example.zone:2:1: the SOA record is of b.example, not of a.example (is this another zone's file?)"],
+        [
+            "a.example.zone:2:1: the SOA record is of b.example, not of a.example (is this another zone's file?)",
+            "a.example.zone: was left out whole",
+        ],
         0,
     ),
     (
@@ -199,11 +222,22 @@ MASTERS: list[tuple[Files, list[str], int]] = [
         ["a.example.zone.before-mspctl: is not a zone file (left out)"],
         0,
     ),
-    ({"named.conf": "options {};\n"}, ["named.conf:1:1: is not a zone file: '{}' is not a record type"], 0),
-    ({"a.example.zone": b"; caff\xe8\n"}, ["a.example.zone:1:7: byte 0xe8 is not UTF-8 (save the file as UTF-8)"], 0),
+    (
+        {"named.conf": "options {};\n"},
+        ["named.conf:1:1: is not a zone file: '{}' is not a record type", "named.conf: was left out whole"],
+        0,
+    ),
+    (
+        {"a.example.zone": b"; caff\xe8\n"},
+        ["a.example.zone:1:7: byte 0xe8 is not UTF-8 (save the file as UTF-8)", "a.example.zone: was left out whole"],
+        0,
+    ),
     (
         {"a.example.zone": "$INCLUDE b\n"},
-        ["a.example.zone:1:1: is not a zone file: '$INCLUDE' is not followed (write its records into this file)"],
+        [
+            "a.example.zone:1:1: is not a zone file: '$INCLUDE' is not followed (write its records into this file)",
+            "a.example.zone: was left out whole",
+        ],
         0,
     ),
 ]
@@ -237,12 +271,12 @@ def test_zones_are_written_and_declare_what_was_found(tmp_path: Path) -> None:
         tmp_path,
         {
             "a.example.zone": 'www 300 A 192.0.2.1\n* 300 TXT "a;b" "\\200"\n@ 60 MX 10 www\n',
-            "b.example.zone": "www 60 CNAME a.\nx 60 NS b.\n",
+            "b.example.zone": "www 60 CNAME a.\nx 60 NS b.\napex 60 A 192.0.2.1\n@ 60 A 192.0.2.2\n",
         },
     )
     root = estate(tmp_path / "root")
     code, out, _ = run(root, "--from", "zonefiles", str(source), "-c", "acme", "--name", "Acme: Ltd")
-    assert (code, out[-1]) == (0, "out: 2 zones, 5 RRsets, 5 values, written to customers/acme/")
+    assert (code, out[-1]) == (0, "out: 2 zones, 7 RRsets, 7 values, written to customers/acme/")
     customer = load(root).customers["acme"]
     assert customer.info.name == "Acme: Ltd"
     found = {
@@ -254,7 +288,12 @@ def test_zones_are_written_and_declare_what_was_found(tmp_path: Path) -> None:
             "* TXT": (300, [r'"a;b\200"']),
             "@ MX": (60, ["10 www.a.example."]),
         },
-        "b.example": {"www CNAME": (60, ["a."]), "x NS": (60, ["b."])},
+        "b.example": {
+            "www CNAME": (60, ["a."]),
+            "x NS": (60, ["b."]),
+            "@ A": (60, ["192.0.2.2"]),
+            "apex A": (60, ["192.0.2.1"]),
+        },
     }
 
 

@@ -11,7 +11,7 @@ from mspctl.kinds import dns
 ESCAPES = [r"\.", r"\\", r"\"", r"\;", r"\$", r"\@", r"\032", r"\200", r"\065", r"\046"]
 LETTERS = st.sampled_from("abcXYZ019_-*/+=,'!#") | st.sampled_from(ESCAPES)
 LABELS = st.lists(LETTERS, min_size=1, max_size=8).map("".join) | st.sampled_from(["www", "_dmarc", "a" * 63])
-# Escapes and letters beyond ASCII are never mixed in one name: dnspython takes \\200 for a letter then.
+# Escapes and letters beyond ASCII are never mixed in one name: dnspython takes \200 for a letter then.
 IDN = st.sampled_from(["www", "xn--mnchen-3ya", "MÜNCHEN", "straße", "例え"])
 RELATIVE = st.lists(LABELS, min_size=1, max_size=3) | st.lists(IDN, min_size=1, max_size=3)
 NAMES = RELATIVE.map(lambda labels: ".".join(labels) + ".") | st.just(".")

@@ -36,7 +36,9 @@ VALUES: dict[str, tuple[str | int, ...]] = {
     SECRET: ("s1", "s2"),
 }
 
-places, names = st.sampled_from(PLACES), st.sampled_from(NAMES)
+# The first of each more often than the others, so that histories meet themselves.
+places = st.sampled_from((*PLACES[:1] * 4, *PLACES))
+names = st.sampled_from((*NAMES[:1] * 3, *NAMES))
 several = st.lists(names, min_size=1, max_size=6, unique=True)
 fields = st.fixed_dictionaries({}, optional={name: st.sampled_from(found) for name, found in VALUES.items()})
 cells = st.sampled_from([(name, typed) for name, found in VALUES.items() for typed in found])
@@ -89,6 +91,9 @@ class Histories(RuleBasedStateMachine):
     @step(place=places, names=several, cell=cells)
     def edit(self, place: str, names: list[str], cell: tuple[str, str | int]) -> None:
         """One field of several resources."""
+        self.edit_in_git(place, names, cell)
+
+    def edit_in_git(self, place: str, names: list[str], cell: tuple[str, str | int]) -> None:
         found = self.git.section(place, "acme").resources
         for name in found.keys() & set(names):
             found[name] = {**found[name], **held({cell[0]: cell[1]})}
@@ -136,8 +141,17 @@ class Histories(RuleBasedStateMachine):
     @step(place=places, whole=st.booleans(), revert=st.booleans())
     def approve_what_waits(self, place: str, whole: bool, revert: bool) -> None:
         """Somebody reads the plan, and names what it asks for: each, or the scope."""
-        for path in self.world.waiting(place, whole, REVERT if revert else PENDING):
+        self.approve_what_waits_for(place, whole, REVERT if revert else PENDING)
+
+    def approve_what_waits_for(self, place: str, whole: bool, causes: frozenset[Cause]) -> None:
+        for path in self.world.waiting(place, whole, causes):
             self.approve(self.git.sections[place].customer, path, 14, "t3")
+
+    @step(place=places, whole=st.booleans())
+    def approve_and_apply(self, place: str, whole: bool) -> None:
+        """A pull request that names what waits, and its merge."""
+        self.approve_what_waits_for(place, whole, PENDING)
+        self.world.apply()
 
     @step(place=places, also=st.sampled_from(["", "", "drift", "unmanaged"]))
     def opt_in(self, place: str, also: str) -> None:
@@ -146,9 +160,19 @@ class Histories(RuleBasedStateMachine):
 
     @step(customer=customers, path=paths, days=st.sampled_from([-1, 3]))
     def accept(self, customer: str, path: str, days: int) -> None:
+        self.accept_in_git(customer, path, days)
+
+    def accept_in_git(self, customer: str, path: str, days: int) -> None:
         until = str(self.world.witness.today + timedelta(days))
         said = Acceptance.model_validate({"resource": path, "why": "later", "until": until, "who": "Paolo"})
         self.git.accepted.setdefault(customer, []).append(said)
+
+    @step(place=places, names=several, cell=cells)
+    def accept_what_is_edited_by_hand(self, place: str, names: list[str], cell: tuple[str, str | int]) -> None:
+        """Somebody changes a field by hand, and says that it stays so."""
+        self.edit_by_hand_in(place, names, cell)
+        for name in names:
+            self.accept_in_git(self.git.section(place, "acme").customer, f"{FACET}/{place.partition('@')[0]}/{name}", 3)
 
     @step(customer=customers)
     def withdraw_permissions(self, customer: str) -> None:
@@ -173,6 +197,9 @@ class Histories(RuleBasedStateMachine):
 
     @step(place=places, names=several, cell=cells)
     def edit_by_hand(self, place: str, names: list[str], cell: tuple[str, str | int]) -> None:
+        self.edit_by_hand_in(place, names, cell)
+
+    def edit_by_hand_in(self, place: str, names: list[str], cell: tuple[str, str | int]) -> None:
         for name in names:
             if (found := self.world.witness.held(place).get(name)) is not None:
                 self.world.put(place, name, {**found, **held({cell[0]: cell[1]})})
@@ -219,6 +246,16 @@ class Histories(RuleBasedStateMachine):
     @step(revert=st.booleans())
     def save_plan(self, revert: bool) -> None:
         self.world.save(REVERT if revert else PENDING)
+
+    @step(place=places, first=cells, names=several, cell=cells)
+    def merge_after_review(
+        self, place: str, first: tuple[str, str | int], names: list[str], cell: tuple[str, str | int]
+    ) -> None:
+        """One edit is reviewed, another is merged before it is applied."""
+        self.edit_in_git(place, [*NAMES], first)
+        self.world.save(PENDING)
+        self.edit_in_git(place, names, cell)
+        self.world.apply_saved()
 
     @precondition(lambda self: self.world.saved is not None)
     @step()

@@ -203,6 +203,11 @@ class Witness:
         for name, fields in self.held(place).items():
             self.foreign |= {(place, name, n) for n in (WHOLE, *fields) if n != SECRET}
 
+    def starts(self) -> None:
+        """A run begins, and knows no other's half."""
+        for claim in self.claims.values():
+            claim.kept = None
+
     def begun(self, place: Place, steps: Mapping[str, Step]) -> None:
         """It is written down what shall be: from now on that is ours as well as what was."""
         for name, step in steps.items():
@@ -228,8 +233,11 @@ class Witness:
         declared, live = self.declared(place), self.held(place)
         for name in declared.keys() & live.keys():
             self._settle(place, name, declared[name], steps[name] if name in landed else None)
-        for (where, name), claim in [*self.claims.items()]:
-            if where == place and name not in declared and name not in live and True in claim.there:
+        mine = {name: claim for (where, name), claim in self.claims.items() if where == place}
+        if not (live or steps) and any(claim.there == {True} for claim in mine.values()):
+            return  # a target that says that nothing is there is not believed
+        for name, claim in mine.items():
+            if name not in declared and name not in live and True in claim.there:
                 self._bury(place, name, claim, name in landed)
 
     def _settle(self, place: Place, name: str, declared: Held, step: Step | None) -> None:

@@ -199,6 +199,7 @@ class World:
         trouble: Trouble,
     ) -> None:
         self.causes, self.expected, self.writes, self.ended, self.trouble = causes, steps, [], set(), trouble
+        self.witness.starts()
         before = copy.deepcopy({target: server.held for target, server in self.servers.items()})
         try:
             with self._troubled():

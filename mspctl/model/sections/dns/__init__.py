@@ -14,7 +14,7 @@ from mspctl.model.base import nearest
 from mspctl.model.layers import merge
 from mspctl.model.sections.dns import checks, records
 from mspctl.resource import Resource
-from mspctl.strict_yaml import Data, Map, Mark, Problems
+from mspctl.strict_yaml import Data, Map, Mark, Problems, find
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -240,8 +240,10 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
             names = section.targets_of(zone)
             if not names:
                 problems.add(mark, path, f"has no target{nearest('', inventory.with_facet(FACET))}", at_value=False)
+            said = "target" if section.zones[zone].target else "targets"
             for target in names:
-                inventory.check_target(target, FACET, mark, path, problems)
+                place = find(zones, [key, said])
+                inventory.check_target(target, FACET, place, f"{path}.{said}", problems)
 
 
 def schemas() -> dict[str, dict[str, Any]]:

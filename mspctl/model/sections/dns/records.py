@@ -112,7 +112,7 @@ class RecordReader:
             return None
         rtype = entry["type"]
         path = f"{key}.{rtype}"
-        for setting in _OCTODNS_SETTINGS & entry.keys():
+        for setting in sorted(_OCTODNS_SETTINGS & entry.keys()):
             text = f"octoDNS's {setting} has no counterpart here (remove it)"
             self.problems.add(entry.marks[setting], f"{path}.{setting}", text, at_value=False)
         self._known(entry, ("type", "ttl", "value", "values"), path)

@@ -1,0 +1,46 @@
+"""Shortest histories of what the model found once."""
+
+from __future__ import annotations
+
+from tests.trust.git import BOX
+from tests.trust.test_model import NAMES, Histories
+
+NORTH, PATH = "north@one", "things/north"
+
+
+def at_work() -> Histories:
+    state = Histories()
+    state.start(applied=True)
+    return state
+
+
+def test_a_name_for_some_losses_does_not_let_the_rest_through_at_the_next_apply() -> None:
+    state = at_work()
+    state.remove(place=NORTH, names=["a", "b", "c"])
+    state.approve_ahead(customer="acme", path=f"{PATH}/a", days=14, why="t1")
+    state.apply(shown=False)
+    assert {*state.world.witness.held(NORTH)} == {*NAMES}
+    for name in "bc":
+        state.approve_ahead(customer="acme", path=f"{PATH}/{name}", days=14, why="t1")
+    state.apply(shown=False)
+    assert {*state.world.witness.held(NORTH)} == {"d", "e", BOX}
+
+
+def test_an_apply_that_broke_half_way_finishes_under_the_approval_that_it_began_with() -> None:
+    state = at_work()
+    state.remove(place=NORTH, names=["a", "b", "c", "d", "e"])
+    state.approve_ahead(customer="acme", path=PATH, days=14, why="t1")
+    state.apply_in_trouble(what="scope breaks", place=NORTH, after=1, revert=False, shown=True)
+    assert len(state.world.witness.held(NORTH)) == len(NAMES) - 1
+    state.apply(shown=False)
+    assert [*state.world.witness.held(NORTH)] == [BOX]
+
+
+def test_a_target_that_says_nothing_is_there_is_not_believed_at_the_second_apply_either() -> None:
+    state = at_work()
+    state.delete_by_hand(place=NORTH, names=[*NAMES])
+    state.remove(place=NORTH, names=[*NAMES])
+    state.declare(place=NORTH, name="a", fields={"size": 20})
+    state.apply(shown=False)
+    state.apply(shown=False)
+    assert state.world.witness.held(NORTH) == {}
