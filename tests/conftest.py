@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mspctl import cli
+
+# The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
+settings.register_profile("mspctl", deadline=None, derandomize=True)
+settings.load_profile("mspctl")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.trust.git import BOX
 from tests.trust.test_model import NAMES, Histories
 
@@ -44,3 +46,15 @@ def test_a_target_that_says_nothing_is_there_is_not_believed_at_the_second_apply
     state.apply(shown=False)
     state.apply(shown=False)
     assert state.world.witness.held(NORTH) == {}
+
+
+@pytest.mark.xfail(strict=True, reason="the ledger settles a resource as a whole, or not at all")
+def test_a_password_is_not_written_at_each_apply_while_another_field_is_contested() -> None:
+    state = Histories()
+    state.start(applied=False)
+    state.declare(place=NORTH, name="a", fields={"secret": "s1", "tags": "pq"})
+    state.apply_in_trouble(what="no end can be written", place=NORTH, after=0, revert=False, shown=True)
+    state.edit_by_hand(place=NORTH, names=["a"], cell=("tags", ""))
+    state.apply(shown=False)
+    state.apply(shown=False)
+    assert state.world.writes == []

@@ -247,10 +247,13 @@ class Witness:
             now, ours = live.get(n), claim.of(n)
             written = step is not None and step.after is not None and n in step.after
             secrets = ours if claim.kept is None else claim.kept
-            true = written or secrets <= {v} if n == SECRET and n in live else now == v
-            fields[n] = {v} if true else {now} if now in ours and n != SECRET else ours
+            unread = n == SECRET and n in live
+            true = written or secrets <= {v} if unread else now == v
+            fields[n] = {v} if true else {now} if now in ours and not unread else ours
         if any(len(found) != 1 for found in fields.values()):
             return  # in doubt, or somebody else's
+        gone = {cell for cell in self.foreign if cell[:2] == (place, name) and cell[2] not in {*live, *declared}}
+        self.foreign -= gone  # taken away by somebody, and Git agrees
         for n in live.keys() - {SECRET}:
             if n not in fields:
                 self.foreign.add((place, name, n))  # not declared: anybody's
@@ -265,6 +268,12 @@ class Witness:
             self.claims[place, name] = Claim(buried=True)
         else:
             del self.claims[place, name]
+
+    def is_in_doubt(self, place: Place) -> bool:
+        """Whether a password may be another than ours because of a run that broke, and somebody changed more there."""
+        found = {n: claim for (p, n), claim in self.claims.items() if p == place and self.shown(p, n)}
+        declared = self.declared(place)
+        return any(len(c.of(SECRET)) > 1 and SECRET in declared.get(n, {}) for n, c in found.items())
 
     # -- what must hold -------------------------------------------------------------------------------------------
 

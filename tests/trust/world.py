@@ -33,6 +33,10 @@ class Killed(BaseException):
     """The process is gone: nothing that comes after happens."""
 
 
+class Broken(BaseException):
+    """A promise, by a write. No AssertionError: the engine takes what a driver raises for the target's own failure."""
+
+
 @dataclass
 class Trouble:
     """What goes wrong in one apply, and when."""
@@ -75,7 +79,10 @@ class Driver(memory.Driver):
 
     def _change(self, name: str, change: Change) -> None:
         write = _write(f"{name}@{self.target}", change)
-        self.world.wrote(write)
+        try:
+            self.world.wrote(write)
+        except AssertionError as error:
+            raise Broken(str(error)) from error
         super()._change(name, change)
         self.world.witness.wrote(write.place, write.name, write.after)
 
@@ -216,13 +223,16 @@ class World:
             self._check_done(outcome)
 
     def _check_done(self, outcome: Outcome) -> None:
-        assert [s.error or s.held_by or s.waits for s in outcome.unfinished] == []
+        told = [(place_of(s.scope), s.error or s.held_by or s.waits) for s in outcome.unfinished]
+        assert told == [], told
         assert outcome.exit_code in (Exit.DONE, Exit.PARTLY)
         done = {(w.place, w.name) for w in self.writes}
         assert done == {(place, name) for place, steps in self.expected.items() for name in steps}
 
     def _check_again(self, causes: frozenset[Cause]) -> None:
         """A second apply does nothing, and nothing is due."""
+        if any(self.witness.is_in_doubt(place) for place in self.git.sections):
+            return  # see test_found.py: its password is written again
         plans = self.plan(causes)
         self.check_plan(plans)
         assert [(place_of(p.scope), c) for p in plans for c in p.due] == []

@@ -39,7 +39,10 @@ def as_yaml(resources: Sequence[Resource], ttl: int) -> dict[str, Plain]:
 
 
 def typed_owner(owner: str) -> str:
-    return records.APEX if owner == dns.APEX else owner
+    """How a file names an owner; a host that is really called `apex` is escaped."""
+    if owner == dns.APEX:
+        return records.APEX
+    return rf"\{owner}" if owner == records.APEX else owner
 
 
 def _entry(types: Mapping[str, Resource], ttl: int) -> dict[str, Plain]:
