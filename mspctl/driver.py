@@ -61,12 +61,14 @@ class Work:
     """
     What to do in one scope; `after` is everything it holds when done, unmanaged included.
 
-    A field that is UNKNOWN in a change stays as it is.
+    A field that is UNKNOWN in a change stays as it is. `gone`: the scope itself goes when its changes are done and
+    nothing else is in it; it left Git, and an approval named it. Who cannot remove it leaves it there, empty.
     """
 
     scope: Scope
     changes: Sequence[Change]
     after: Sequence[Resource]
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
