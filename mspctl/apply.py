@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mspctl.desired import Declaration, Outputs
-from mspctl.diff import settled
+from mspctl.diff import settled, written
 from mspctl.driver import Driver, Failed, Reading, Work, translated
 from mspctl.errors import LedgerError, LockError, TargetError, Unreachable
 from mspctl.exits import Exit
@@ -53,6 +53,7 @@ class ScopeOutcome:
     held_by: Scope | None = None  # not started: this one is not finished
     outputs: dict[str, Value] = field(default_factory=dict)
     settles: Mapping[Id, Resource | None] = field(default_factory=dict)
+    written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)
     waits: Sequence[Id] = ()  # for something that nobody has made
 
     def fail(self, text: str, unreachable: bool = False) -> None:
@@ -233,7 +234,8 @@ class _Run:
             for job in as_completed(jobs):
                 for end in job.result():
                     used = _used(self.plans[end.scope], end)
-                    ends[end.scope] = Finished(end.settles, tuple(end.landed), end.outputs, end.error, used)
+                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written)
+                    ends[end.scope] = Finished(*said)
                     self._hand_out(end.scope, end.outputs)
                     self._end(end)
         finally:  # whatever stops us, what is known is recorded
@@ -349,7 +351,7 @@ def _write(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOut
     failure: TargetError | None = None
     try:
         with translated():
-            for answer in driver.apply([Work(t.plan.scope, t.plan.due, _after(t.plan)) for t in tasks]):
+            for answer in driver.apply([_work(t.plan) for t in tasks]):
                 if isinstance(answer, Failed):
                     ends[answer.scope].fail(str(answer.error), isinstance(answer.error, Unreachable))
                 else:
@@ -370,14 +372,13 @@ def _half_done(plan: ScopePlan, said: Mapping[Scope, set[Id]], ends: Mapping[Sco
     return 0 < len(said[plan.scope]) < len(plan.due) and not ends[plan.scope].error
 
 
-def _after(plan: ScopePlan) -> list[Resource]:
-    """Everything the scope holds when its changes are done."""
+def _work(plan: ScopePlan) -> Work:
     held = {r.id: r for r in plan.live}
     for change in plan.due:
         held.pop(change.id, None)
         if change.after is not None:
             held[change.id] = change.after
-    return [*held.values()]
+    return Work(plan.scope, plan.due, [*held.values()], gone=plan.gone and not held)
 
 
 def _read_back(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, ScopeOutcome]) -> None:
@@ -392,7 +393,9 @@ def _read_back(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, Scop
             continue
         _check(end, answer)
         end.outputs.update(answer.outputs)
-        end.settles = settled(*sides(accepted[answer.scope], task.record, answer), end.landed)
+        declared, recorded, live = sides(accepted[answer.scope], task.record, answer)
+        end.settles = settled(declared, recorded, live, end.landed)
+        end.written = written((r for r in declared if r.id not in end.settles), live, end.landed)
     for scope in left:
         ends[scope].fail("the driver gave no answer when it was read back")
 

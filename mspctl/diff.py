@@ -145,6 +145,16 @@ def settled(
     return result
 
 
+def written(
+    declared: Iterable[Resource], live: Iterable[Resource], landed: Iterable[Change]
+) -> dict[Id, dict[str, Value]]:
+    """Fields that landed and cannot be read: we know them, whatever is in doubt beside them."""
+    names = {change.id: change.changed for change in landed}
+    blind = {r.id: {n for n in names[r.id] if r.fields.get(n) is UNKNOWN} for r in live if r.id in names}
+    found = {r.id: {n: v for n, v in r.fields.items() if n in blind.get(r.id, ())} for r in declared}
+    return {id_: fields for id_, fields in found.items() if fields}
+
+
 def _settled(declared: Resource, record: Record, live: Resource, written: Collection[str]) -> Resource | None:
     """What of a live resource is ours; None while that is in doubt, and for what somebody else made."""
     fields: dict[str, Value] = {}

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
@@ -22,6 +22,15 @@ class Model(BaseModel):
     """A mapping in YAML: its keys are known, and nothing is changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Mode = Literal["observe", "propose", "enforce"]
+
+
+class SectionModel(Model):
+    """What every section may say of itself."""
+
+    mode: Mode | None = None  # how far we may go here; unless it is said, as far as the customer's mode lets us
 
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

@@ -129,8 +129,12 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
         page,
         scope=replace(scope, after=()),
         outputs={**page.outputs, **{name: value for name, value in end.outputs.items() if value is not UNKNOWN}},
-        resources={**page.resources, **_settled(page, end, today)},
-        intents={key: intended for key, intended in page.intents.items() if not _resolved(*key, run, end)},
+        resources={**page.resources, **_settled(page, end, today), **_written(page, end)},
+        intents={
+            (id, owner): _with(intended, end.written.get(id, {}))
+            for (id, owner), intended in page.intents.items()
+            if not _resolved(id, owner, run, end)
+        },
         used={**page.used, **dict.fromkeys(end.used, today)},
     )
     involved = end.changes or any(owner == run.id for _, owner in page.intents)
@@ -150,6 +154,17 @@ def _settled(page: Page, end: Finished, today: date) -> dict[Id, Resource | date
         elif resource is None and (id in deleted or isinstance(recorded, Resource)):
             settled[id] = today
     return settled
+
+
+def _written(page: Page, end: Finished) -> dict[Id, Resource]:
+    """What is ours of a resource of which the rest is in doubt."""
+    recorded = {id: page.resources.get(id) for id in end.written}
+    known = {id: it if isinstance(it, Resource) else Resource(id, {}) for id, it in recorded.items()}
+    return {id: replace(it, fields={**it.fields, **end.written[id]}) for id, it in known.items()}
+
+
+def _with(intended: Resource | None, fields: Mapping[str, Value]) -> Resource | None:
+    return intended and replace(intended, fields={**intended.fields, **fields})
 
 
 def _resolved(id: Id, owner: str, run: Run, end: Finished) -> bool:

@@ -9,7 +9,7 @@ it unless it is written `{add: […]}` or `{remove: […]}`. Places stay with th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
@@ -25,11 +25,12 @@ from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import Folder
 from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
+from mspctl.model.permissions import Permissions
 from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_value
 
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "approvals.yaml", "accepted.yaml"})
-INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "secrets.yaml"})
+INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "secrets.yaml", "approvals.yaml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,9 @@ class Estate:
 
     root: Path
     inventory: Inventory
-    customers: Mapping[str, Customer]
+    customers: Mapping[str, Customer]  # those asked for
     warnings: Sequence[Problem] = ()
+    everyone: Mapping[str, Customer] = field(default_factory=dict)  # the others too, without their record files
 
 
 def load(root: Path, only: Collection[str] = (), today: date | None = None) -> Estate:
@@ -56,7 +58,7 @@ def load(root: Path, only: Collection[str] = (), today: date | None = None) -> E
         if not (root / name).is_dir():
             raise InputError.at(str(root), f"has no {name}/ (start with mspctl init, or use --directory)")
     day = today or datetime.now(UTC).date()
-    inventory = _inventory(root, problems)
+    inventory = _inventory(root, day, problems)
     folders = _customer_folders(root, only, problems)
     customers = {folder.name.partition("/")[2]: _customer(folder, inventory, day, problems) for folder in folders}
     found = {name: customer for name, customer in customers.items() if customer is not None}
@@ -64,7 +66,7 @@ def load(root: Path, only: Collection[str] = (), today: date | None = None) -> E
     if problems.errors:
         raise InputError(_in_order(problems))
     wanted = {name: c for name, c in found.items() if not only or name in only}
-    return Estate(root, inventory, wanted, tuple(_in_order(problems)))
+    return Estate(root, inventory, wanted, tuple(_in_order(problems)), found)
 
 
 def _in_order(problems: Problems) -> list[Problem]:
@@ -80,7 +82,7 @@ def _in_order(problems: Problems) -> list[Problem]:
 # -- inventory ------------------------------------------------------------------------------------------------
 
 
-def _inventory(root: Path, problems: Problems) -> Inventory:
+def _inventory(root: Path, today: date, problems: Problems) -> Inventory:
     folder = Folder(root, "inventory", problems)
     for name, is_folder in folder.entries():
         if not (is_folder or name in INVENTORY_FILES) or (is_folder and name != "baselines"):
@@ -92,7 +94,9 @@ def _inventory(root: Path, problems: Problems) -> Inventory:
     for name in folder.files("baselines"):
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
-    return Inventory(targets.targets, contracts.contracts, baselines, settings, whole=not problems.errors)
+    whole = not problems.errors
+    allowed = permissions.read_approvals(folder, today, problems)
+    return Inventory(targets.targets, contracts.contracts, baselines, settings, Permissions(allowed), whole)
 
 
 def _baseline(folder: Folder, name: str, problems: Problems) -> Map:

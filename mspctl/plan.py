@@ -21,7 +21,7 @@ from mspctl.diff import Difference, diff, settled
 from mspctl.driver import Failed, Outputs, Reader, Reading, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
-from mspctl.model.customer import Mode
+from mspctl.fields import Mode
 from mspctl.model.permissions import Acceptance, Approval
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
@@ -78,6 +78,7 @@ class ScopePlan:
     unreachable: bool = False
     outputs: Outputs = field(default_factory=dict)  # what the scope hands out, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
+    gone: bool = False  # the scope itself goes, with what is due
 
     @property
     def due(self) -> list[Change]:
@@ -171,12 +172,16 @@ def plan_scope(
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
     changes = [change for change, _ in chosen]
     reasons = guards.judge(changes, reading.resources, ours, holds_data)
+    if declaration.gone:
+        reasons = {change.id: "its scope left Git" for change in changes} | reasons
     joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
     chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
     learned = settled(declared, recorded, live)
-    if ours and not reading.resources:  # not believed: what is recorded is not forgotten
+    if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
         learned = {i: r for i, r in learned.items() if r is not None}
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
+    if declaration.gone:
+        steps = _leaving(steps, left)
     return ScopePlan(
         scope,
         declaration.source,
@@ -190,7 +195,17 @@ def plan_scope(
         len(declared),
         outputs=reading.outputs,
         accepted=accepted,
+        gone=declaration.gone,
     )
+
+
+def _leaving(steps: Sequence[Step], left: Sequence[Difference]) -> list[Step]:
+    """A scope goes whole or not at all: what others have put there is not orphaned."""
+    if not left:
+        return [*steps]
+    names = ", ".join(d.id.name for d in left[:3]) + (", …" if len(left) > 3 else "")
+    reason = f"the scope goes only when nothing else is in it: {names}"
+    return [replace(step, standing=Standing.HELD, reason=reason, approval="") for step in steps]
 
 
 def _causes(causes: frozenset[Cause], approval: Approval | None, acceptance: Acceptance | None) -> frozenset[Cause]:

@@ -51,3 +51,4 @@ class Finished:
     outputs: Mapping[str, Value] = field(default_factory=dict)
     error: str = ""  # why the rest did not land; its intent then stays unresolved
     used: Collection[str] = ()  # approvals that let something through
+    written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)  # true, of what else is in doubt

@@ -9,14 +9,15 @@ import secrets
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 
-from mspctl import sealed
+from mspctl import retired, sealed
 from mspctl.apply import Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt
-from mspctl.desired import Declaration, Outputs, Selection, declarations
+from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
+from mspctl.driver import Reader
 from mspctl.errors import InputError, LedgerError
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
@@ -24,6 +25,7 @@ from mspctl.locks import Locks, lock_name
 from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
 from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope, Value
+from mspctl.retired import Nowhere
 from mspctl.targets import Targets
 
 _LOG = logging.getLogger(__name__)
@@ -79,7 +81,7 @@ class Workspace:
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
-        found = declarations(self.estate, self.selection, outputs, datetime.now(UTC).date())
+        found = declarations(self.estate, self.selection, outputs, _today())
         declared = [d for d in found if d.scope.engine == "mspctl"]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
@@ -90,15 +92,35 @@ class Workspace:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
-        declared = self.declare(self.outputs())
-        return Plan(self._scopes(declared, causes), datetime.now(UTC), self._retired(declared))
+        declared = self._due(self.outputs())
+        kept = [scope for scope in self.retired if not any(d.scope == scope for d in declared)]
+        return Plan(self._scopes(declared, causes), datetime.now(UTC), kept)
+
+    def _due(self, outputs: Outputs) -> list[Declaration]:
+        """What is declared, and what left Git and may go."""
+        return [*self.declare(outputs), *retired.named(self.retired, self.recorded, self.estate, _today())]
+
+    @cached_property
+    def retired(self) -> list[Scope]:
+        """Scopes that left Git; known only when whole customers are looked at."""
+        if self.selection.sections or self.selection.targets or self.selection.paths:
+            return []
+        wanted = self.selection.customers
+        found = retired.retired(self.recorded, {*scopes(self.estate)})
+        return [scope for scope in found if not wanted or scope.customer in wanted]
+
+    def _reader(self, scope: Scope) -> Reader:
+        """The target's reader. What left Git may be on a target that is not in the inventory any more."""
+        target = self.estate.inventory.targets.get(scope.target)
+        lost = target is None or scope.facet not in target.facets
+        return Nowhere() if lost and scope in self.retired else self.targets.reader(scope)
 
     def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
             wanted = self.selection.wants
             _LOG.info("reading %d scopes; %d are recorded", len(declared), len(recorded))
-            found = [*plan_all(declared, self.targets.reader, recorded, executor, causes, wanted, progress)]
+            found = [*plan_all(declared, self._reader, recorded, executor, causes, wanted, progress)]
         for plan in found:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
@@ -107,7 +129,7 @@ class Workspace:
         """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
         run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
-        names = {lock_name(scope, self.targets.reader(scope).traits.lock) for scope in busy}
+        names = {lock_name(scope, self._reader(scope).traits.lock) for scope in busy}
         locks = Locks(self.root)
         with interrupt.orderly(run.id) as signals, ExitStack() as stack:
             stack.callback(_sweep, locks)
@@ -120,32 +142,22 @@ class Workspace:
             executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
             first = self._again(plan, busy, causes) if names else [*plan.scopes]
             engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop)
-            return apply(self.declare, engine, causes, self.selection.wants, first, self.outputs())
+            return apply(self._due, engine, causes, self.selection.wants, first, self.outputs())
 
     def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
-        for name in ("ledger", "recorded"):
+        for name in ("ledger", "recorded", "retired"):
             self.__dict__.pop(name, None)
-        declared = [d for d in self.declare(self.outputs()) if d.scope in busy]
+        declared = [d for d in self._due(self.outputs()) if d.scope in busy]
         review = sealed.of(plan, revert=False)
         fresh = self._scopes(declared, causes)
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
 
-    def _retired(self, declared: Sequence[Declaration]) -> list[Scope]:
-        """Recorded scopes that nothing declares any more; told only when the whole customer was looked at."""
-        if self.selection.sections or self.selection.targets or self.selection.paths:
-            return []
-        mine = {d.scope for d in declared}
-        wanted = self.selection.customers
-        return sorted(
-            scope
-            for scope, record in self.recorded.items()
-            if scope not in mine
-            and (not wanted or scope.customer in wanted)
-            and any(state is not None for r in record.resources.values() for state in r.states)
-        )
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _sweep(locks: Locks) -> None:

@@ -1,8 +1,9 @@
 """
 Models → resources, grouped by scope: what Git says now. Pure: (customer, inventory, outputs, today) → declarations.
 
-One file per section, of the section's name, with `declare(customer, inventory, outputs, today)`. A value that
-another scope has not made yet is UNKNOWN, and its scope is finished in a second wave of the same apply.
+One file per section, of the section's name, with `declare(customer, inventory, outputs, today)`, and
+`scopes(customer)`, which needs no record files. A value that another scope has not made yet is UNKNOWN, and its scope
+is finished in a second wave of the same apply.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from importlib import import_module
 from typing import Protocol
 
 from mspctl.errors import InputError
+from mspctl.fields import Mode, Model, SectionModel
 from mspctl.load import Estate
-from mspctl.model.customer import Mode
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
@@ -34,6 +35,7 @@ class Declaration:
     ignore: tuple[str, ...] = ()  # patterns of resource names that belong to somebody else
     also: frozenset[Cause] = frozenset()  # causes besides pending that an apply ends here
     permissions: Permissions = NONE  # what the customer's folder lets pass today
+    gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,21 @@ def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: 
                 continue
             for declaration in module.declare(customer, estate.inventory, outputs, today):
                 if selection.covers(declaration.scope):
-                    yield replace(declaration, permissions=customer.permissions.on(today))
+                    mode = _mode(customer.sections[section]) or customer.info.mode
+                    yield replace(declaration, mode=mode, permissions=customer.permissions.on(today))
+
+
+def _mode(section: Model) -> Mode | None:
+    return section.mode if isinstance(section, SectionModel) else None
+
+
+def scopes(estate: Estate) -> Iterator[Scope]:
+    """Where every customer has something declared, those included whose records were not asked for."""
+    for section in names():
+        module = import_module(f"{__name__}.{section}")
+        for customer in estate.everyone.values():
+            if section in customer.sections:
+                yield from module.scopes(customer)
 
 
 def back(facet: str) -> Back:

@@ -126,7 +126,10 @@ class Driver(Reader, AppliesEach):
             after.pop(change.id, None)
             if change.after is not None:
                 after[change.id] = change.after
-        self._write(path, work.scope.name, zone, after)
+        if work.gone and not [r for r in after.values() if r != self.filled]:
+            _set_aside(path)
+        else:
+            self._write(path, work.scope.name, zone, after)
         for change in work.changes:
             yield Landed(work.scope, change)
 
@@ -240,6 +243,16 @@ def _label_starts(owner: str) -> Iterator[int]:
         return
     yield 0
     yield from (i + 1 for i, c in enumerate(owner) if c == ".")
+
+
+def _set_aside(path: Path) -> None:
+    """No name server reads it there, and a person can still put it back."""
+    try:
+        os.replace(path, path.with_name(path.name + ".before-mspctl"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TargetError(f"{path} cannot be removed ({error.strerror})") from None
 
 
 def _replace(path: Path, text: str, like: Path) -> None:

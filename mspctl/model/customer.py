@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mspctl.fields import Day, Email, Model, Name, Names, Network, Text, Timezone
+from mspctl.fields import Day, Email, Mode, Model, Name, Names, Network, Text, Timezone
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.strict_yaml import Map
-
-Mode = Literal["observe", "propose", "enforce"]
 
 
 class Contract(Model):

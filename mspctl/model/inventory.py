@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from mspctl.fields import Model, Name, Names, Text, typed
 from mspctl.model.base import nearest
+from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
 from mspctl.strict_yaml import Map, Mark, Problems
 
@@ -72,6 +73,7 @@ class Inventory:
     contracts: Mapping[str, ContractPlan] = field(default_factory=dict)
     baselines: Mapping[str, Map] = field(default_factory=dict)  # name → sections as YAML
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
+    permissions: Permissions = NONE  # for scopes whose customer has no folder any more
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 
     def with_facet(self, facet: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Day, Model, Text, one_line
+from mspctl.fields import Day, Model, Name, Text, one_line
 from mspctl.model.base import validate
 from mspctl.model.folder import Folder
 from mspctl.resource import Id, Scope
@@ -41,19 +41,22 @@ Path = Annotated[str, BeforeValidator(_path)]
 
 class Permission(Model):
     resource: Path  # facet/scope, or facet/scope/resource
+    target: Name | None = None  # only there
     why: Text
     until: Day  # the day is included
 
     def names(self, scope: Scope, id_: Id) -> bool:
         full = f"{scope.facet}/{scope.name}/{id_.name}"
-        return full == self.resource or full.startswith(self.resource + "/")
+        named = full == self.resource or full.startswith(self.resource + "/")
+        return named and self.target in (None, scope.target)
 
 
 class Approval(Permission):
     @property
     def key(self) -> str:
         """By which the ledger knows that it was used."""
-        return f"{self.resource} until {self.until}: {self.why}"
+        where = f" on {self.target}" if self.target else ""
+        return f"{self.resource}{where} until {self.until}: {self.why}"
 
 
 class Acceptance(Permission):
@@ -85,6 +88,12 @@ class Permissions:
         """What lets a guarded change through; an approval that was `used` does so no more."""
         return next((a for a in self.approvals if a.names(scope, id_) and a.key not in used), None)
 
+    def retirement(self, scope: Scope, used: Collection[str] = ()) -> Approval | None:
+        """What lets a scope go that left Git: it names the scope and its target, for it may live on another one."""
+        name = f"{scope.facet}/{scope.name}"
+        found = (a for a in self.approvals if (a.resource, a.target) == (name, scope.target) and a.key not in used)
+        return next(found, None)
+
     def acceptance(self, scope: Scope, id_: Id) -> Acceptance | None:
         return next((a for a in self.accepted if a.names(scope, id_)), None)
 
@@ -94,17 +103,22 @@ NONE = Permissions()
 
 def read(folder: Folder, today: date, problems: Problems) -> Permissions:
     """The permissions of one customer's folder; what is wrong with them goes to `problems`."""
-    approvals = _file(folder, "approvals.yaml", ApprovalsFile, problems)
     accepted = _file(folder, "accepted.yaml", AcceptedFile, problems)
+    return Permissions(read_approvals(folder, today, problems), accepted.accepted)
+
+
+def read_approvals(folder: Folder, today: date, problems: Problems) -> tuple[Approval, ...]:
+    """The approvals of a customer's folder, or of the inventory."""
+    approvals = _file(folder, "approvals.yaml", ApprovalsFile, problems).approvals
     last = today + timedelta(days=APPROVAL_DAYS)
-    for index, approval in enumerate(approvals.approvals):
+    for index, approval in enumerate(approvals):
         path = f"approvals[{index}].until"
         if approval.until > last:
             text = f"{approval.until} is more than {APPROVAL_DAYS} days ahead (write {last} or earlier)"
             problems.add(_mark(folder, index), path, text)
         elif approval.until < today:
             problems.add(_mark(folder, index), path, "is over (remove this approval)", level="warning")
-    return Permissions(approvals.approvals, accepted.accepted)
+    return approvals
 
 
 def _file(folder: Folder, name: str, model: type[M], problems: Problems) -> M:

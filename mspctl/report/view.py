@@ -97,7 +97,8 @@ def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
 
 
 def _worth_telling(scope: ScopePlan) -> bool:
-    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or not scope.exists)
+    told = scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone
+    return bool(told or not scope.exists)
 
 
 def _facts(plan: Plan) -> list[str]:
@@ -150,11 +151,21 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
     if plan.error:
         label = "unreachable" if plan.unreachable else "error"
         lines = [Line(Tone.BAD, label, detail=text) for text in plan.error.splitlines()]
+    elif plan.gone:
+        lines.insert(0, _going(plan))
     elif not plan.exists and kind == "plan":
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
     return Block(plan.scope.customer, str(plan.scope), plan.source, lines, aside, commands)
+
+
+def _going(plan: ScopePlan) -> Line:
+    if not plan.exists:
+        return Line(Tone.QUIET, "forgotten", plan.scope.name, "left Git and is not there any more")
+    if plan.due:
+        return Line(Tone.TAKE, "remove", plan.scope.name, "left Git: goes with everything in it, if the target can")
+    return Line(Tone.QUIET, "kept", plan.scope.name, "left Git, and does not go yet")
 
 
 def _worst_first(steps: Sequence[Step]) -> list[Step]:
@@ -234,8 +245,13 @@ def _difference_line(difference: Difference) -> Line:
 
 
 def _retired(plan: Plan) -> list[Line]:
-    text = "is recorded and no longer declared; nothing there is touched"
-    return [Line(Tone.OUTSIDE, "retired", str(scope), text) for scope in plan.retired]
+    text = "left Git; nothing there is touched until an approval names"
+    return [
+        Line(
+            Tone.OUTSIDE, "retired", str(scope), f"{text} resource: {scope.facet}/{scope.name}, target: {scope.target}"
+        )
+        for scope in plan.retired
+    ]
 
 
 def _warned(warnings: Sequence[Problem]) -> list[Line]:

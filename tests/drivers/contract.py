@@ -84,6 +84,7 @@ class DriverContract:
     swap: ClassVar[tuple[Resource, Resource] | None] = None  # two that cannot be in one scope together
     many: ClassVar[Sequence[Resource]] = ()  # a large batch
     write_only: ClassVar[frozenset[str]] = frozenset()  # fields that can be written and never read
+    removes_scopes: ClassVar[bool] = False  # else one that goes stays there, empty
 
     @pytest.fixture
     def bench(self, rig: Rig) -> Workbench:
@@ -191,6 +192,29 @@ class DriverContract:
         bench.declare(scope)
         bench.converge()
         assert fields(read(rig, scope)) == {}
+
+    def test_a_scope_that_goes(self, rig: Rig, bench: Workbench) -> None:
+        """Named, it takes all that is ours with it, and itself where the target can remove it."""
+        scope, other = rig.scopes[:2]
+        self.fill(bench, scope)
+        self.fill(bench, other)
+        kept = fields(read(rig, other))
+        bench.declare_from(scope, lambda outputs: (), gone=True)
+        bench.converge()
+        reading = read(rig, scope)
+        assert list(reading.resources) == []
+        assert reading.exists is not self.removes_scopes
+        assert fields(read(rig, other)) == kept
+
+    def test_a_scope_stays_while_something_else_is_in_it(self, rig: Rig, bench: Workbench) -> None:
+        scope, theirs = rig.scopes[0], self.samples[0].resource
+        bench.declare(scope, *(s.resource for s in self.samples[1:]))
+        bench.converge()
+        rig.by_hand(scope, theirs.id, theirs)
+        before = fields(read(rig, scope))
+        bench.declare_from(scope, lambda outputs: (), gone=True)
+        assert bench.apply().landed == 0
+        assert fields(read(rig, scope)) == before
 
     def test_create_update_and_delete_in_one_batch(self, rig: Rig, bench: Workbench) -> None:
         scope, (old, kept, new) = rig.scopes[0], self.samples[:3]

@@ -142,6 +142,8 @@ class Driver(Reader):
             server.calls.append("written")
             if made := server.hands_out.pop(name, None):
                 server.outputs[name] = made
+            if item.gone and change is item.changes[-1] and not server.held[name]:
+                del server.held[name]
             yield Landed(item.scope, change, server.outputs.get(name, {}))
 
     def _check(self, name: str, change: Change) -> None:

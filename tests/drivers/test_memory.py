@@ -62,6 +62,7 @@ class MemoryRig(Rig):
 
 
 class TestMemory(DriverContract):
+    removes_scopes = True
     samples = (
         Sample(
             A,

@@ -130,6 +130,7 @@ ODD_HOSTS = (
 
 
 class TestZonefile(DriverContract):
+    removes_scopes = True
     samples = (
         Sample(WWW, [rrset("www", "A", "192.0.2.9"), rrset("www", "A", "192.0.2.1", "192.0.2.2", ttl=60)]),
         Sample(MX, [rrset("@", "MX", "20 mx1", "10 mx2"), rrset("@", "MX", "10 mx1", ttl=0)]),

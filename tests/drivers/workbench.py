@@ -10,7 +10,7 @@ from mspctl.apply import Engine, Held, Outcome, Unheld, apply
 from mspctl.desired import Declaration, Outputs
 from mspctl.driver import Driver, Reader
 from mspctl.exits import Exit
-from mspctl.model.customer import Mode
+from mspctl.fields import Mode
 from mspctl.model.permissions import Approval, Permissions
 from mspctl.plan import PENDING, Plan, ScopePlan, Wanted, plan_all
 from mspctl.record import Run

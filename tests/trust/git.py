@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from mspctl.desired import Declaration
-from mspctl.model.customer import Mode
+from mspctl.fields import Mode
 from mspctl.model.permissions import Acceptance, Approval, Permission, Permissions
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 from tests.drivers.memory import SOLE, THING

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.trust.git import BOX
 from tests.trust.test_model import NAMES, Histories
 
@@ -48,7 +46,6 @@ def test_a_target_that_says_nothing_is_there_is_not_believed_at_the_second_apply
     assert state.world.witness.held(NORTH) == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the ledger settles a resource as a whole, or not at all")
 def test_a_password_is_not_written_at_each_apply_while_another_field_is_contested() -> None:
     state = Histories()
     state.start(applied=False)

@@ -278,9 +278,8 @@ def run(examples: int, **more: Any) -> int:
     return Histories.steps
 
 
-@pytest.mark.soak  # it still finds histories that break a promise: not yet a gate for everybody's changes
 def test_promises_hold_in_every_history() -> None:
-    assert run(240, derandomize=True, database=None) >= 10_000
+    assert run(300, derandomize=True, database=None) >= 10_000
 
 
 @pytest.mark.soak

@@ -66,6 +66,11 @@ class Step:
         return {n: self.before[n] for n in self.after if n in self.before}, self.after
 
 
+def _readable(held: Held | None) -> Held:
+    """Of a secret can be seen that there is one, and no more."""
+    return {n: UNKNOWN if n == SECRET else v for n, v in (held or {}).items()}
+
+
 def _many(steps: Iterable[Step], live: int) -> bool:
     lost = sum(step.losses for step in steps)
     return lost >= 3 and (lost > 3 or lost > 0.3 * max(live, 1))
@@ -87,7 +92,7 @@ class Witness:
     def shown(self, place: Place, name: str) -> Held | None:
         """What can be read of it."""
         found = self.held(place).get(name)
-        return found and {n: UNKNOWN if n == SECRET else v for n, v in found.items()}
+        return found and _readable(found)
 
     def declared(self, place: Place) -> dict[str, Held]:
         return {n: accepted(fields) for n, fields in self.git.sections[place].resources.items()}
@@ -185,9 +190,10 @@ class Witness:
         new, claim = self.held(place).get(name), self.claim(place, name)
         if (old is None) is not (new is None):
             self._mark((place, name, WHOLE), (new is not None) in claim.there)
-        for n in {*(old or {}), *(new or {})} - {SECRET}:
-            if (old or {}).get(n) != (new or {}).get(n):
-                self._mark((place, name, n), (new or {}).get(n) in claim.of(n))
+        was, now = _readable(old), _readable(new)
+        for n in {*was, *now}:
+            if was.get(n) != now.get(n):
+                self._mark((place, name, n), now.get(n) is UNKNOWN or now.get(n) in claim.of(n))
 
     def _mark(self, cell: Cell, ours: bool) -> None:
         if ours:
@@ -250,8 +256,11 @@ class Witness:
             unread = n == SECRET and n in live
             true = written or secrets <= {v} if unread else now == v
             fields[n] = {v} if true else {now} if now in ours and not unread else ours
-        if any(len(found) != 1 for found in fields.values()):
-            return  # in doubt, or somebody else's
+        if any(len(found) != 1 for found in fields.values()):  # in doubt, or somebody else's
+            if step is not None and step.after is not None and SECRET in step.after and SECRET in live:
+                known = {n: claim.of(n) or {None} for n in claim.fields}
+                self.claims[place, name] = Claim({True}, {**known, SECRET: {declared[SECRET]}}, sure=True)
+            return
         gone = {cell for cell in self.foreign if cell[:2] == (place, name) and cell[2] not in {*live, *declared}}
         self.foreign -= gone  # taken away by somebody, and Git agrees
         for n in live.keys() - {SECRET}:
@@ -268,12 +277,6 @@ class Witness:
             self.claims[place, name] = Claim(buried=True)
         else:
             del self.claims[place, name]
-
-    def is_in_doubt(self, place: Place) -> bool:
-        """Whether a password may be another than ours because of a run that broke, and somebody changed more there."""
-        found = {n: claim for (p, n), claim in self.claims.items() if p == place and self.shown(p, n)}
-        declared = self.declared(place)
-        return any(len(c.of(SECRET)) > 1 and SECRET in declared.get(n, {}) for n, c in found.items())
 
     # -- what must hold -------------------------------------------------------------------------------------------
 

@@ -22,9 +22,15 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, today: d
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
         for target in section.targets_of(zone):
             scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
-            yield Declaration(
-                scope, found.resources, found.file, customer.info.mode, ignore, _also(section.zones[zone])
-            )
+            yield Declaration(scope, found.resources, found.file, ignore=ignore, also=_also(section.zones[zone]))
+
+
+def scopes(customer: Customer) -> Iterator[Scope]:
+    section = customer.sections["dns"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for zone in section.zones:
+        for target in section.targets_of(zone):
+            yield Scope(target, FACET, zone, customer.name, customer.info.engine)
 
 
 def _also(zone: Zone) -> frozenset[Cause]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mspctl.fields import Boolean, Day, Model, Name, Names, Texts, Ttl, ZoneName
+from mspctl.fields import Boolean, Day, Model, Name, Names, SectionModel, Texts, Ttl, ZoneName
 from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
 from mspctl.model.layers import merge
@@ -56,7 +56,7 @@ def _names(value: Any) -> Any:
     return value
 
 
-class Section(Model):
+class Section(SectionModel):
     defaults: Zone = Zone()  # what every zone has unless it says otherwise
     zones: dict[ZoneName, Zone] = {}
     records: Annotated[Any, BeforeValidator(_names)] = Field(
