@@ -134,21 +134,25 @@ def apply(
     wanted: Wanted = lambda scope, id_: True,
     first: Sequence[ScopePlan] | None = None,
     outputs: Outputs | None = None,
+    limit: Callable[[Iterable[ScopePlan]], Iterable[ScopePlan]] = lambda plans: plans,
 ) -> Outcome:
     """
     Carry out what is due, wave after wave until outputs change no declaration any more.
 
-    `first` is a plan that was shown already; without one, it is made here.
+    `first` is a plan that was shown already; without one, it is made here. `limit` holds back what later waves may
+    not do.
     """
     run = _Run(declare, engine, outputs or {})
-    for _ in range(MAX_WAVES):
+    for wave in range(MAX_WAVES):
         declared = run.declare()
         if not declared:
             break
         recorded = engine.ledger.recorded()
-        plans = plan_all(declared, engine.drivers, recorded, engine.executor, causes, wanted)
-        run.take(first if first is not None else plans, declared, recorded)
-        first = None
+        if wave or first is None:
+            plans: Iterable[ScopePlan] = plan_all(declared, engine.drivers, recorded, engine.executor, causes, wanted)
+        else:
+            plans = first
+        run.take(limit(plans) if wave else plans, declared, recorded)
         while ready := run.ready():
             run.round(ready)
     run.close()

@@ -2,8 +2,8 @@
 Scopes that the ledger knows and Git no longer declares: removed zones, customers that left, what moved elsewhere.
 
 They are kept and reported, until an approval names the scope and its target; then everything of ours goes, and the
-scope itself where the driver can remove it. An approval of the customer's folder does that; once there is no folder, one
-in `inventory/approvals.yaml`.
+scope itself where the driver can remove it. The approval stands in the customer's folder; once there is none, in
+`inventory/approvals.yaml`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ not matter, so two reviewed plans that touch different things both land.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +81,27 @@ def parse(text: str, file: str) -> Sealed:
 def limit(plans: Iterable[ScopePlan], sealed: Sealed) -> list[ScopePlan]:
     """Fresh plans in which only reviewed changes are due; what differs from the review is held, with the reason."""
     return [_limited(plan, {c.id: c for c in sealed.changes.get(plan.scope, ())}) for plan in plans]
+
+
+def later(plans: Iterable[ScopePlan], shown: Plan) -> list[ScopePlan]:
+    """
+    Plans of a later wave, in which only that is due which nobody could know when the plan was shown.
+
+    Nothing else was reviewed, and no other scope is locked; running again does it.
+    """
+    awaited = {(p.scope, id_) for p in shown.scopes for id_ in p.unknown}
+    return [_held(plan, awaited) for plan in plans]
+
+
+def _held(plan: ScopePlan, awaited: Collection[tuple[Scope, Id]]) -> ScopePlan:
+    reason = "changes by what this run has made (run again)"
+    steps = [
+        step
+        if step.standing is not Standing.DUE or (plan.scope, step.change.id) in awaited
+        else replace(step, standing=Standing.HELD, reason=reason)
+        for step in plan.steps
+    ]
+    return replace(plan, steps=steps)
 
 
 def _limited(plan: ScopePlan, reviewed: Mapping[Id, Change]) -> ScopePlan:

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from mspctl import sealed
 from mspctl.apply import MAX_WAVES, Outcome, ScopeOutcome
 from mspctl.desired import Outputs
 from mspctl.driver import Landed, Traits, Work
@@ -20,7 +22,7 @@ from mspctl.plan import REVERT, ScopePlan, Standing, Step
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Server, thing
-from tests.drivers.workbench import Inline, Servers
+from tests.drivers.workbench import Inline, Servers, as_plan
 
 NEAR, FAR = "memory-1", "memory-2"
 
@@ -608,6 +610,29 @@ def test_an_output_that_changed_outside_is_followed(bench: Servers) -> None:
     bench.converge()
     bench.server[NEAR].outputs = {"north": {"key": "k2"}}
     assert names(bench.converge().scopes[WEST].landed) == ["record"]
+    assert label(bench) == "k2"
+
+
+def test_a_later_wave_does_what_was_awaited_and_nothing_else(bench: Servers) -> None:
+    """What nobody saw when the plan was shown waits for the next run."""
+    bench.server[NEAR].hands_out = {"north": {"key": "k1"}}
+    bench.declare(NORTH, A)
+    bench.declare_from(WEST, key_of)
+    shown = as_plan(bench.plan())
+    limit = partial(sealed.later, shown=shown)
+    assert names(bench.apply(limit=limit).scopes[WEST].landed) == ["b", "record"]
+    bench.server[NEAR].hands_out = {"north": {"key": "k2"}}
+    bench.declare(NORTH, thing("a", size=30))
+    shown = as_plan(bench.plan())
+    outcome = bench.apply(limit=partial(sealed.later, shown=shown))
+    assert names(outcome.scopes[NORTH].landed) == ["a"]
+    assert label(bench) == "k1"
+    (west,) = (plan for plan in outcome.plans if plan.scope == WEST)
+    assert [(s.standing, s.reason) for s in west.steps] == [
+        (Standing.HELD, "changes by what this run has made (run again)")
+    ]
+    assert outcome.exit_code == Exit.PARTLY
+    bench.converge()
     assert label(bench) == "k2"
 
 

@@ -6,15 +6,15 @@ import getpass
 import logging
 import os
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from mspctl import retired, sealed
-from mspctl.apply import Engine, Held, Outcome, Unheld, apply
+from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Reader
@@ -92,9 +92,32 @@ class Workspace:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
-        declared = self._due(self.outputs())
-        kept = [scope for scope in self.retired if not any(d.scope == scope for d in declared)]
-        return Plan(self._scopes(declared, causes), datetime.now(UTC), kept)
+        plans = self._look(causes)
+        looked_at = {plan.scope for plan in plans}
+        return Plan(plans, datetime.now(UTC), [scope for scope in self.retired if scope not in looked_at])
+
+    def _look(
+        self, causes: frozenset[Cause], known: Iterable[ScopePlan] = (), only: Collection[Scope] | None = None
+    ) -> list[ScopePlan]:
+        """Plans of all scopes, or of some; made anew where a reading hands out what another declares with."""
+        declared: dict[Scope, Declaration] = {}
+        plans: dict[Scope, ScopePlan] = {}
+        for _ in range(MAX_WAVES):
+            outputs = self._handed_out([*known, *plans.values()])
+            new = [d for d in self._due(outputs) if d != declared.get(d.scope) and (only is None or d.scope in only)]
+            if not new:
+                break
+            declared |= {d.scope: d for d in new}
+            plans |= {plan.scope: plan for plan in self._scopes(new, causes)}
+        return [*plans.values()]
+
+    def _handed_out(self, plans: Iterable[ScopePlan]) -> dict[Scope, dict[str, Value]]:
+        """Outputs as read in this run, else as recorded."""
+        outputs = self.outputs()
+        for plan in plans:
+            if plan.outputs:
+                outputs[plan.scope] = {**outputs.get(plan.scope, {}), **plan.outputs}
+        return outputs
 
     def _due(self, outputs: Outputs) -> list[Declaration]:
         """What is declared, and what left Git and may go."""
@@ -142,15 +165,15 @@ class Workspace:
             executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
             first = self._again(plan, busy, causes) if names else [*plan.scopes]
             engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop)
-            return apply(self._due, engine, causes, self.selection.wants, first, self.outputs())
+            limit = partial(sealed.later, shown=plan)
+            return apply(self._due, engine, causes, self.selection.wants, first, self._handed_out(first), limit)
 
     def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
         for name in ("ledger", "recorded", "retired"):
             self.__dict__.pop(name, None)
-        declared = [d for d in self._due(self.outputs()) if d.scope in busy]
         review = sealed.of(plan, revert=False)
-        fresh = self._scopes(declared, causes)
+        fresh = self._look(causes, plan.scopes, busy)
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]

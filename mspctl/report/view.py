@@ -245,13 +245,12 @@ def _difference_line(difference: Difference) -> Line:
 
 
 def _retired(plan: Plan) -> list[Line]:
-    text = "left Git; nothing there is touched until an approval names"
-    return [
-        Line(
-            Tone.OUTSIDE, "retired", str(scope), f"{text} resource: {scope.facet}/{scope.name}, target: {scope.target}"
-        )
-        for scope in plan.retired
-    ]
+    return [Line(Tone.OUTSIDE, "retired", str(scope), _kept(scope)) for scope in plan.retired]
+
+
+def _kept(scope: Scope) -> str:
+    name = f"resource: {scope.facet}/{scope.name}, target: {scope.target}"
+    return f"left Git; nothing there is touched until an approval names {name}"
 
 
 def _warned(warnings: Sequence[Problem]) -> list[Line]:

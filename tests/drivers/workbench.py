@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, ParamSpec, TypeVar
 
@@ -91,12 +91,13 @@ class Workbench:
         causes: frozenset[Cause] = PENDING,
         wanted: Wanted = everything,
         first: Mapping[Scope, ScopePlan] | None = None,
+        limit: Callable[[Iterable[ScopePlan]], Iterable[ScopePlan]] = lambda plans: plans,
     ) -> Outcome:
         self.runs += 1
         run = Run(f"run-{self.runs}", "Paolo Zen <paolo@msp.example>")
         engine = Engine(self.drivers, self.ledger, self.executor, run, self.held)
         shown = None if first is None else [*first.values()]
-        return apply(self.declarations, engine, causes, wanted, shown, self.outputs())
+        return apply(self.declarations, engine, causes, wanted, shown, self.outputs(), limit)
 
     def converge(self, *, causes: frozenset[Cause] = PENDING) -> Outcome:
         """Apply, and hold it to its promise: nothing is pending, nothing is in doubt, a second run does nothing."""
