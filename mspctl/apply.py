@@ -314,10 +314,13 @@ def _intents(plan: ScopePlan, record: ScopeRecord | None) -> dict[Id, Resource |
     """What each resource will be: as recorded, but for what changes. Drift that stays is not our intent."""
     intents: dict[Id, Resource | None] = {}
     for change in plan.due:
-        states = record.resources[change.id].states if record and change.id in record.resources else ()
+        was = change.before.id if change.before else change.id
+        states = record.resources[was].states if record and was in record.resources else ()
         ours = next((state.fields for state in states if state), {})
         new = {name: change.after.fields[name] for name in change.changed} if change.after else {}
-        intents[change.id] = Resource(change.id, {**ours, **new}) if change.after else None
+        intents[was] = None
+        if change.after:
+            intents[change.id] = Resource(change.id, {**ours, **new})
     return intents
 
 
@@ -379,7 +382,8 @@ def _half_done(plan: ScopePlan, said: Mapping[Scope, set[Id]], ends: Mapping[Sco
 def _work(plan: ScopePlan) -> Work:
     held = {r.id: r for r in plan.live}
     for change in plan.due:
-        held.pop(change.id, None)
+        if change.before is not None:
+            held.pop(change.before.id, None)
         if change.after is not None:
             held[change.id] = change.after
     return Work(plan.scope, plan.due, [*held.values()], gone=plan.gone and not held)

@@ -31,41 +31,53 @@ class Difference:
     record: Record
     cause: Cause  # of the whole; for an update the gravest of its fields
     fields: Mapping[str, Cause]
+    renamed: Cause | None = None  # why its id differs: `live` still has the one that it had before
 
     def change(self, causes: Collection[Cause]) -> Change | None:
         """The step that ends what has one of these causes, and leaves the rest as it is live."""
         if self.declared is None or self.live is None:
             return Change(self.live, self.declared, self.cause) if self.cause in causes else None
         due = {name: cause for name, cause in self.fields.items() if cause in causes}
-        if not due:
+        if self.renamed not in (None, *causes) or not (due or self.renamed):
             return None
         fields = {**self.live.fields, **{name: self.declared.fields[name] for name in due}}
         after = Resource(self.id, fields, self.declared.source, self.live.handle)
-        return Change(self.live, after, _gravest(due.values()))
+        return Change(self.live, after, _gravest([*due.values(), *([self.renamed] if self.renamed else [])]))
 
     def without(self, causes: Collection[Cause]) -> Difference | None:
         """What is left of this difference when `change(causes)` is carried out."""
         if self.declared is None or self.live is None:
             return None if self.cause in causes else self
         rest = {name: cause for name, cause in self.fields.items() if cause not in causes}
+        if self.renamed not in (None, *causes):
+            return self
         if not rest:
             return None
         return Difference(self.id, self.declared, self.live, self.record, _gravest(rest.values()), rest)
 
 
-def diff(declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iterable[Resource]) -> list[Difference]:
+def diff(
+    declared: Iterable[Resource],
+    recorded: Mapping[Id, Record],
+    live: Iterable[Resource],
+    renames: Collection[str] = frozenset(),
+) -> list[Difference]:
     """
     All differences of one scope, in the order in which they may be carried out.
 
     Deletes come first (a CNAME must go before an A record may take its name), then updates, then creates. What is
-    declared with a field that is UNKNOWN yet is not made.
+    declared with a field that is UNKNOWN yet is not made. `renames` are kinds that can change their id; of others,
+    `was` says nothing.
     """
     wanted = {r.id: r for r in declared}
     found = {r.id: r for r in live}
+    renamed = {i: r.was for i, r in wanted.items() if r.was and i.kind in renames and i not in found}
+    moves = {i: found.pop(was) for i, was in renamed.items() if was in found and was not in wanted}
+    moved = [_moved(wanted.pop(i), recorded.get(r.id, NEVER), r) for i, r in moves.items()]
     gone = (_undeclared(r, recorded.get(i, NEVER)) for i, r in found.items() if i not in wanted)
     both = (_both(r, recorded.get(i, NEVER), found[i]) for i, r in wanted.items() if i in found)
     new = (_absent(r, recorded.get(i, NEVER)) for i, r in wanted.items() if i not in found)
-    return [d for group in (gone, both, new) for d in sorted(filter(None, group), key=attrgetter("id"))]
+    return [d for group in (gone, moved, both, new) for d in sorted(filter(None, group), key=attrgetter("id"))]
 
 
 def _undeclared(live: Resource, record: Record) -> Difference:
@@ -87,6 +99,15 @@ def _absent(declared: Resource, record: Record) -> Difference | None:
         same = all(set(_recorded(record, name)) == {value} for name, value in declared.fields.items())
         cause = Cause.DRIFT if same else Cause.CONFLICT
     return Difference(declared.id, declared, None, record, cause, {})
+
+
+def _moved(declared: Resource, record: Record, live: Resource) -> Difference:
+    """Renamed in Git, and still there by its old name; whose it is, is said of that one."""
+    rest = _both(declared, record, live)
+    fields = rest.fields if rest else {}
+    renamed = Cause.PENDING if any(record.states) else Cause.TAKE_OVER
+    cause = _gravest([renamed, *fields.values()])
+    return Difference(declared.id, declared, live, record, cause, fields, renamed)
 
 
 def _both(declared: Resource, record: Record, live: Resource) -> Difference | None:

@@ -29,6 +29,7 @@ class Traits:
     cas: Literal["none", "reread", "value"] = "none"  # how a write is guarded against someone else's in between
     lock: Literal["scope", "target"] = "scope"
     holds_data: frozenset[str] = frozenset()  # kinds whose delete loses data
+    renames: frozenset[str] = frozenset()  # kinds that can be renamed and keep what they hold
     ordered: frozenset[str] = frozenset()  # kinds whose order matters
     settle: float = 0.0  # seconds until a write is seen by a read
 

@@ -86,7 +86,8 @@ def _last(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
     """The last of a kind that a service cannot do without: the MX, the administrator, the rule that lets us in."""
     after = {r.id: r for r in live}
     for change in changes:
-        after.pop(change.id, None)
+        if change.before is not None:
+            after.pop(change.before.id, None)
         if change.after is not None:
             after[change.id] = change.after
     left = Counter(kinds.precious(r) for r in after.values())

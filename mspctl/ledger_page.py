@@ -51,7 +51,9 @@ class Landing:
     @property
     def counts(self) -> dict[str, int]:
         """How many of each verb."""
-        return dict.fromkeys(("create", "update", "delete"), 0) | Counter(change.verb for change in self.changes)
+        return dict.fromkeys(("create", "update", "rename", "delete"), 0) | Counter(
+            change.verb for change in self.changes
+        )
 
 
 @dataclass(frozen=True, slots=True)

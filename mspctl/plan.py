@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from mspctl import document, guards
 from mspctl.desired import Declaration
 from mspctl.diff import Difference, diff, settled
-from mspctl.driver import Failed, Outputs, Reader, Reading, translated
+from mspctl.driver import Failed, Outputs, Reader, Reading, Traits, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
 from mspctl.fields import Mode
@@ -30,6 +30,7 @@ Readers = Callable[[Scope], Reader]  # the reader that serves a scope; raises Ta
 Wanted = Callable[[Scope, Id], bool]  # whether a resource is part of what was asked for
 Progress = Callable[[int], None]  # scopes done since the last call
 
+TRAITS = Traits()
 PENDING = frozenset({Cause.PENDING})
 REVERT = frozenset({Cause.PENDING, Cause.DRIFT, Cause.CAME_BACK})
 
@@ -148,17 +149,16 @@ def plan_scope(
     reading: Reading,
     causes: frozenset[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
-    holds_data: Collection[str] = frozenset(),
+    traits: Traits = TRAITS,
 ) -> ScopePlan:
     """
-    The plan of one scope. `declaration` holds resources as the target accepted them; `holds_data` are kinds whose
-    delete loses data there. Pure.
+    The plan of one scope. `declaration` holds resources as the target accepted them; `traits` are the target's. Pure.
     """
     scope, allowed = declaration.scope, declaration.permissions
     declared, recorded, live = sides(declaration, record, reading)
     chosen: list[tuple[Change, Approval | None]] = []
     left, accepted = [], []
-    for difference in diff(declared, recorded, live):
+    for difference in diff(declared, recorded, live, traits.renames):
         approval = allowed.approval(scope, difference.id, record.used if record else ())
         acceptance = allowed.acceptance(scope, difference.id)
         asked = causes | declaration.also if causes and wanted(scope, difference.id) else frozenset()
@@ -171,7 +171,7 @@ def plan_scope(
             left.append(rest)
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
     changes = [change for change, _ in chosen]
-    reasons = guards.judge(changes, reading.resources, ours, holds_data)
+    reasons = guards.judge(changes, reading.resources, ours, traits.holds_data)
     if declaration.gone:
         reasons = {change.id: "its scope left Git" for change in changes} | reasons
     joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
@@ -285,9 +285,7 @@ def _plan_target(
                 plans[answer.scope] = (
                     _unplanned(declaration, answer.error)
                     if isinstance(answer, Failed)
-                    else plan_scope(
-                        declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits.holds_data
-                    )
+                    else plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits)
                 )
                 progress(1)
     except TargetError as error:
@@ -304,7 +302,7 @@ def accept(reader: Reader, declaration: Declaration) -> tuple[Declaration, list[
             accepted = reader.accept(resource)
             if accepted.id in taken:
                 raise Unsupported(f"is the same there as {taken[accepted.id].source}")
-            taken[accepted.id] = accepted
+            taken[accepted.id] = replace(accepted, was=resource.was) if resource.was else accepted
         except Unsupported as error:
             file, _, line = resource.source.rpartition(":")
             text = f"{declaration.scope.target} cannot hold this: {error}"

@@ -62,6 +62,7 @@ class Resource:
     fields: Fields
     source: str = field(default="", compare=False)  # "customers/acme/dns/acme.example.yaml:12"
     handle: str = field(default="", compare=False, repr=False)  # native id or ETag; never printed
+    was: Id | None = field(default=None, compare=False, repr=False)  # its id before it was renamed in Git
 
 
 class Cause(enum.StrEnum):
@@ -77,7 +78,11 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One resource's step from `before` (what was read) to `after`. None means absent."""
+    """
+    One resource's step from `before` (what was read) to `after`. None means absent.
+
+    When their ids differ the resource is renamed, and keeps what it holds.
+    """
 
     before: Resource | None
     after: Resource | None
@@ -93,7 +98,9 @@ class Change:
     def verb(self) -> str:
         if self.before is None:
             return "create"
-        return "delete" if self.after is None else "update"
+        if self.after is None:
+            return "delete"
+        return "update" if self.before.id == self.after.id else "rename"
 
     @property
     def changed(self) -> tuple[str, ...]:

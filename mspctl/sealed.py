@@ -122,9 +122,9 @@ def _judged(step: Step, reviewed: Change | None) -> Step:
 
 def _still(change: Change, reviewed: Change) -> bool:
     """Whether a change does what was reviewed, or less of it: a field that is true meanwhile needs no change."""
-    if change.verb != reviewed.verb:
+    if change.verb != reviewed.verb or (change.before and change.before.id) != (reviewed.before and reviewed.before.id):
         return False
-    names = change.changed if change.verb == "update" else None
+    names = change.changed if change.verb in ("update", "rename") else None
     if names is not None and not set(names) <= set(reviewed.changed):
         return False
     return _fields(change.before, names) == _fields(reviewed.before, names) and _fields(change.after, names) == _fields(

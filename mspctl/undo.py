@@ -8,6 +8,7 @@ touched: what has come since stays, unless it is the same field.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from mspctl import desired
 from mspctl.desired import Declaration, Rewritten
@@ -57,7 +58,9 @@ def _wanted(changes: Sequence[Change], now: Mapping[Id, Resource]) -> dict[Id, R
         if was is not None and declared is not None:
             # Only the fields that the run changed: somebody may have changed others since.
             fields = {n: was.fields.get(n, v) if n in change.changed else v for n, v in declared.fields.items()}
-            was = Resource(change.id, fields)
-        if (was.fields if was else None) != (declared.fields if declared else None):
+            was = Resource(was.id, fields)
+        if was is not None and was.id != change.id:  # renamed by the run: back to its old name
+            wanted[change.id], wanted[was.id] = None, replace(was, was=change.id)
+        elif (was.fields if was else None) != (declared.fields if declared else None):
             wanted[change.id] = was
     return wanted

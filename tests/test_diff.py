@@ -467,3 +467,80 @@ def test_learning_what_is_true_moves_no_cause(
     new = learned(recorded, settled(declared, recorded, live))
     assert explained(diff(declared, new, live)) == explained(diff(declared, recorded, live))
     assert learned(new, settled(declared, new, live)) == new
+
+
+# -- renames --------------------------------------------------------------------------------------------------
+
+OLD, NEW = ID, Id("mail.mailbox", "paolo.zen")
+RENAMES = frozenset({"mail.mailbox"})
+
+
+def renaming(fields: Fields, recorded: Mapping[Id, Record], *live: Resource) -> list[Difference]:
+    return diff([Resource(NEW, fields, was=OLD)], recorded, live, RENAMES)
+
+
+def test_a_rename_in_git_is_one_change() -> None:
+    (found,) = renaming(X, {OLD: left(X)}, box(X))
+    assert (found.id, found.cause, found.fields, found.renamed) == (NEW, PENDING, {}, PENDING)
+    change = found.change({PENDING})
+    assert change is not None
+    assert (change.verb, change.before, change.after) == ("rename", box(X), Resource(NEW, X))
+    assert found.change({DRIFT}) is None
+    assert found.without({DRIFT}) == found
+    assert found.without({PENDING}) is None
+
+
+def test_a_rename_and_a_change_are_one_step() -> None:
+    (found,) = renaming(Y, {OLD: left(X)}, box({**X, "name": "Paolo"}))
+    change = found.change({PENDING})
+    assert change is not None
+    assert (change.verb, change.changed) == ("rename", ("quota",))
+    assert change.after == Resource(NEW, {**Y, "name": "Paolo"})
+
+
+def test_a_rename_leaves_what_was_changed_outside() -> None:
+    (found,) = renaming(X, {OLD: left(X)}, box(Z))
+    assert (found.cause, found.fields) == (DRIFT, {"quota": DRIFT})
+    change = found.change({PENDING})
+    assert change is not None
+    assert change.after == Resource(NEW, Z)
+    rest = found.without({PENDING})
+    assert rest is not None
+    assert (rest.cause, rest.renamed) == (DRIFT, None)
+
+
+def test_a_rename_of_what_is_not_ours_needs_a_name() -> None:
+    (found,) = renaming(X, {}, box(X))
+    assert (found.cause, found.change({PENDING})) == (TAKE_OVER, None)
+    change = found.change({PENDING, TAKE_OVER})
+    assert change is not None
+    assert change.verb == "rename"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "live", "verbs"),
+    [
+        ({OLD: left(X)}, [], ["create"]),  # deleted outside meanwhile
+        ({OLD: left(X)}, [Resource(NEW, X)], []),  # done already
+        ({OLD: left(X)}, [box(X), Resource(NEW, X)], ["delete"]),  # both are there
+        ({OLD: left(X, None), NEW: left(None, X)}, [Resource(NEW, X)], []),  # in doubt, it landed
+        ({OLD: left(X, None), NEW: left(None, X)}, [box(X)], ["rename"]),  # in doubt, it did not
+    ],
+)
+def test_a_rename_is_only_what_is_left_to_do(
+    recorded: Mapping[Id, Record], live: list[Resource], verbs: list[str]
+) -> None:
+    changes = [found.change({PENDING}) for found in renaming(X, recorded, *live)]
+    assert [change.verb for change in changes if change] == verbs
+
+
+def test_a_kind_that_cannot_be_renamed_is_made_anew() -> None:
+    found = diff([Resource(NEW, X, was=OLD)], {OLD: left(X)}, [box(X)])
+    changes = [difference.change({PENDING}) for difference in found]
+    assert [change.verb for change in changes if change] == ["delete", "create"]
+
+
+def test_a_name_that_is_declared_again_is_not_renamed_away() -> None:
+    found = diff([Resource(NEW, X, was=OLD), box(X)], {OLD: left(X)}, [box(X)], RENAMES)
+    assert [(d.id, d.cause) for d in found] == [(NEW, PENDING)]
+    assert found[0].live is None

@@ -276,8 +276,8 @@ def test_history_tells_who_did_what(here: Ledger) -> None:
     assert (last.id, last.when, last.run) == (here.tip, DAY, "r3")
     assert (last.who, last.commit, last.reason, last.plan) == (RUN.who, "c0ffee", "", "")
     assert (first.reason, first.plan) == ("#212", "5ea1")
-    assert last.scopes[ZONE].counts == {"create": 0, "update": 1, "delete": 0}
-    assert last.scopes[MAIL].counts == {"create": 1, "update": 0, "delete": 1}
+    assert last.scopes[ZONE].counts == {"create": 0, "update": 1, "rename": 0, "delete": 0}
+    assert last.scopes[MAIL].counts == {"create": 1, "update": 0, "rename": 0, "delete": 1}
     assert last.scopes[MAIL].error == "quota"
     assert last.scopes[ZONE].changes == (Change(OLD, NEW),)
     assert killed.scopes == {MAIL: Landing((), "never finished")}

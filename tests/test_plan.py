@@ -159,7 +159,7 @@ def guarded(permissions: Permissions = NONE, used: frozenset[str] = frozenset(),
     """Git no longer declares something that holds data."""
     record = ScopeRecord(NORTH, {SOLE_ONE.id: Record((SOLE_ONE,))}, used=used)
     declaration = Declaration(NORTH, [A], mode=mode, permissions=permissions)  # type: ignore[arg-type]
-    return plan_scope(declaration, record, Reading(NORTH, [SOLE_ONE]), holds_data=memory.Reader.traits.holds_data)
+    return plan_scope(declaration, record, Reading(NORTH, [SOLE_ONE]), traits=memory.Reader.traits)
 
 
 def test_what_takes_away_data_waits_for_an_approval() -> None:

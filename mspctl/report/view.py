@@ -5,6 +5,7 @@ What a report says, before how it looks: first what takes away, then what else c
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -113,11 +114,12 @@ def _facts(plan: Plan) -> list[str]:
 
 
 def _plan_summary(plan: Plan) -> str:
-    counts = {verb: sum(c.verb == verb for s in plan.scopes for c in s.due) for verb in ("create", "update", "delete")}
+    counts = Counter(change.verb for scope in plan.scopes for change in scope.due)
     held, unapproved = _blocked(plan), _blocked(plan, Standing.APPROVAL)
     outside = sum(len(s.drifted) for s in plan.scopes)
-    if any(counts.values()):
-        said = f"{counts['create']} to create, {counts['update']} to change, {counts['delete']} to delete."
+    if counts:
+        changes = counts["update"] + counts["rename"]
+        said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
     elif held or unapproved or outside or any(s.error for s in plan.scopes):
         said = "Nothing is due."
     else:
@@ -169,7 +171,7 @@ def _going(plan: ScopePlan) -> Line:
 
 
 def _worst_first(steps: Sequence[Step]) -> list[Step]:
-    order = {"delete": 0, "update": 1, "create": 2}
+    order = {"delete": 0, "rename": 1, "update": 2, "create": 3}
     return sorted(steps, key=lambda s: (order[s.change.verb], s.change.id))
 
 
@@ -241,6 +243,8 @@ def _difference_line(difference: Difference) -> Line:
         f"{name}: Git says {said(declared.fields[name])}, live is {said(live.fields.get(name))}"
         for name in difference.fields
     ]
+    if difference.renamed:
+        parts.insert(0, f"Git renames {live.id.name}, which mspctl did not make")
     return Line(Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, "; ".join(parts), source)
 
 
@@ -329,6 +333,14 @@ def change_line(change: Change) -> Line:
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
     parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
+    if change.verb == "rename":
+        return Line(
+            Tone.CHANGE,
+            "rename",
+            change.id.name,
+            "; ".join([f"was {change.before.id.name}", *parts]) + why,
+            change.after.source,
+        )
     return Line(Tone.CHANGE, "change", change.id.name, "; ".join(parts) + why, change.after.source)
 
 
@@ -406,10 +418,12 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
 
 
 def _change(change: Change) -> dict[str, object]:
+    renamed = {"was": change.before.id.name} if change.verb == "rename" and change.before else {}
     return {
         "verb": change.verb,
         "kind": change.id.kind,
         "name": change.id.name,
+        **renamed,
         "cause": str(change.cause),
         "before": _plain(change.before),
         "after": _plain(change.after),

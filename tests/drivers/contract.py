@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -24,7 +24,7 @@ import pytest
 from mspctl.driver import Driver, Failed, Landed, Lists, Reader, Reading, Tokens, Work
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
-from mspctl.plan import ScopePlan
+from mspctl.plan import ScopePlan, Standing
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
 from tests.drivers.workbench import Workbench, as_plan
 
@@ -84,6 +84,7 @@ class DriverContract:
     swap: ClassVar[tuple[Resource, Resource] | None] = None  # two that cannot be in one scope together
     many: ClassVar[Sequence[Resource]] = ()  # a large batch
     write_only: ClassVar[frozenset[str]] = frozenset()  # fields that can be written and never read
+    renamed: ClassVar[Sequence[Resource]] = ()  # samples by another name, of the kinds that can be renamed
     removes_scopes: ClassVar[bool] = False  # else one that goes stays there, empty
 
     @pytest.fixture
@@ -215,6 +216,28 @@ class DriverContract:
         bench.declare_from(scope, lambda outputs: (), gone=True)
         assert bench.apply().landed == 0
         assert fields(read(rig, scope)) == before
+
+    def test_a_rename_keeps_what_it_holds(self, rig: Rig, bench: Workbench) -> None:
+        scope, kinds = rig.scopes[0], rig.reader().traits.renames
+        samples = {s.resource.id.kind: s for s in reversed(self.samples)}
+        assert {r.id.kind for r in self.renamed} == kinds
+        for new in self.renamed:
+            sample = samples[new.id.kind]
+            old, kept = sample.resource, [s.resource for s in self.samples if s is not sample]
+            self.fill(bench, scope)
+            bench.declare(scope, replace(new, was=old.id), *kept)
+            (step,) = bench.plan()[scope].steps
+            assert (step.change.verb, step.change.id, step.standing) == ("rename", new.id, Standing.DUE)
+            before = self.held_by(rig, scope, old.id)
+            bench.converge()
+            assert fields(read(rig, scope)) == self.readable([new, *kept])
+            assert self.held_by(rig, scope, new.id) == before
+            bench.declare(scope, *kept)
+            bench.converge()
+
+    def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:
+        """What a resource holds besides its fields, for ==: mails, files."""
+        return None
 
     def test_create_update_and_delete_in_one_batch(self, rig: Rig, bench: Workbench) -> None:
         scope, (old, kept, new) = rig.scopes[0], self.samples[:3]

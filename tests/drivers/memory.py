@@ -59,7 +59,7 @@ class Server:
 
 
 class Reader:
-    traits = Traits(cas="value", holds_data=frozenset({SOLE}))
+    traits = Traits(cas="value", holds_data=frozenset({SOLE}), renames=frozenset({THING}))
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -147,16 +147,19 @@ class Driver(Reader):
             yield Landed(item.scope, change, server.outputs.get(name, {}))
 
     def _check(self, name: str, change: Change) -> None:
-        held = self.server.held.get(name, {}).get(change.id)
+        was = change.before.id if change.before else change.id
+        held = self.server.held.get(name, {}).get(was)
         if (None if held is None else _shown(held)) != (change.before and dict(change.before.fields)):
             raise Stale(f"{change.id.name} was changed since it was read")
         names = [i for i in self.server.held.get(name, {}) if i.name == change.id.name and i != change.id]
+        if change.verb == "rename" and change.id in self.server.held.get(name, {}):
+            raise Stale(f"{change.id.name} is there by now")
         if change.before is None and names and SOLE in (change.id.kind, *(i.kind for i in names)):
             raise TargetError(f"the name {change.id.name} is taken")
 
     def _change(self, name: str, change: Change) -> None:
         scope = self.server.held.setdefault(name, {})
-        old = scope.pop(change.id, {})
+        old = scope.pop(change.before.id if change.before else change.id, {})
         if change.after is not None:
             new = {n: value for n, value in change.after.fields.items() if value is not UNKNOWN}
             scope[change.id] = {**old, **new}

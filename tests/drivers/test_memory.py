@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -86,6 +87,12 @@ class TestMemory(DriverContract):
     swap = (thing("g", size=10), thing("g", kind=SOLE, size=10))
     many = tuple(thing(f"m{number}", size=number * 10) for number in range(300))
     write_only = frozenset({"secret"})
+    renamed = (replace(A, id=Id(A.id.kind, "alpha")),)
+
+    def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:
+        """The secret, which nobody can read."""
+        assert isinstance(rig, MemoryRig)
+        return rig.server.held[scope.name][id_]["secret"]
 
     @pytest.fixture
     def rig(self) -> Rig:
