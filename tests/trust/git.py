@@ -59,6 +59,7 @@ class Section:
     resources: dict[str, Held] = field(default_factory=dict)
     mode: Mode = "enforce"
     also: frozenset[Cause] = frozenset()  # what it opts in to, besides what Git changed
+    gone: Approval | None = None  # it left Git, and this lets it go
 
 
 @dataclass
@@ -80,12 +81,14 @@ class Git:
 
     def approval(self, place: Place, name: str, today: date) -> list[Approval]:
         """Those of the scope's customer that name this resource and are not over, used or not."""
+        if gone := self.sections[place].gone:
+            return [gone]
         found = self.approvals.get(self.sections[place].customer, [])
         return [a for a in found if _names(a, place, name) and a.until >= today]
 
     def is_accepted(self, place: Place, name: str, today: date) -> bool:
         found = self.accepted.get(self.sections[place].customer, [])
-        return any(_names(a, place, name) and a.until >= today for a in found)
+        return self.sections[place].gone is None and any(_names(a, place, name) and a.until >= today for a in found)
 
     def declarations(self, today: date) -> Iterator[Declaration]:
         for place, section in self.sections.items():
@@ -95,7 +98,10 @@ class Git:
                 tuple(self.approvals.get(section.customer, ())), tuple(self.accepted.get(section.customer, ()))
             )
             made = Declaration(scope, resources, f"customers/{section.customer}/things.yaml", section.mode)
-            yield replace(made, also=section.also, permissions=found.on(today))
+            if section.gone:
+                yield replace(made, permissions=Permissions((section.gone,)), gone=True)
+            else:
+                yield replace(made, also=section.also, permissions=found.on(today))
 
 
 def _names(permission: Permission, place: Place, name: str) -> bool:

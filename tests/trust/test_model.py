@@ -112,6 +112,17 @@ class Histories(RuleBasedStateMachine):
     def forget_section(self, place: str) -> None:
         self.git.sections.pop(place, None)
 
+    @step(place=places, what=st.sampled_from(["", "", *KINDS]), after=st.integers(0, 4))
+    def retire(self, place: str, what: str, after: int) -> None:
+        """What left Git goes, when somebody names it."""
+        if place not in self.git.sections:
+            self.world.retire(place, Trouble(what, place, after))
+
+    @step(place=places)
+    def forget_and_retire(self, place: str) -> None:
+        self.git.sections.pop(place, None)
+        self.world.retire(place, Trouble())
+
     @step(place=places, to=places)
     def move_section(self, place: str, to: str) -> None:
         if place in self.git.sections and to not in self.git.sections:

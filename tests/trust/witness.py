@@ -137,6 +137,8 @@ class Witness:
 
     def steps(self, place: Place, asked: Collection[Cause]) -> dict[str, Step]:
         """What an apply that is asked to end these causes does in one scope."""
+        if gone := self.git.sections[place].gone:
+            return self._going(place, gone.key)
         chosen: dict[str, Step] = {}
         guarded = set()
         asked = {*asked, *self.git.sections[place].also}
@@ -151,6 +153,12 @@ class Witness:
             return {}
         guarded |= {n for n in chosen if n == BOX and chosen[n].after is None}
         return self._let(place, chosen, guarded)
+
+    def _going(self, place: Place, approval: str) -> dict[str, Step]:
+        """A scope goes whole, or not at all."""
+        live = {name: self.shown(place, name) for name in self.held(place)}
+        ours = all(self.causes(place, name)[WHOLE] in (Cause.PENDING, Cause.CONFLICT) for name in live)
+        return {name: Step(shown, None, approval) for name, shown in live.items()} if ours else {}
 
     def _ends(self, place: Place, name: str, asked: Collection[Cause]) -> Collection[Cause]:
         if self.git.is_accepted(place, name, self.today):
@@ -240,7 +248,7 @@ class Witness:
         for name in declared.keys() & live.keys():
             self._settle(place, name, declared[name], steps[name] if name in landed else None)
         mine = {name: claim for (where, name), claim in self.claims.items() if where == place}
-        if not (live or steps) and any(claim.there == {True} for claim in mine.values()):
+        if not (live or steps or self.git.sections[place].gone) and any(claim.there == {True} for claim in mine.values()):
             return  # a target that says that nothing is there is not believed
         for name, claim in mine.items():
             if name not in declared and name not in live and True in claim.there:

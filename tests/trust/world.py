@@ -12,13 +12,14 @@ from mspctl import sealed
 from mspctl.apply import Engine, Outcome, apply
 from mspctl.exits import Exit
 from mspctl.ledger_page import path_of
+from mspctl.model.permissions import Approval
 from mspctl.plan import PENDING, REVERT, Plan, ScopePlan, Standing, plan_all
 from mspctl.record import Finished, Run
 from mspctl.resource import Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Server
 from tests.drivers.workbench import Inline
-from tests.trust.git import FACET, SECRET, Git, Held, Place, id_of, name_of, place_of, target_of
+from tests.trust.git import FACET, SECRET, Git, Held, Place, Section, id_of, name_of, place_of, target_of
 from tests.trust.witness import CONTESTED, WHOLE, Step, Witness
 
 TARGETS = ("one", "two")
@@ -172,6 +173,14 @@ class World:
         self._carry_out(causes, steps, plans if shown else None, trouble)
         if not trouble:
             self._check_again(causes)
+
+    def retire(self, place: Place, trouble: Trouble) -> None:
+        """Somebody names a scope that left Git, and merges that."""
+        path, target, why = f"{FACET}/{name_of(place)}", target_of(place), f"retired before run {self.runs}"
+        said = {"resource": path, "target": target, "why": why, "until": str(self.witness.today)}
+        self.git.sections[place] = Section("acme", gone=Approval.model_validate(said))
+        self.apply(trouble=trouble)
+        del self.git.sections[place]
 
     def _steps(self, causes: frozenset[Cause]) -> dict[Place, dict[str, Step]]:
         return {place: self.witness.steps(place, causes) for place in self.git.sections}
