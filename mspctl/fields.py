@@ -134,6 +134,31 @@ def zone_name(value: Any) -> str:
     return dns.fold_zone(typed(value))
 
 
+_SPF_TERM = re.compile(r"[+?~-]?(?:(?:include|exists):\S+|(?:a|mx)(?:[:/]\S+)?|ip[46]:[0-9a-fA-F.:/]+)", re.ASCII)
+
+
+def spf_term(value: Any) -> str:
+    text = one_line(value)
+    if not _SPF_TERM.fullmatch(text):
+        raise ValueError(
+            f"{shown(text)} is not a term of SPF (write include:_spf.example.com, ip4:192.0.2.0/24, a or mx)"
+        )
+    return text
+
+
+def host(value: Any) -> str:
+    text = one_line(value)
+    if "@" in text:
+        raise ValueError(
+            f"{shown(text)} is not a domain name (write hostmaster.example.com for hostmaster@example.com)"
+        )
+    return dns.fold(text.rstrip(".") + ".")
+
+
+def mx(value: Any) -> str:
+    return dns.fold_value("MX", one_line(value), lambda name: name + ".")
+
+
 def timezone(value: Any) -> str:
     text = typed(value)
     import zoneinfo
@@ -166,5 +191,10 @@ Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
 ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
 Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]
+Host = Annotated[str, *_field(host, {"type": "string"})]  # absolute, whether its dot is typed or not
+Mx = Annotated[str, *_field(mx, {"type": "string", "examples": ["10 mx.example.com."]})]
+Mxs = Annotated[tuple[Mx, ...], BeforeValidator(one_or_many)]
+SpfTerm = Annotated[str, *_field(spf_term, {"type": "string", "examples": ["include:_spf.example.com"]})]
+SpfTerms = Annotated[tuple[SpfTerm, ...], BeforeValidator(one_or_many)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]

@@ -18,27 +18,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from errno import EWOULDBLOCK
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
 from pydantic import BeforeValidator
 
 from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Traits, Work
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
-from mspctl.fields import Boolean, Model, Text, Ttl, one_line, one_or_many
+from mspctl.fields import Boolean, Host, Model, Text, Ttl, one_or_many
 from mspctl.kinds import dns, master
 from mspctl.resource import Id, Resource, Scope
 
 HEADER = "Written by mspctl from the customer's dns folder. Edits made here are reported as drift."
-
-
-def _host(value: Any) -> str:
-    text = one_line(value)
-    if "@" in text:
-        raise ValueError(f"{text!r} is not a domain name (write hostmaster.example.com for hostmaster@example.com)")
-    return dns.fold(text.rstrip(".") + ".")
-
-
-Host = Annotated[str, BeforeValidator(_host)]  # absolute, whether its dot is typed or not
 
 
 class SoaSettings(Model):

@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mspctl.kinds import shown
-from mspctl.resource import Id, Resource, Value
+from mspctl.resource import Id, Resource, Scope, Value
 
 if TYPE_CHECKING:
     import dns.name
@@ -58,6 +59,25 @@ def values_of(resource: Resource) -> list[str]:
 def ttl_of(resource: Resource) -> int:
     ttl = resource.fields["ttl"]
     return ttl if isinstance(ttl, int) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A value that another scope hands out; nobody knows it before."""
+
+    scope: Scope
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """One value of a zone that follows from another section."""
+
+    name: str  # in full, without the trailing dot
+    rtype: str
+    value: str | Awaited  # in normal form
+    tag: str  # with which texts of this purpose begin; "" for other types
+    source: str  # "customers/acme/mail.yaml:4"
 
 
 def precious(resource: Resource) -> str:

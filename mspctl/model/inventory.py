@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Model, Name, Names, Text, typed
+from mspctl.fields import Email, Host, Model, Mxs, Name, Names, SpfTerms, Text, typed
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
@@ -41,12 +41,22 @@ class Facet(Model):
         return self.model_extra or {}
 
 
+class Published(Model):
+    """What the zones of mail domains say of a mail server."""
+
+    mx: Mxs = ()
+    spf: SpfTerms = ()  # from where it sends
+    clients: Host | None = None  # where mail programs find their settings
+    reports: Email | None = None  # who gets the reports of DMARC
+
+
 class TargetInfo(Model):
     """A system that can be driven: a server, a provider account, a device."""
 
     address: Text | None = None
     secrets: dict[Name, Annotated[str, BeforeValidator(_secret_name)]] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
+    publish: Published | None = None
     note: Text | None = None
 
 

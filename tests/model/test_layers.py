@@ -164,7 +164,7 @@ ONCE = [
     ),
     ("dns: [x]\n", [":1:6: dns: should be a mapping (key: value)"]),
     ("dns:\n", [":1:5: dns: is empty"]),
-    ("mial: {}\n", [":1:1: mial: unknown section (known: dns)"]),
+    ("mial: {}\n", [":1:1: mial: unknown section (did you mean mail?)"]),
     ("", [": is empty: its keys are sections"]),
     (
         "dns: {a: 1, a: 2}\n",

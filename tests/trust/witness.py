@@ -248,7 +248,8 @@ class Witness:
         for name in declared.keys() & live.keys():
             self._settle(place, name, declared[name], steps[name] if name in landed else None)
         mine = {name: claim for (where, name), claim in self.claims.items() if where == place}
-        if not (live or steps or self.git.sections[place].gone) and any(claim.there == {True} for claim in mine.values()):
+        believed = live or steps or self.git.sections[place].gone
+        if not believed and any(claim.there == {True} for claim in mine.values()):
             return  # a target that says that nothing is there is not believed
         for name, claim in mine.items():
             if name not in declared and name not in live and True in claim.there:

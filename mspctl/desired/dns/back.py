@@ -17,7 +17,7 @@ from mspctl.errors import Error, InputError
 from mspctl.fields import spoken_duration
 from mspctl.kinds import dns
 from mspctl.load import Estate
-from mspctl.model.sections.dns import DEFAULT_TTL, Section, records
+from mspctl.model.sections.dns import DEFAULT_TTL, Section, derived, records
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Problems
 
@@ -74,6 +74,10 @@ def rewrite(estate: Estate, customer: str, zone: str, adopted: Mapping[Id, Resou
     file, ttl = estate.customers[customer].files["dns"][zone].file, model.zones[zone].ttl
     if not file.endswith(".yaml"):
         raise InputError.at(file, "is a zone file, which mspctl does not edit (change it by hand, or import the zone)")
+    said = derived.by_zone(estate.customers[customer], estate.inventory).get(zone, ())
+    adopted, kept = derived.written(zone, adopted, said)
+    for name, one in kept:
+        raise InputError.at(one.source, f"{name} follows from this line (change it here, or undo it: apply --revert)")
     text = (estate.root / file).read_bytes().decode()
     editor = ZoneEditor(strict_yaml.parse(text, file, Problems()), zone, ttl)
     for id_, resource in adopted.items():

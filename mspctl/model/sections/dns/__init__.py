@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mspctl.errors import Problem
 from mspctl.fields import Boolean, Day, Model, Name, Names, SectionModel, Texts, Ttl, ZoneName
 from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
 from mspctl.model.layers import merge
-from mspctl.model.sections.dns import checks, records
+from mspctl.model.sections.dns import checks, derived, records
 from mspctl.resource import Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, find
 
@@ -244,6 +245,17 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
             for target in names:
                 place = find(zones, [key, said])
                 inventory.check_target(target, FACET, place, f"{path}.{said}", problems)
+        _check_derived(customer, inventory, problems)
+
+
+def _check_derived(customer: Customer, inventory: Inventory, problems: Problems) -> None:
+    """What follows from other sections contradicts nothing that is written by hand."""
+    for zone, said in derived.by_zone(customer, inventory).items():
+        read = customer.files["dns"].get(zone)
+        for resource, one in derived.clashes(zone, read.resources, said) if read else ():
+            file, _, line = resource.source.rpartition(":")
+            text = f"contradicts the {one.rtype} that follows from {one.source} (leave one: publish has leave_out)"
+            problems.append(Problem(file, int(line), 1, resource.id.name, text))
 
 
 def schemas() -> dict[str, dict[str, Any]]:

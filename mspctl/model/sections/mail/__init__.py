@@ -1,0 +1,91 @@
+"""`mail.yaml`: a customer's mail domains, the server they live on, and what their zones say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from mspctl.fields import Model, Name, SectionModel, SpfTerms, ZoneName, one_or_many
+from mspctl.kinds import dns
+from mspctl.model.base import nearest
+from mspctl.model.sections.mail import publish
+from mspctl.strict_yaml import Map, Mark, Problems, find
+
+if TYPE_CHECKING:
+    from mspctl.model.customer import Customer
+    from mspctl.model.inventory import Inventory
+
+Part = Literal["mx", "spf", "dkim", "dmarc", "autoconfig"]
+
+
+class Publish(Model):
+    """What follows from the mail domain in its zone."""
+
+    spf: SpfTerms = ()  # who else sends for this domain
+    others: Literal["softfail", "fail"] = "softfail"  # what SPF says of every other sender
+    dmarc: Literal["none", "quarantine", "reject"] = "none"
+    selector: Name = "mail"  # of the DKIM key
+    leave_out: Annotated[tuple[Part, ...], BeforeValidator(one_or_many)] = ()  # written by hand, or not wanted
+
+
+class Domain(Model):
+    target: Name
+    publish: Publish | None = None
+
+
+class Section(SectionModel):
+    domains: dict[ZoneName, Domain] = {}
+
+
+def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
+    """A mail domain belongs to one customer, lives on a mail server, and is published in a zone of that customer."""
+    seen: dict[str, tuple[str, Mark]] = {}
+    for customer in customers:
+        for domain, key, mark in _domains(customer):
+            owner, first = seen.setdefault(domain, (customer.name, mark))
+            if owner != customer.name:
+                text = f"is declared in {first.file}:{first.line} too (a mail domain belongs to one customer)"
+                problems.add(mark, f"domains.{key}", text, at_value=False)
+            _check_domain(customer, domain, key, inventory, problems)
+
+
+def _domains(customer: Customer) -> Iterator[tuple[str, str, Mark]]:
+    """Each domain, its key in the file and where that stands."""
+    if isinstance(customer.sections.get("mail"), Section):
+        domains = customer.data["mail"].get("domains") or Map()
+        assert isinstance(domains, Map), "the model says so"
+        for key in domains:
+            yield dns.fold_zone(key), key, domains.marks[key]
+
+
+def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventory, problems: Problems) -> None:
+    section, data = customer.sections["mail"], customer.data["mail"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    own, path = section.domains[domain], f"domains.{key}"
+    if not inventory.whole:
+        return
+    target = inventory.targets.get(own.target)
+    if target is None:
+        text = f"target {own.target} is not in inventory/targets.yaml{nearest(own.target, inventory.targets)}"
+        problems.add(find(data, ("domains", key, "target")), f"{path}.target", text)
+    elif own.publish and target.publish is None:
+        text = f"target {own.target} does not say what is published (inventory/targets.yaml: publish)"
+        problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)
+    if own.publish and not publish.zone_of(customer, domain):
+        text = f"{domain} is in no zone of dns.yaml (declare the zone, or leave publish out)"
+        problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)
+
+
+def follows(customer: Customer, inventory: Inventory) -> Iterator[dns.Derived]:
+    """What the zones of a customer say because of the mail domains."""
+    section = customer.sections["mail"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for domain, key, mark in _domains(customer):
+        own = section.domains[domain]
+        target = inventory.targets.get(own.target)
+        if own.publish and target and target.publish:
+            place = find(customer.data["mail"], ("domains", key, "publish")) or mark
+            dkim = publish.FILTER in target.facets
+            yield from publish.derived(domain, own.target, own.publish, target.publish, dkim, place)
