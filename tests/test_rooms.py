@@ -34,11 +34,11 @@ def test_every_driver_has_settings_a_reader_and_a_driver(name: str) -> None:
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_a_module(name: str) -> None:
-    command = import_module(f"mspctl.cli.{name}_").command
+    command = import_module(f"mspctl.cli.{name.replace('-', '_')}_").command
     assert isinstance(command, click.Command)
     assert command.name == name
 
 
 def test_every_module_of_a_command_is_listed() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
-    assert modules == {f"{name}_" for name in cli.COMMANDS}
+    assert modules == {f"{name.replace('-', '_')}_" for name in cli.COMMANDS}

@@ -26,6 +26,7 @@ COMMANDS = {
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference as it is until a day.",
     "undo": "Edit the YAML back to what one run found.",
+    "replace-ip": "Write another address wherever one stands.",
     "import": "Write YAML from zone files, octoDNS or a target.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
@@ -42,7 +43,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = import_module(f"{__name__}.{name}_")
+        module = import_module(f"{__name__}.{name.replace('-', '_')}_")
         command: click.Command = module.command
         return command
 
