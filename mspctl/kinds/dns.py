@@ -419,11 +419,9 @@ def from_rdata(rdata: dns.rdata.Rdata) -> str:
     rtype = dns.rdatatype.to_text(rdata.rdtype)
     if strings is not None and rtype in _TEXTS:
         return quoted(b"".join(strings))
-    rdata = made_absolute(_caseless(rtype, rdata), str)
-    if rtype not in _FAST or rtype == "CAA":
-        return _through_wire(rdata).to_text()
-    text = rdata.to_text()
-    return _FAST[rtype](text, str) if "\\" in text else text
+    if rtype in _FAST and rtype != "CAA":
+        return _FAST[rtype](rdata.to_text(), str)
+    return _through_wire(made_absolute(_caseless(rtype, rdata), str)).to_text()
 
 
 def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:

@@ -27,6 +27,7 @@ import dns.name
 import dns.query
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.tsig
 import dns.update
 
@@ -124,6 +125,28 @@ class Dynamic:
     def send(self, update: dns.message.Message) -> int:
         """The answer's rcode."""
         return dns.query.tcp(update, HOST, timeout=SECONDS, port=self.port).rcode()
+
+    def records(self, zone: str) -> list[dns.rrset.RRset]:
+        """All that a transfer gives, record by record."""
+        query = dns.message.make_query(zone, "AXFR")
+        query.use_tsig(self.key)
+        answer = dns.query.tcp(query, HOST, timeout=SECONDS, port=self.port, one_rr_per_rrset=True)
+        assert answer.rcode() == dns.rcode.NOERROR, answer
+        return answer.answer[:-1]
+
+    def clear(self, zone: str) -> None:
+        """Take everything out of a zone; what a new one has is there again."""
+        apex = dns.name.from_text(zone)
+        update = self.update(zone)
+        for host in NAME_SERVERS:
+            update.add(apex, 3600, "NS", host)
+        for record in self.records(zone):
+            if record.name == apex and record.rdtype == dns.rdatatype.NS:
+                if record[0].to_text() not in NAME_SERVERS:
+                    update.delete(apex, record[0])
+            elif record.rdtype != dns.rdatatype.SOA:
+                update.delete(record.name, record.rdtype)
+        assert self.send(update) == dns.rcode.NOERROR
 
     def soa(self, zone: str) -> int:
         """The serial of a zone."""
