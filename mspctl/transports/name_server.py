@@ -225,6 +225,8 @@ class Connection:
         """What goes wrong, in one line; the connection is not used any further then."""
         try:
             yield
+        except (Refused, Stale):
+            raise  # a whole answer
         except TargetError:
             self.close()
             raise

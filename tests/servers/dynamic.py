@@ -128,11 +128,11 @@ class Dynamic:
 
     def records(self, zone: str) -> list[dns.rrset.RRset]:
         """All that a transfer gives, record by record."""
-        query = dns.message.make_query(zone, "AXFR")
-        query.use_tsig(self.key)
-        answer = dns.query.tcp(query, HOST, timeout=SECONDS, port=self.port, one_rr_per_rrset=True)
-        assert answer.rcode() == dns.rcode.NOERROR, answer
-        return answer.answer[:-1]
+        ring = {self.key.name: self.key}
+        messages = dns.query.xfr(
+            HOST, zone, port=self.port, keyring=ring, keyname=self.key.name, timeout=SECONDS, relativize=False
+        )
+        return [record for message in messages for record in message.answer][:-1]
 
     def clear(self, zone: str) -> None:
         """Take everything out of a zone; what a new one has is there again."""

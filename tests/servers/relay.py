@@ -38,7 +38,7 @@ def _listen(listener: socket.socket, port: int, spoil: Spoil) -> None:
 def _serve(client: socket.socket, port: int, spoil: Spoil) -> None:
     """One client; its queries are passed on as they come, while another thread passes the answers back."""
     asked: list[bytes] = []
-    with client, socket.create_connection((HOST, port), SECONDS) as server:
+    with client, suppress(OSError, EOFError), socket.create_connection((HOST, port), SECONDS) as server:
         client.settimeout(SECONDS)
         back = threading.Thread(target=_answers, args=(server, client, asked, spoil), daemon=True)
         back.start()
