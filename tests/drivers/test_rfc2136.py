@@ -195,6 +195,11 @@ def numbered(count: int, what: str = "h", ttl: int = 3600) -> list[Resource]:
     return [rrset(f"{what}{n}", "A", f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", ttl=ttl) for n in range(count)]
 
 
+def bulky(count: int = 100) -> list[Resource]:
+    """So much that it takes two messages."""
+    return [rrset(f"t{n}", "TXT", f"{n} " + "x" * 900) for n in range(count)]
+
+
 @contextmanager
 def between(rig: ServerRig, spoil: Spoil) -> Iterator[None]:
     """Meanwhile a stand-in for a bad network is between us and the server."""
@@ -253,14 +258,14 @@ def test_what_was_written_in_another_spelling_can_be_changed(server: Dynamic, be
     assert live(rig, scope) == fields(*changed)
 
 
-def test_a_zone_of_ten_thousand_records(server: Dynamic, bench: Workbench, rig: ServerRig) -> None:
+def test_a_zone_of_ten_thousand_records(server: Dynamic, rig: ServerRig) -> None:
     scope = Scope("ns-1", "dns", "large.example", "acme")
     text = "".join(f"h{n} A 10.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(10_000))
     server.add(scope.name, dynamic.bare(scope.name) + text)
     assert live(rig, scope) == fields(*numbered(10_000))
-    bench.declare(scope, rrset("new", "A", "192.0.2.1"))
-    assert bench.apply().landed == 1
-    assert len(live(rig, scope)) == 10_001
+    change = Change(numbered(10)[9], None)
+    assert [*rig.driver().apply([Work(scope, [change], [])])] == [Landed(scope, change)]
+    assert "h9 A" not in live(rig, scope)
 
 
 @pytest.mark.parametrize(("made", "signed"), [(Bind, "dynamic"), (Bind, "inline"), (Knot, "on")])
@@ -449,24 +454,11 @@ def test_of_two_writers_the_slower_is_told_and_nothing_is_overwritten(server: Dy
 def test_three_thousand_changes_go_in_a_safe_order(bench: Workbench, rig: ServerRig) -> None:
     """What others point at comes first, what is taken away last; what takes another's place goes with it."""
     old, new, away = numbered(1000), numbered(1000, ttl=60), numbered(1000, "away")
-    bench.declare(
-        SCOPE,
-        *old,
-        *away,
-        rrset("was", "A", "192.0.2.7"),
-        rrset("ns-old", "A", "192.0.2.53"),
-        rrset("@", "NS", "ns-old"),
-    )
-    bench.converge()
-    bench.declare(
-        SCOPE,
-        *new,
-        *numbered(1000, "new"),
-        rrset("was", "CNAME", "h1"),
-        rrset("ns-new", "A", "192.0.2.54"),
-        rrset("@", "NS", "ns-new"),
-        rrset("@", "MX", "10 new7"),
-    )
+    was = [rrset("was", "A", "192.0.2.7"), rrset("ns-old", "A", "192.0.2.53"), rrset("@", "NS", "ns-old")]
+    now = [rrset("was", "CNAME", "h1"), rrset("ns-new", "A", "192.0.2.54"), rrset("@", "NS", "ns-new")]
+    bench.declare(SCOPE, *old, *away, *was)
+    bench.apply()
+    bench.declare(SCOPE, *new, *numbered(1000, "new"), *now, rrset("@", "MX", "10 new7"))
     due = bench.plan()[SCOPE].due
     assert len(due) == 3006
     seen: list[dict[str, Mapping[str, Value]]] = []
@@ -480,16 +472,13 @@ def test_three_thousand_changes_go_in_a_safe_order(bench: Workbench, rig: Server
         assert bench.apply().landed == 3006
     assert 2 < len(seen) < 9
     for held in seen:
-        assert {n: f for n, f in held.items() if n.startswith("was ")} in (
-            fields(rrset("was", "A", "192.0.2.7")),
-            fields(rrset("was", "CNAME", "h1")),
-        )
+        assert {n: f for n, f in held.items() if n.startswith("was ")} in (fields(was[0]), fields(now[0]))
         hosts = held["@ NS"]["values"]
         assert isinstance(hosts, frozenset)
         assert all(f"{host.removesuffix(f'.{ZONE}.')} A" in held for host in hosts)
         assert "@ MX" not in held or "new7 A" in held
         assert "away0 A" in held or "new999 A" in held
-    bench.converge()
+    assert bench.pending() == {}
 
 
 def test_what_a_refused_message_holds_has_not_landed_and_the_others_have(bench: Workbench, rig: ServerRig) -> None:
@@ -498,7 +487,7 @@ def test_what_a_refused_message_holds_has_not_landed_and_the_others_have(bench: 
             rig.server.may(ZONE, transfer=True, update=False)
         return answer
 
-    bench.declare(SCOPE, *numbered(3000))
+    bench.declare(SCOPE, *bulky())
     try:
         with between(rig, spoil):
             outcome = bench.apply()
@@ -506,8 +495,7 @@ def test_what_a_refused_message_holds_has_not_landed_and_the_others_have(bench: 
         rig.server.may(ZONE, transfer=True, update=True)
     end = outcome.scopes[SCOPE]
     assert end.error.startswith("stopped at message 2 of 2, what the others before it hold has landed: the server ")
-    assert 0 < len(end.landed) < 3000
-    assert len(end.landed) + len(end.failed) == 3000
+    assert (len(end.landed), len(end.failed)) == (50, 50)
     assert live(rig) == fields(*(c.after for c in end.landed if c.after))
     assert bench.converge().landed == len(end.failed)
 
@@ -520,18 +508,18 @@ def test_a_server_that_dies_while_we_write(bench: Workbench, rig: ServerRig, ans
             return answer if answered else None
         return answer
 
-    bench.declare(SCOPE, *numbered(3000))
+    bench.declare(SCOPE, *bulky())
     with between(rig, spoil):
         outcome = bench.apply()
     end = outcome.scopes[SCOPE]
     assert end.unreachable
-    assert (len(end.landed) > 0) is answered
+    assert len(end.landed) == (50 if answered else 0)
     rig.server.start()
     held = live(rig)
     assert all(held[c.id.name] == c.after.fields for c in end.landed if c.after)
-    assert 0 < len(held) < 3000
+    assert len(held) == 50  # what BIND and Knot have said yes to is on disk
     bench.converge()
-    assert live(rig) == fields(*numbered(3000))
+    assert live(rig) == fields(*bulky())
 
 
 def test_an_update_whose_answer_is_lost_is_looked_for(bench: Workbench, rig: ServerRig) -> None:
@@ -573,7 +561,7 @@ def cut(after: int) -> Spoil:
         (lambda query, number, answer: answer if number < 1 else answer[:-20], "makes no sense"),
         (lambda query, number, answer: answer[:300], "makes no sense"),
         (
-            lambda query, number, answer: answer.replace(b"\x0a\x00\x00\x07", b"\x0a\x00\x00\x08"),
+            lambda query, number, answer: answer.replace(b"xxxx", b"yyyy"),
             "is not signed with the TSIG",
         ),
         (lambda query, number, answer: bytes([answer[0] ^ 1]) + answer[1:], "answers what it was not asked"),
@@ -581,15 +569,15 @@ def cut(after: int) -> Spoil:
     ids=["nothing", "half", "shortened", "no message", "altered", "another's"],
 )
 def test_a_transfer_that_is_not_whole_is_no_zone(bench: Workbench, rig: ServerRig, spoil: Spoil, why: str) -> None:
-    bench.declare(SCOPE, *numbered(2000))
-    bench.converge()
+    bench.declare(SCOPE, *bulky())
+    bench.apply()
     with between(rig, spoil):
         assert why in str(failure(rig))
         bench.declare(SCOPE, WWW)
         outcome = bench.apply()
     assert outcome.landed == 0
     assert why in outcome.plans[0].error
-    assert len(live(rig)) == 2000
+    assert len(live(rig)) == 100
 
 
 def _record(line: str) -> dns.rrset.RRset:
