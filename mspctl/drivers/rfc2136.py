@@ -220,7 +220,7 @@ def _held(zone: str, transfer: Transfer) -> dict[Id, Held]:
     """All but what servers make by themselves."""
     found: dict[Id, Held] = {}
     for rrset in transfer.rrsets:
-        rtype = dns.rdatatype.to_text(rrset.rtype)
+        rtype = kind.type_name(rrset.rtype)
         if rtype in kind.SERVER_MADE:
             continue
         try:
@@ -257,7 +257,7 @@ class Edit:
 
     @property
     def rdatas(self) -> list[dns.rdata.Rdata]:
-        rtype = dns.rdatatype.to_text(self.rtype)
+        rtype = kind.type_name(self.rtype)
         return [kind.to_rdata(rtype, value) for value in kind.values_of(self.after)] if self.after else []
 
 

@@ -411,12 +411,18 @@ def _caseless(rtype: str, rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
     return rdata.replace(flags=parts.flags.upper()) if rtype == "NAPTR" else rdata
 
 
-def from_rdata(rdata: dns.rdata.Rdata) -> str:
-    """dnspython's record in our normal form; its names are absolute."""
+@cache
+def type_name(number: int) -> str:
+    """`A` of 1. Asked once for each record, and slow in dnspython."""
     import dns.rdatatype
 
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number))
+
+
+def from_rdata(rdata: dns.rdata.Rdata) -> str:
+    """dnspython's record in our normal form; its names are absolute."""
     strings = getattr(rdata, "strings", None)
-    rtype = dns.rdatatype.to_text(rdata.rdtype)
+    rtype = type_name(rdata.rdtype)
     if strings is not None and rtype in _TEXTS:
         return quoted(b"".join(strings))
     if rtype in _FAST and rtype != "CAA":
