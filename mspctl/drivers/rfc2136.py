@@ -9,14 +9,13 @@ zone shows another one than it checks. TTLs cannot be prerequisites; they are co
 from __future__ import annotations
 
 import base64
-import binascii
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import dns.exception
 import dns.name
@@ -35,7 +34,7 @@ from mspctl.kinds import zone as whole
 from mspctl.resource import Change, Id, Resource, Scope
 from mspctl.transports.name_server import Connection, NoConnection, Refused, RRset, Server, Transfer
 
-ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
+Algorithm = Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"]
 APEX_NS = Id(kind.KIND, f"{kind.APEX} NS")
 MAX_MESSAGE = 65_535  # octets
 LOOKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each look: BIND signs inline zones a moment later
@@ -43,14 +42,14 @@ LOOKS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds before each look: BIND s
 
 def _algorithm(value: Any) -> str:
     text = typed(value).lower()
-    if text not in ALGORITHMS:
-        raise ValueError(f"{shown(text)} is not one of {', '.join(ALGORITHMS)} (SHA-1 and MD5 are broken)")
+    if text not in get_args(Algorithm):
+        raise ValueError(f"{shown(text)} is not one of {', '.join(get_args(Algorithm))} (SHA-1 and MD5 are broken)")
     return text
 
 
 class Settings(Model):
     key: Host  # name of the TSIG key, as the server calls it; the target's secret `tsig` is what it holds, in base64
-    algorithm: Annotated[str, BeforeValidator(_algorithm)] = ALGORITHMS[0]
+    algorithm: Annotated[Algorithm, BeforeValidator(_algorithm)] = "hmac-sha256"
     port: Port = 53
     timeout: Seconds = 10  # without an answer
     connections: Count = 4  # at once
@@ -153,13 +152,10 @@ class Reader:
         secret = self.access.secrets["tsig"]
         try:
             octets = base64.b64decode("".join(secret.reveal_text().split()), validate=True)
-        except binascii.Error:
-            raise TargetError(
-                f"secret {secret.name} is not base64 (copy what stands after secret in the key)"
-            ) from None
-        settings = self.settings
-        key = dns.tsig.Key(settings.key, octets, settings.algorithm)
-        return Server(self.access.address, settings.port, key, settings.timeout)
+        except ValueError:
+            raise TargetError(f"secret {secret.name} is not base64 (copy what the server has as the secret)") from None
+        key = dns.tsig.Key(self.settings.key, octets, self.settings.algorithm)
+        return Server(self.access.address, self.settings.port, key, max(self.settings.timeout, 1))
 
 
 class Driver(Reader):
@@ -178,18 +174,17 @@ class Driver(Reader):
             return
         zone, server = work.scope.name, self._server()
         held = _now(zone, server)
-        edits = [self._edit(zone, change, held.get(change.id)) for change in work.changes]
-        stays = [e for e in edits if work.gone and e.change.id == APEX_NS and e.after is None]
-        edits = [e for e in edits if e not in stays]
+        left = [c for c in work.changes if work.gone and c.id == APEX_NS and not self.settings.nameservers]
+        edits = [self._edit(zone, change, held.get(change.id)) for change in work.changes if change not in left]
         _check(zone, edits, held)
-        sent = _send(zone, server, [*_batches(zone, server.key, _units(edits))])
+        sent = _send(zone, server, [*_batches(zone, server.key, _units(edits))] if edits else [])
         true, error = _outcome(zone, server, sent)
         for edit in edits:
             if edit.change.id in true:
                 yield Landed(work.scope, edit.change)
-        if len(true) < len(edits):
-            raise error or TargetError("the driver does not know why not all of it was done")
-        if stays:
+        if error and len(true) < len(edits):
+            raise error
+        if left:
             raise TargetError(_STAYS.format(zone=zone))
 
     def _edit(self, zone: str, change: Change, held: Held | None) -> Edit:

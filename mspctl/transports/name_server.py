@@ -29,6 +29,7 @@ import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
@@ -256,6 +257,8 @@ def _whole(origin: dns.name.Name, answers: Iterable[dns.message.Message]) -> Tra
         raise TargetError(f"the server was asked for {zone}, and answers for {foreign[0].to_text(omit_final_dot=True)}")
     if records[-1] is not ends[1] or not signed:
         raise TargetError(f"the transfer of {zone} goes on after its end, or its end is not signed")
+    if any(record.rdclass != dns.rdataclass.IN for record in records):
+        raise TargetError(f"the transfer of {zone} holds records of another class than IN")
     first, last = ends[0][0], ends[1][0]
     if first != last:
         raise TargetError(f"{zone} was changed while it was transferred, and is not whole (run again)")
@@ -335,7 +338,10 @@ _NO_UPDATE = {
     ),
     dns.rcode.NOTAUTH: "the server is not the primary one of {zone}, or does not have it",
     dns.rcode.NOTIMP: "the server takes no dynamic updates",
-    dns.rcode.SERVFAIL: "the server could not change {zone} (SERVFAIL); its log says why (often the journal)",
+    dns.rcode.SERVFAIL: (
+        "the server could not change {zone} (SERVFAIL); its log says why (often a journal that it cannot write,"
+        " or on BIND more than 100 records in an RRset)"
+    ),
 }
 
 

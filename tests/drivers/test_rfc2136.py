@@ -224,6 +224,13 @@ def test_every_type_goes_there_and_comes_back(bench: Workbench, rig: ServerRig) 
     assert live(rig) == {}
 
 
+def test_a_zone_of_addresses(server: Dynamic, bench: Workbench, rig: ServerRig) -> None:
+    scope = Scope("ns-1", "dns", "0/25.2.0.192.in-addr.arpa", "acme")
+    server.add(scope.name)
+    bench.declare(scope, rrset("1", "PTR", "www"), rrset("2", "PTR", "mail.acme.example."))
+    bench.converge()
+
+
 BY_HAND = """
 split TXT "one" "two" " and three"
 UPPER MX 10 MAIL.Provider.Example.
@@ -308,6 +315,15 @@ def test_name_servers_change_hands(bench: Workbench, rig: ServerRig) -> None:
         bench.declare(SCOPE, *resources)
         bench.converge()
         assert live(rig, known=resources) == fields(*resources)
+
+
+def test_the_ttl_of_a_single_name_server(bench: Workbench, rig: ServerRig) -> None:
+    """It cannot be deleted, and Knot takes a TTL from no record that is there already. Then we say so."""
+    bench.declare(SCOPE, rrset("@", "NS", OTHERS[0]))
+    bench.converge()
+    bench.declare(SCOPE, rrset("@", "NS", OTHERS[0], ttl=60))
+    said = "the server said yes, and has not done it: @ NS"
+    assert ended(bench.apply()) == (said if isinstance(rig.server, Knot) else "")
 
 
 def test_name_servers_that_are_no_longer_declared_are_those_of_the_target(bench: Workbench, rig: ServerRig) -> None:
@@ -543,7 +559,11 @@ def test_a_connection_that_the_server_closed_is_opened_again(rig: ServerRig) -> 
         rig.server.stop()
         rig.server.start()
         assert connection.transfer(ZONE) == first
-        assert connection.serials([ZONE, "nowhere.example", *ZONES[1:]]).keys() == {*ZONES}
+
+
+def test_many_serials_over_one_connection(rig: ServerRig) -> None:
+    scopes = [*rig.scopes, *(Scope("ns-1", "dns", f"nowhere-{n}.example") for n in range(50)), *rig.scopes]
+    assert rig.reader().tokens(scopes) == {scope: str(rig.server.soa(scope.name)) for scope in rig.scopes}
 
 
 # -- what cannot be read is never empty -----------------------------------------------------------------------
@@ -618,6 +638,7 @@ A = f"www.{ZONE}. 60 IN A 192.0.2.1"
         ([], {}, "does not begin with its SOA record"),
         ([SOA, SOA, A], {}, "goes on after its end"),
         ([SOA, A, SOA], {"signed": False}, "is not signed"),
+        ([SOA, f"{ZONE}. 60 CH TXT x", SOA], {}, "holds records of another class than IN"),
         ([SOA, "www.other.example. 60 IN A 192.0.2.1", SOA], {}, "'www.other.example.' is outside the zone"),
     ],
 )
@@ -667,6 +688,7 @@ def test_wrong_keys(rig: ServerRig) -> None:
         assert isinstance(answer, Failed)
         return str(answer.error)
 
+    assert rig.server.secret not in repr(rig.reader()._server())
     other = base64.b64encode(b"another secret, of the right size").decode()
     assert said(secret=other) == "the server has another secret for the TSIG key mspctl-test than we have"
     assert said(key="nobody").startswith("the server does not know the TSIG key nobody (hmac-sha256), or ")
