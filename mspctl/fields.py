@@ -137,15 +137,6 @@ def email(value: Any) -> str:
     return text
 
 
-def host(value: Any) -> str:
-    """A domain name in normal form, absolute whether its dot is typed or not."""
-    text = one_line(value)
-    if "@" in text:
-        hint = "write hostmaster.example.com for hostmaster@example.com"
-        raise ValueError(f"{shown(text)} is not a domain name ({hint})")
-    return dns.fold(text.rstrip(".") + ".")
-
-
 def port(value: Any) -> int:
     text = typed(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
@@ -214,7 +205,6 @@ Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.patte
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
 Port = Annotated[int, *_field(port, {"type": "integer", "minimum": 1, "maximum": 65535})]
-Host = Annotated[str, *_field(host, {"type": "string"})]
 ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
 Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]
 Host = Annotated[str, *_field(host, {"type": "string"})]  # absolute, whether its dot is typed or not

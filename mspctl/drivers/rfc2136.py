@@ -132,12 +132,10 @@ class Reader:
     def _members(self, catalog: str) -> Iterator[str]:
         with translated(), Connection(self._server()) as connection:
             rrsets = connection.transfer(catalog).rrsets
-        origin = dns.name.from_text(catalog)
-        version, zones = (dns.name.from_text(label, origin) for label in ("version", "zones"))
-        if not any(rrset.name == version and rrset.rtype == dns.rdatatype.TXT for rrset in rrsets):
+        if not any((r.owner, r.rtype) == (f"version.{catalog}.", dns.rdatatype.TXT) for r in rrsets):
             raise TargetError(f"{catalog} is no catalog zone (it has no version)")
         for rrset in rrsets:
-            if rrset.rtype == dns.rdatatype.PTR and rrset.name.parent() == zones:
+            if rrset.rtype == dns.rdatatype.PTR and rrset.owner.partition(".")[2] == f"zones.{catalog}.":
                 for member in map(kind.from_rdata, rrset.rdatas):
                     try:
                         yield kind.fold_zone(member)
@@ -219,10 +217,10 @@ def _held(zone: str, transfer: Transfer) -> dict[Id, Held]:
         if rtype in kind.SERVER_MADE:
             continue
         try:
-            owner = kind.fold_owner(rrset.name.to_text(), zone)
+            owner = kind.fold_owner(rrset.owner, zone)
             resource = kind.rrset(owner, rtype, rrset.ttl, map(kind.from_rdata, rrset.rdatas))
         except ValueError as error:
-            raise TargetError(f"{rrset.name} {rtype}: {error}") from None
+            raise TargetError(f"{rrset.owner} {rtype}: {error}") from None
         found[resource.id] = Held(resource, rrset)
     return found
 

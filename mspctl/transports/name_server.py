@@ -25,17 +25,15 @@ from typing import Any
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
-import dns.opcode
 import dns.rcode
 import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
-import dns.rrset
 import dns.tsig
 import dns.update
 
 from mspctl.errors import Stale, TargetError, Unreachable
+from mspctl.transports import dns_wire
+from mspctl.transports.dns_wire import Answer, Malformed, Record
 
 MAX_RECORDS = 1_000_000  # of one zone
 LONGEST = 600.0  # seconds that one transfer may take
@@ -73,8 +71,8 @@ class Server:
 class RRset:
     """Records of one name and type, as the server holds them."""
 
-    name: dns.name.Name
-    rtype: dns.rdatatype.RdataType
+    owner: str  # in lower case, with its dot at the end
+    rtype: int
     ttl: int
     rdatas: list[dns.rdata.Rdata]
 
@@ -107,14 +105,13 @@ class Connection:
 
     def transfer(self, zone: str) -> Transfer:
         """Every record of a zone. Raises Refused when the server does not give it away."""
-        origin = dns.name.from_text(zone)
-        query = self._query(origin, dns.rdatatype.AXFR)
+        query = self._query(zone, dns.rdatatype.AXFR)
         with self._told(f"transfer {zone}"):
-            return _whole(origin, (self._checked(answer, zone) for answer in self._answers(query)))
+            return _whole(zone, (self._checked(answer, zone) for answer in self._answers(query)))
 
-    def _checked(self, answer: dns.message.Message, zone: str) -> dns.message.Message:
-        if answer.rcode() != dns.rcode.NOERROR:
-            raise _refused(answer.rcode(), _NO_TRANSFER, zone, self.server)
+    def _checked(self, answer: Answer, zone: str) -> Answer:
+        if answer.rcode != dns.rcode.NOERROR:
+            raise _refused(answer.rcode, _NO_TRANSFER, zone, self.server)
         return answer
 
     def serials(self, zones: Sequence[str]) -> dict[str, int]:
@@ -126,7 +123,7 @@ class Connection:
             while left or waiting:
                 while left and len(waiting) < AT_ONCE:
                     number, zone = left.pop()
-                    query = self._query(dns.name.from_text(zone), dns.rdatatype.SOA, number % 65536)
+                    query = self._query(zone, dns.rdatatype.SOA, number % 65536)
                     self._send(query)
                     waiting[query.id] = zone, query
                 wire = self._receive(self._soon())
@@ -134,7 +131,7 @@ class Connection:
                 if number not in waiting:
                     raise TargetError(f"{self.server} answers what it was not asked")
                 zone, query = waiting.pop(number)
-                with suppress(dns.exception.DNSException):  # of this zone we know nothing
+                with suppress(Malformed, dns.exception.DNSException):  # of this zone we know nothing
                     found |= _serial(zone, self._parsed(wire, query))
         return found
 
@@ -142,40 +139,34 @@ class Connection:
         """Send one update, which was signed; returns when the server says that it was done."""
         with self._told(f"change {zone}"):
             answer = next(self._answers(message))
-            rcode = answer.rcode()
+            rcode = answer.rcode
             if rcode in _STALE:
                 raise Stale(f"{zone} was changed on the server since it was read")
             if rcode != dns.rcode.NOERROR:
                 raise _refused(rcode, _NO_UPDATE, zone, self.server)
-            if not answer.had_tsig:
+            if not answer.signed:
                 raise TargetError(f"{self.server} did not sign its answer")
 
     # -- messages
 
-    def _query(self, name: dns.name.Name, rtype: dns.rdatatype.RdataType, number: int | None = None) -> Any:
-        query = dns.message.make_query(name, rtype, flags=0, id=number)
+    def _query(self, zone: str, rtype: dns.rdatatype.RdataType, number: int | None = None) -> dns.message.Message:
+        query = dns.message.make_query(f"{zone}.", rtype, flags=0, id=number)
         query.use_tsig(self.server.key)
         return query
 
-    def _answers(self, query: dns.message.Message) -> Iterator[dns.message.Message]:
+    def _answers(self, query: dns.message.Message) -> Iterator[Answer]:
         """The messages of an answer, as they come; who asks knows which is the last."""
         end = time.monotonic() + LONGEST
         wire, context = self._ask(query), None
         while True:
             answer = self._parsed(wire, query, context)
-            context = answer.tsig_ctx
+            context = answer.context
             yield answer
             wire = self._receive(min(self._soon(), end))
 
-    def _parsed(self, wire: bytes, query: dns.message.Message, context: Any = None) -> dns.message.Message:
-        """A message whose signature, where it has one, is right; `context` is that of the messages before it."""
-        key, mac = self.server.key, query.mac
-        # `multi`, because an error may come unsigned: nothing but its text is believed.
-        answer = dns.message.from_wire(
-            wire, keyring=key, request_mac=mac, xfr=True, tsig_ctx=context, multi=True, one_rr_per_rrset=True
-        )
-        ours = answer.id == query.id and answer.flags & dns.flags.QR and answer.opcode() == query.opcode()
-        if not ours or (answer.question and answer.question[0].name != query.question[0].name):
+    def _parsed(self, wire: bytes, query: dns.message.Message, context: Any = None) -> Answer:
+        answer = dns_wire.read(wire, self.server.key, query.mac or b"", context)
+        if not answer.is_to(query.id, query.opcode(), query.question[0].name.to_text()):
             raise TargetError(f"{self.server} answers what it was not asked")
         return answer
 
@@ -231,21 +222,20 @@ class Connection:
         except TargetError:
             self.close()
             raise
-        except (OSError, EOFError, dns.exception.DNSException) as failure:
+        except (OSError, EOFError, Malformed, dns.exception.DNSException) as failure:
             self.close()
             raise _error(failure, what, self.server) from None
 
 
-def _whole(origin: dns.name.Name, answers: Iterable[dns.message.Message]) -> Transfer:
+def _whole(zone: str, answers: Iterable[Answer]) -> Transfer:
     """A zone from the messages of its transfer: all that stands between one SOA record and the same again."""
-    zone = origin.to_text(omit_final_dot=True)
-    records: list[dns.rrset.RRset] = []
-    ends: list[dns.rrset.RRset] = []
+    records: list[Record] = []
+    ends: list[Record] = []
     signed = False
     for number, answer in enumerate(answers):
-        signed = answer.had_tsig
-        records += answer.answer
-        ends += [record for record in answer.answer if record.rdtype == dns.rdatatype.SOA]
+        signed = answer.signed
+        records += answer.records
+        ends += [record for record in answer.records if record.rtype == dns.rdatatype.SOA]
         if number == 0 and not (signed and ends and records[0] is ends[0]):
             what = "does not begin with its SOA record" if signed else "is not signed"
             raise TargetError(f"the transfer of {zone} {what}")
@@ -253,36 +243,36 @@ def _whole(origin: dns.name.Name, answers: Iterable[dns.message.Message]) -> Tra
             break
     if len(records) > MAX_RECORDS:
         raise TargetError(f"{zone} holds more than {MAX_RECORDS:,} records")
-    if foreign := [end.name for end in ends if end.name != origin]:
-        raise TargetError(f"the server was asked for {zone}, and answers for {foreign[0].to_text(omit_final_dot=True)}")
+    if foreign := [end.owner for end in ends if end.owner != f"{zone}."]:
+        raise TargetError(f"the server was asked for {zone}, and answers for {foreign[0].rstrip('.')}")
     if records[-1] is not ends[1] or not signed:
         raise TargetError(f"the transfer of {zone} goes on after its end, or its end is not signed")
-    if any(record.rdclass != dns.rdataclass.IN for record in records):
-        raise TargetError(f"the transfer of {zone} holds records of another class than IN")
-    first, last = ends[0][0], ends[1][0]
-    if first != last:
+    if ends[0].rdata != ends[1].rdata:
         raise TargetError(f"{zone} was changed while it was transferred, and is not whole (run again)")
-    serial: int = first.serial
-    return Transfer(serial, _grouped(records[1:-1]))
+    return Transfer(_serial_of(ends[0]), _grouped(records[1:-1]))
 
 
-def _grouped(records: Iterable[dns.rrset.RRset]) -> list[RRset]:
-    groups: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], RRset] = {}
+def _grouped(records: Iterable[Record]) -> list[RRset]:
+    groups: dict[tuple[str, int], RRset] = {}
     for record in records:
-        name, rtype = record.name, record.rdtype
-        group = groups.get((name, rtype))
-        if group is None:
-            group = groups[name, rtype] = RRset(name, rtype, record.ttl, [])
-        group.rdatas.extend(record)
+        key = record.owner, record.rtype
+        if key not in groups:
+            groups[key] = RRset(record.owner, record.rtype, record.ttl, [])
+        groups[key].rdatas.append(record.rdata)
     return [*groups.values()]
 
 
-def _serial(zone: str, answer: dns.message.Message) -> dict[str, int]:
-    if answer.rcode() != dns.rcode.NOERROR or not answer.had_tsig or not answer.flags & dns.flags.AA:
+def _serial(zone: str, answer: Answer) -> dict[str, int]:
+    if answer.rcode != dns.rcode.NOERROR or not answer.signed or not answer.flags & dns.flags.AA:
         return {}
-    name = dns.name.from_text(zone)
-    soa: list[Any] = [r[0] for r in answer.answer if r.rdtype == dns.rdatatype.SOA and r.name == name]
-    return {zone: soa[0].serial} if soa else {}
+    found = [r for r in answer.records if r.rtype == dns.rdatatype.SOA and r.owner == f"{zone}."]
+    return {zone: _serial_of(found[0])} if found else {}
+
+
+def _serial_of(soa: Record) -> int:
+    rdata: Any = soa.rdata
+    serial: int = rdata.serial
+    return serial
 
 
 # -- what to do about it --------------------------------------------------------------------------------------
