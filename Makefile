@@ -36,6 +36,7 @@ check: venv
 
 bench: venv
 	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.transfer
 
 soak: venv
 	$(BIN)/pytest -m soak

@@ -80,6 +80,13 @@ def duration(value: Any) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
+def count(value: Any) -> int:
+    text = typed(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) > 0):
+        raise ValueError(f"{shown(text)} is not a number from 1 to 9999")
+    return int(text)
+
+
 def spoken_duration(seconds: int) -> str:
     """The shortest way to write a duration: 3600 is `1h`, 90 is `90`."""
     for unit in "wdhm":
@@ -128,6 +135,13 @@ def email(value: Any) -> str:
         raise ValueError(f"{shown(text)} is not an e-mail address (write name@example.com)")
     dns.fold(domain)
     return text
+
+
+def port(value: Any) -> int:
+    text = typed(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
+        raise ValueError(f"{shown(text)} is not a port (a number from 1 to 65535)")
+    return int(text)
 
 
 def zone_name(value: Any) -> str:
@@ -185,10 +199,12 @@ Text = Annotated[str, *_field(one_line, _TEXT)]
 Boolean = Annotated[bool, *_field(boolean, {"type": "boolean"})]
 Seconds = Annotated[int, *_field(duration, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Ttl = Annotated[int, *_field(ttl, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
+Count = Annotated[int, *_field(count, {"type": "integer", "minimum": 1, "maximum": 9999})]
 Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
 Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
+Port = Annotated[int, *_field(port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
 Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]
 Host = Annotated[str, *_field(host, {"type": "string"})]  # absolute, whether its dot is typed or not

@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Trait
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Text, Ttl, one_or_many
 from mspctl.kinds import dns, master
+from mspctl.kinds import zone as whole
 from mspctl.resource import Id, Resource, Scope
 
 HEADER = "Written by mspctl from the customer's dns folder. Edits made here are reported as drift."
@@ -133,7 +134,8 @@ class Driver(Reader, AppliesEach):
 
     def _write(self, path: Path, zone: str, old: _Zone | None, after: Mapping[Id, Resource]) -> None:
         records = {self.filled.id: self.filled, **after} if self.filled else after
-        _check(zone, records)
+        for why in whole.together(zone, records):
+            raise TargetError(why)
         soa = self._soa(old)
         text = master.write(zone, soa, records.values(), (HEADER,))
         if old is not None and not old.ours:
@@ -158,10 +160,7 @@ def _refusals(resource: Resource, check_names: bool) -> Iterator[str]:
     values = dns.values_of(resource)
     if rtype in dns.PSEUDO:
         yield f"a zone file cannot hold {rtype} records (write A and AAAA, or use a provider that has {rtype})"
-    if rtype == "CNAME" and owner == dns.APEX:
-        yield "a CNAME cannot stand at the zone's own name"
-    if rtype in dns.SINGLE and len(values) > 1:
-        yield f"a name has one {rtype} record, not {len(values)}"
+    yield from whole.alone(resource)
     hosts = [f"{owner}."] if rtype in ("A", "AAAA", "MX") and owner not in (dns.APEX, "gc._msdcs") else []
     hosts += [value.split()[-1] for value in values if rtype in ("MX", "NS")]
     for host in hosts if check_names else ():
@@ -198,41 +197,6 @@ class _Zone:
         if read.soa is None:
             raise TargetError(f"{path} has no SOA record, so it is not a whole zone")
         return cls(text, read.soa, resources, read.made)
-
-
-def _check(zone: str, records: Mapping[Id, Resource]) -> None:
-    """What no name server would load is not written."""
-    owners: dict[str, set[str]] = {}
-    for id_ in records:
-        owner, rtype = dns.owner_type(id_)
-        owners.setdefault(owner, set()).add(rtype)
-    for owner, types in owners.items():
-        if "CNAME" in types and (len(types) > 1 or owner == dns.APEX):
-            others = ", ".join(sorted(types - {"CNAME"})) or "the SOA"
-            raise TargetError(f"{dns.absolute(owner, zone)} would hold a CNAME beside {others}")
-        below = next((name for name in owners if "DNAME" in types and dns.is_below(name, owner)), None)
-        if below or (owner == dns.APEX and "DNAME" in types and len(owners) > 1):
-            raise TargetError(f"{dns.absolute(owner, zone)} would hold a DNAME above other names, which it hides")
-    if "NS" not in owners.get(dns.APEX, ()):
-        raise TargetError(f"{zone} has no name servers (declare apex NS, or give the target nameservers)")
-    for host in _bare_name_servers(zone, records, owners):
-        raise TargetError(f"name server {host} has no address in {zone} (declare its A or AAAA)")
-
-
-def _bare_name_servers(zone: str, records: Mapping[Id, Resource], owners: Mapping[str, set[str]]) -> Iterable[str]:
-    for host in dns.values_of(records[Id(dns.KIND, f"{dns.APEX} NS")]):
-        if host.endswith(f".{zone}.") or host == f"{zone}.":
-            owner = dns.fold_owner(host, zone)
-            cut = any("NS" in owners.get(owner[i:], ()) for i in _label_starts(owner))
-            if not cut and not owners.get(owner, set()) & {"A", "AAAA"}:
-                yield host
-
-
-def _label_starts(owner: str) -> Iterator[int]:
-    if owner == dns.APEX:
-        return
-    yield 0
-    yield from (i + 1 for i, c in enumerate(owner) if c == ".")
 
 
 def _set_aside(path: Path) -> None:

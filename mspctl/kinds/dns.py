@@ -411,19 +411,23 @@ def _caseless(rtype: str, rdata: dns.rdata.Rdata) -> dns.rdata.Rdata:
     return rdata.replace(flags=parts.flags.upper()) if rtype == "NAPTR" else rdata
 
 
-def from_rdata(rdata: dns.rdata.Rdata) -> str:
-    """dnspython's record in our normal form; its names are absolute."""
+@cache
+def type_name(number: int) -> str:
+    """`A` of 1. Asked once for each record, and slow in dnspython."""
     import dns.rdatatype
 
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number))
+
+
+def from_rdata(rdata: dns.rdata.Rdata) -> str:
+    """dnspython's record in our normal form; its names are absolute."""
     strings = getattr(rdata, "strings", None)
-    rtype = dns.rdatatype.to_text(rdata.rdtype)
+    rtype = type_name(rdata.rdtype)
     if strings is not None and rtype in _TEXTS:
         return quoted(b"".join(strings))
-    rdata = made_absolute(_caseless(rtype, rdata), str)
-    if rtype not in _FAST or rtype == "CAA":
-        return _through_wire(rdata).to_text()
-    text = rdata.to_text()
-    return _FAST[rtype](text, str) if "\\" in text else text
+    if rtype in _FAST and rtype != "CAA":
+        return _FAST[rtype](rdata.to_text(), str)
+    return _through_wire(made_absolute(_caseless(rtype, rdata), str)).to_text()
 
 
 def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:
