@@ -238,6 +238,9 @@ class Hours:
         return f"window opens {local:%a} {local.day} {local:%b %H:%M} ({closed[0]})"
 
 
+ALWAYS = Hours()
+
+
 def _clock(hours: str, minutes: str) -> timedelta:
     found = timedelta(hours=int(hours), minutes=int(minutes))
     if int(minutes) > 59 or found > DAY:

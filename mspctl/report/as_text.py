@@ -32,6 +32,8 @@ def render(view: View) -> str:
 
 
 def _lines(view: View) -> Iterator[str]:
+    for alarm in view.alarms:
+        yield style(f"! {alarm}", fg="red", bold=True)
     yield f"{style(view.title, bold=True)} {' · '.join(view.facts)}"
     customer = ""
     for block in view.blocks:

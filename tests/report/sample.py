@@ -46,7 +46,7 @@ def _brenta() -> list[Block]:
                 "@ MX",
                 "10 mail.brenta.example., ttl 3600 (the last MX of the zone; name it in approvals.yaml)",
             ),
-            Line(Tone.QUIET, "held", "intranet A", "10.20.1.5, ttl 3600 (mode is propose)", f"{BRENTA}:21"),
+            Line(Tone.QUIET, "held", "intranet A", "10.20.1.5, ttl 3600 [mode is propose]", f"{BRENTA}:21"),
             Line(Tone.QUIET, "later", "mail2._domainkey TXT", "waits for something that is made first"),
         ],
         [

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -14,7 +14,8 @@ from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
 from mspctl.model.layers import merge
 from mspctl.model.sections.dns import checks, derived, records
-from mspctl.resource import Resource
+from mspctl.moments import Clock, Span
+from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, find
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ class Records:
     """The records of one zone, and the file they come from."""
 
     file: str
-    resources: Sequence[Resource]
+    resources: Sequence[Resource]  # without those limited in time
+    timed: Mapping[Id, Sequence[tuple[Resource, Span]]] = field(default_factory=dict)  # the first that holds counts
 
 
-def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dict[str, Records]:
+def read(section: Section, data: Map, folder: Folder, clock: Clock, problems: Problems) -> dict[str, Records]:
     """The records of all zones; a zone without a file, and a file without a zone, are problems."""
     zones = _zones(data)
     typed: dict[str, str] = {}  # zone → its key
@@ -130,7 +132,7 @@ def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dic
             text = f"{zone} has a second file, {found[zone].file} (leave one)"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
         elif folder.wanted:
-            found[zone] = _read_file(section, zone, f"{FILES}/{name}", folder, problems)
+            found[zone] = _read_file(section, zone, f"{FILES}/{name}", folder, clock, problems)
     if folder.wanted:
         _missing(zones, found, folder, problems)
     return found
@@ -167,22 +169,29 @@ def _missing(zones: Map, found: dict[str, Records], folder: Folder, problems: Pr
             problems.add(zones.marks[key], f"zones.{key}", f"has no records: {file} is missing", at_value=False)
 
 
-def _read_file(section: Section, zone: str, name: str, folder: Folder, problems: Problems) -> Records:
+def _read_file(section: Section, zone: str, name: str, folder: Folder, clock: Clock, problems: Problems) -> Records:
     ttl = section.zones.get(zone, section.defaults).ttl
-    own = records.RecordReader(zone, ttl, problems)
+    own = records.RecordReader(zone, ttl, problems, clock)
     if name.endswith(".zone"):
         resources = _read_master(zone, ttl, name, folder, problems)
     else:
         resources = _read_yaml(own, name, folder, problems)
-    places = own.places
+    places, spans = own.places, own.spans
+    timed = {r.id: [(r, own.spans[r.id])] for r in resources if r.id in own.spans}
     if section.records is not None:
-        below = _read_below(section, zone, ttl, problems)
+        below = _read_below(section, zone, ttl, clock, problems)
         said = {r.id for r in resources}
-        laid = {r.id: r for r in below.resources if r.id not in said}
-        resources = [*resources, *laid.values()]
-        places = places | {id_: below.places[id_] for id_ in laid}
-    checks.zone(zone, resources, problems, places)
-    return Records(folder.shown(name), resources)
+        laid = [r for r in below.resources if r.id not in said]
+        resources = [*resources, *laid]
+        places = places | {r.id: below.places[r.id] for r in laid}
+        spans = spans | {r.id: below.spans[r.id] for r in laid if r.id in below.spans}
+        for resource in below.resources:
+            if resource.id in timed or resource.id in spans:
+                span = below.spans.get(resource.id, Span(clock.zone))
+                timed.setdefault(resource.id, []).append((resource, span))
+    dead = {id_ for id_, span in spans.items() if span.is_over(clock.now)}
+    checks.zone(zone, [r for r in resources if r.id not in dead], problems, places, spans)
+    return Records(folder.shown(name), [r for r in resources if r.id not in timed], timed)
 
 
 def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems: Problems) -> Sequence[Resource]:
@@ -193,10 +202,10 @@ def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems
     return reader.read(data, folder.shown(name))
 
 
-def _read_below(section: Section, zone: str, ttl: int, problems: Problems) -> records.RecordReader:
+def _read_below(section: Section, zone: str, ttl: int, clock: Clock, problems: Problems) -> records.RecordReader:
     """The records that lie under every zone. What is wrong with one is said for the first zone only."""
     found = Problems()
-    reader = records.RecordReader(zone, ttl, found)
+    reader = records.RecordReader(zone, ttl, found, clock)
     reader.read(section.records, "")
     if found:
         said = {(p.file, p.line, p.column, p.path) for p in problems}
