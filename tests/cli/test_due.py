@@ -76,7 +76,7 @@ def test_a_record_is_declared_until_its_day_is_over(run: Run, applied: Path, at:
     )
     warned = run("validate")
     assert warned.code == 0
-    said = f"{YAML}:14:32: voip.until: warning: is over: this is not declared any more (it can be removed)"
+    said = f"{YAML}:14:30: voip.until: warning: is over: this is not declared any more (it can be removed)"
     assert said in warned.err
     assert run("apply").code == 0
     assert "voip" not in zone(applied).replace("_sip._tls 3600 IN SRV 10 5 5061 voip", "")
