@@ -2,6 +2,7 @@
 What time has made due in a scope, as far as Git and the ledger tell: no target is asked, so a schedule can ask often.
 
 Something ended or began and the ledger does not know it yet; or a window is open, and Git is ahead of the ledger.
+Where a mode only lets us look, nothing is ever due.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from mspctl.resource import UNKNOWN, Id, Resource
 
 def concerns(declaration: Declaration) -> bool:
     """Whether something could be due now, whatever the ledger says."""
-    return not declaration.closed and bool(declaration.timed or declaration.hours.windows)
+    matters = declaration.timed or declaration.hours.windows
+    return bool(matters) and not declaration.closed and declaration.mode == "enforce"
 
 
 def due(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id]:

@@ -68,9 +68,9 @@ def _size(lines: Iterable[str]) -> int:
 
 def _head(view: View) -> Iterator[str]:
     for alarm in view.alarms[:ALARMS]:
-        yield from (f"> **!** {inline(digest.cut(alarm, VALUE))}", "")
+        yield from (f"**{inline(digest.cut(alarm, VALUE))}**", "")
     if len(view.alarms) > ALARMS:
-        yield from (f"> … and {len(view.alarms) - ALARMS:,} more", "")
+        yield from (f"… and {len(view.alarms) - ALARMS:,} more", "")
     first, more = digest.headline(view.summary)
     yield f"## {inline(view.title.capitalize())}: {_sentence(first)}"
     yield from (("", _sentence(more)) if more else ())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.cli import workspace
+from mspctl.ledger import Ledger
 from mspctl.locks import Locks
 from tests.cli.test_main_job import YAML, ZONE, replace
 from tests.conftest import Run
@@ -134,7 +135,7 @@ def test_the_schedule_asks_only_targets_that_have_something_due(run: Run, applie
 def test_without_anything_limited_in_time_not_even_the_ledger_is_opened(
     run: Run, repository: Path, at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace.Ledger, "open", None)
+    monkeypatch.setattr(Ledger, "open", None)
     assert (run("apply", "--due").code, run("apply", "--due").out) == (0, "")
 
 
@@ -203,6 +204,18 @@ def test_one_record_takes_over_from_another(run: Run, repository: Path, at: At) 
     at("2027-03-05T09:00Z")
     replace(repository / YAML, "from: 2027-04-01", "from: 2027-03-31")
     assert "a CNAME stands alone at its name" in run("validate").err
+
+
+def test_what_a_target_cannot_hold_is_told_before_its_day(run: Run, repository: Path, at: At) -> None:
+    replace(
+        repository / YAML,
+        VOIP,
+        "voip: {A: {values: 192.0.2.85, until: 2027-03-31}}\npbx: {ALIAS: x.example., from: 2027-04-01}",
+    )
+    result = run("validate")
+    assert result.code == 1
+    assert f"{YAML}:15:1: pbx ALIAS: ns-1 cannot hold this" in result.err
+    assert run("plan").code == 2
 
 
 def test_octodns_form_too(run: Run, repository: Path, at: At) -> None:
@@ -427,6 +440,14 @@ def test_wrong_windows_say_what_would_be_right(run: Run, repository: Path, line:
     assert result.code == 1
     assert f"{TARGETS}:5:" in result.err
     assert f"targets.ns-1.{said}" in result.err
+
+
+def test_where_we_only_look_nothing_is_ever_due(run: Run, windowed: Path, at: At) -> None:
+    replace(windowed / YAML, "vpn: {A: [192.0.2.82, 198.51.100.21]}", "vpn: {A: 192.0.2.82, until: 2027-03-25}")
+    replace(windowed / FOLDER / "customer.yaml", "timezone:", "mode: observe\ntimezone:")
+    at("2027-03-28T03:30Z")
+    assert (run("apply", "--due").code, run("apply", "--due").out) == (0, "")
+    assert "[expired 2027-03-25; mode is observe]" in run("plan").out
 
 
 # -- a customer's own day -------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def test_every_report_begins_with_it_until_git_declares_it(run: Run, applied: Pa
     for command in (("plan",), ("drift",), ("apply",)):
         assert told(run(*command)) == [alarm("2 changes")]  # declared here, and not committed
     markdown = run("plan", "-o", "markdown").out
-    assert markdown.startswith("> **!** Emergency apply by Paolo Zen on ")
+    assert markdown.startswith("**Emergency apply by Paolo Zen on ")
     assert BRANCH in markdown.splitlines()[0]
     assert '<p class="alarm">Emergency apply by Paolo Zen on ' in run("plan", "-o", "html").out
     (kept,) = json.loads(run("drift", "-o", "json").out)["emergencies"]

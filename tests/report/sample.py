@@ -132,10 +132,16 @@ def plan() -> View:
     )
 
 
+ALARMS = [
+    f"Emergency apply by Paolo Zen on 2027-03-{n} 14:02 UTC: it burns; 3 changes; not yet in Git's main: emergency/r{n}"
+    for n in range(21, 28)
+]
+
+
 def drift() -> View:
     view = plan()
     summary = "4 resources changed outside; 17 unmanaged; 67 not yet applied. Not read: 1 scope unreachable."
-    return View("drift", "DRIFT", view.facts, view.blocks, summary, view.notes[:1], view.document)
+    return View("drift", "DRIFT", view.facts, view.blocks, summary, view.notes[:1], view.document, ALARMS)
 
 
 def outcome() -> View:
@@ -211,7 +217,7 @@ def hostile() -> View:
         for text in HOSTILE
     ]
     summary = f"1 to create. {' '.join(HOSTILE)}"
-    return View("plan", "PLAN", HOSTILE, blocks, summary, lines, {"digest": HOSTILE[0], "read_at": HOSTILE[1]})
+    return View("plan", "PLAN", HOSTILE, blocks, summary, lines, {"digest": HOSTILE[0], "read_at": HOSTILE[1]}, HOSTILE)
 
 
 def huge(scopes: int = 40, lines: int = 500, length: int = 60) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
@@ -27,10 +28,12 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
         timed = {id_: why for id_, layers in found.timed.items() if (why := _why(layers[0][1], now))}
         ends = {id_: f"until {s.until}" for id_, ((_, s), *_) in found.timed.items() if s.until and s.holds(now)}
+        later = [r for layers in found.timed.values() for r, s in layers if not (s.holds(now) or s.is_over(now))]
         for target in section.targets_of(zone):
             scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
             also = _also(section.zones[zone])
-            yield Declaration(scope, resources, found.file, ignore=ignore, also=also, timed=timed, ends=ends)
+            made = Declaration(scope, resources, found.file, ignore=ignore, also=also)
+            yield replace(made, timed=timed, ends=ends, later=later) if found.timed else made
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
