@@ -106,6 +106,7 @@ class Records:
     file: str
     resources: Sequence[Resource]  # without those limited in time
     timed: Mapping[Id, Sequence[tuple[Resource, Span]]] = field(default_factory=dict)  # the first that holds counts
+    lasting: Sequence[Resource] = ()  # all that is declared at some time from now on
 
 
 def read(section: Section, data: Map, folder: Folder, clock: Clock, problems: Problems) -> dict[str, Records]:
@@ -176,22 +177,44 @@ def _read_file(section: Section, zone: str, name: str, folder: Folder, clock: Cl
         resources = _read_master(zone, ttl, name, folder, problems)
     else:
         resources = _read_yaml(own, name, folder, problems)
-    places, spans = own.places, own.spans
-    timed = {r.id: [(r, own.spans[r.id])] for r in resources if r.id in own.spans}
-    if section.records is not None:
-        below = _read_below(section, zone, ttl, clock, problems)
+    below = _read_below(section, zone, ttl, clock, problems) if section.records is not None else None
+    if own.spans or (below and below.spans):
+        return _read_timed(zone, folder.shown(name), own, resources, below, clock, problems)
+    places = own.places
+    if below:
         said = {r.id for r in resources}
-        laid = [r for r in below.resources if r.id not in said]
-        resources = [*resources, *laid]
-        places = places | {r.id: below.places[r.id] for r in laid}
-        spans = spans | {r.id: below.spans[r.id] for r in laid if r.id in below.spans}
-        for resource in below.resources:
-            if resource.id in timed or resource.id in spans:
-                span = below.spans.get(resource.id, Span(clock.zone))
-                timed.setdefault(resource.id, []).append((resource, span))
-    dead = {id_ for id_, span in spans.items() if span.is_over(clock.now)}
-    checks.zone(zone, [r for r in resources if r.id not in dead], problems, places, spans)
-    return Records(folder.shown(name), [r for r in resources if r.id not in timed], timed)
+        laid = {r.id: r for r in below.resources if r.id not in said}
+        resources = [*resources, *laid.values()]
+        places = places | {id_: below.places[id_] for id_ in laid}
+    checks.zone(zone, resources, problems, places)
+    return Records(folder.shown(name), resources, lasting=resources)
+
+
+def _read_timed(
+    zone: str,
+    file: str,
+    own: records.RecordReader,
+    resources: Sequence[Resource],
+    below: records.RecordReader | None,
+    clock: Clock,
+    problems: Problems,
+) -> Records:
+    """The same where time matters: what lies below counts again when a zone's own record is not declared."""
+    found: dict[Id, list[tuple[Resource, Span, records.RecordReader]]] = {}
+    always = Span(clock.zone)
+    for reader, read in ((own, resources), *([(below, below.resources)] if below else [])):
+        for resource in read:
+            layers = found.setdefault(resource.id, [])
+            if not layers or layers[-1][1] is not always:
+                layers.append((resource, reader.spans.get(resource.id, always), reader))
+    timed = {id_: [layer[:2] for layer in layers] for id_, layers in found.items() if layers[0][1] is not always}
+    left = {id_: [each for each in layers if not each[1].is_over(clock.now)] for id_, layers in found.items()}
+    lasting = {id_: layers[0] for id_, layers in left.items() if layers}
+    places = {id_: reader.places[id_] for id_, (_, _, reader) in lasting.items() if id_ in reader.places}
+    spans = {id_: span for id_, (_, span, _) in lasting.items() if span is not always}
+    checks.zone(zone, [resource for resource, _, _ in lasting.values()], problems, places, spans)
+    standing = [layers[0][0] for id_, layers in found.items() if id_ not in timed]
+    return Records(file, standing, timed, [resource for resource, _, _ in lasting.values()])
 
 
 def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems: Problems) -> Sequence[Resource]:
@@ -261,7 +284,7 @@ def _check_derived(customer: Customer, inventory: Inventory, problems: Problems)
     """What follows from other sections contradicts nothing that is written by hand."""
     for zone, said in derived.by_zone(customer, inventory).items():
         read = customer.files["dns"].get(zone)
-        for resource, one in derived.clashes(zone, read.resources, said) if read else ():
+        for resource, one in derived.clashes(zone, read.lasting, said) if read else ():
             file, _, line = resource.source.rpartition(":")
             text = f"contradicts the {one.rtype} that follows from {one.source} (leave one: publish has leave_out)"
             problems.append(Problem(file, int(line), 1, resource.id.name, text))
