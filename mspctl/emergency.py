@@ -44,14 +44,15 @@ def outstanding(recorded: Mapping[Scope, ScopeRecord], plans: Iterable[ScopePlan
 def uncommitted(root: Path) -> dict[str, bytes | None]:
     """All that is declared below `root` otherwise than in the commit that is checked out."""
     git = Git(root)
-    there = [*_read(root)]
-    ids = git("hash-object", "-w", "--stdin-paths", data="".join(f"{path}\n" for path in there)).split()
-    held = dict(zip(there, ids, strict=True))
-    committed = _committed(git)
-    contents = git.objects(id_ for path, id_ in held.items() if committed.get(path) != id_)
     top = git("rev-parse", "--show-prefix").strip()
-    found: dict[str, bytes | None] = {top + p: contents[i] for p, i in held.items() if committed.get(p) != i}
-    return found | {top + path: None for path in committed.keys() - held.keys()}
+    there = [*_read(root)]
+    # git reads these names from the top of its work tree, wherever it is started.
+    ids = git("hash-object", "-w", "--stdin-paths", data="".join(f"{top}{path}\n" for path in there)).split()
+    held, committed = dict(zip(there, ids, strict=True)), _committed(git)
+    changed = {path: id_ for path, id_ in held.items() if committed.get(path) != id_}
+    contents = git.objects(changed.values())
+    gone = committed.keys() - held.keys()
+    return {top + path: contents[id_] for path, id_ in changed.items()} | {top + path: None for path in gone}
 
 
 def _read(root: Path) -> Iterator[str]:

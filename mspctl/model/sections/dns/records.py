@@ -159,9 +159,9 @@ class RecordReader:
 
     def _span(self, entry: Map, path: str, default: Span | None) -> Span | None:
         """When an entry is declared; what it does not say itself is as for all types at its name."""
-        limits = {key: self._moment(entry, key, path) for key in LIMITS if key in entry} if self.clock else {}
-        if not limits or self.clock is None:
+        if self.clock is None or not ("until" in entry or "from" in entry):
             return default
+        limits = {key: self._moment(entry, key, path) for key in LIMITS if key in entry}
         since, until = (limits.get(key, getattr(default, name, None)) for key, name in zip(LIMITS, _NAMES, strict=True))
         try:
             span = Span(self.clock.zone, since, until)
