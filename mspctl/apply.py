@@ -257,10 +257,9 @@ class _Run:
         declaration = self.declared[plan.scope]
         closed = "" if declaration.urgent else declaration.hours.why_closed(self.engine.now())
         if closed:
-            steps = [
-                replace(s, standing=Standing.HELD, reason=closed) if s.change in plan.due else s for s in plan.steps
-            ]
-            self.plans[plan.scope] = replace(plan, steps=steps, live=())
+            held = [replace(s, standing=Standing.HELD, reason=closed) for s in plan.steps if s.standing is Standing.DUE]
+            others = [s for s in plan.steps if s.standing is not Standing.DUE]
+            self.plans[plan.scope] = replace(plan, steps=[*held, *others], live=())
             del self.left[plan.scope]
         return not closed
 

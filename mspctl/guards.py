@@ -51,7 +51,7 @@ def undone(changes: Sequence[Change], emergencies: Iterable[Emergency]) -> dict[
         change.id: f"an emergency apply left it so (merge {emergency.branch} first)"
         for emergency in emergencies
         for change in changes
-        if {r.id for r in (change.before, change.after) if r} & emergency.ids
+        if change.cause is Cause.PENDING and {r.id for r in (change.before, change.after) if r} & emergency.ids
     }
 
 

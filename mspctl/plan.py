@@ -106,6 +106,7 @@ class Plan:
     read_at: datetime
     retired: Sequence[Scope] = ()  # recorded, and no longer declared: kept until somebody names them
     emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
+    only_due: bool = False  # nothing was looked at but what time made due
 
     @property
     def changes(self) -> int:
@@ -225,16 +226,16 @@ def _causes(causes: frozenset[Cause], approval: Approval | None, acceptance: Acc
 
 
 def _step(change: Change, approval: Approval | None, reason: str, declaration: Declaration) -> Step:
-    told = [_timed(change, declaration)]
+    time = _timed(change, declaration)
     if declaration.mode != "enforce":
-        return Step(change, Standing.HELD, _joined(*told, f"mode is {declaration.mode}"))
+        return Step(change, Standing.HELD, _joined(time, f"mode is {declaration.mode}"))
     if reason and approval is None:
-        return Step(change, Standing.APPROVAL, _joined(*told, reason))
+        return Step(change, Standing.APPROVAL, _joined(time, reason))
     if declaration.closed and not declaration.urgent:
-        return Step(change, Standing.HELD, _joined(*told, declaration.closed))
+        return Step(change, Standing.HELD, _joined(time, declaration.closed))
     if reason and approval:
-        return Step(change, Standing.DUE, _joined(*told, f"approved: {approval.why}"), approval.key)
-    return Step(change, Standing.DUE, _joined(*told))
+        return Step(change, Standing.DUE, _joined(time, f"approved: {approval.why}"), approval.key)
+    return Step(change, Standing.DUE, time)
 
 
 def _timed(change: Change, declaration: Declaration) -> str:

@@ -66,7 +66,7 @@ def command(
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
-    if not quiet:
+    if not quiet or outcome.exit_code:
         done = "Nothing else is due." if due else "Nothing is pending."
         console.say(render(view.of_outcome(outcome, again, done), form), end="")
     return outcome.exit_code

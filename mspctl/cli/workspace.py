@@ -127,11 +127,11 @@ class Workspace:
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():
-            return Plan((), now())
+            return Plan((), now(), only_due=True)
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
-        return Plan(plans, now(), left, self._emergencies(plans))
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due)
 
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""

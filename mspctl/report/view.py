@@ -143,7 +143,7 @@ def _plan_summary(plan: Plan) -> str:
     if counts:
         changes = counts["update"] + counts["rename"]
         said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
-    elif held or unapproved or outside or any(s.error for s in plan.scopes):
+    elif held or unapproved or outside or plan.only_due or any(s.error for s in plan.scopes):
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."

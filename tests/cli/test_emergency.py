@@ -302,6 +302,15 @@ def test_a_merge_that_does_not_know_of_it_does_not_undo_it(run: Run, applied: Pa
     assert "magazzino 3600 IN A 198.51.100.99" in zone
 
 
+def test_drift_of_what_it_left_is_mended_as_ever(run: Run, applied: Path) -> None:
+    replace(applied / YAML, VOIP, "voip: {A: 192.0.2.86}")
+    assert urgent(run).code == 0
+    commit(applied)
+    replace(applied / ZONE, "voip 3600 IN A 192.0.2.86", "voip 3600 IN A 203.0.113.66")
+    assert run("apply", "--revert").code == 0
+    assert "voip 3600 IN A 192.0.2.86" in (applied / ZONE).read_text()
+
+
 def test_it_can_be_undone_by_name_and_is_over_then(run: Run, applied: Path) -> None:
     replace(applied / YAML, VOIP, "voip: {A: 192.0.2.86}")
     assert urgent(run).code == 0
