@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from mspctl.desired import Declaration, Outputs
@@ -24,7 +25,7 @@ from mspctl.errors import LedgerError, LockError, TargetError, Unreachable
 from mspctl.exits import Exit
 from mspctl.guards import CONTESTED
 from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, known_of, plan_all, sides
-from mspctl.record import Finished, Run, ScopeRecord
+from mspctl.record import Emergency, Finished, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
 
 Drivers = Callable[[Scope], Driver]
@@ -70,6 +71,7 @@ class Outcome:
     scopes: dict[Scope, ScopeOutcome] = field(default_factory=dict)
     ledger_error: str = ""
     interrupted: bool = False
+    emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
 
     @property
     def landed(self) -> int:
@@ -125,6 +127,8 @@ class Engine:
     run: Run
     held: Held = field(default_factory=lambda: Unheld())
     stop: threading.Event = field(default_factory=threading.Event)  # once set, no further scope is begun
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    committed: bool = True  # whether what is declared is committed: then it can be the end of an emergency
 
 
 def apply(
@@ -224,6 +228,9 @@ class _Run:
         if self.engine.stop.is_set():
             self._stop(INTERRUPTED)
             return
+        ready = [plan for plan in ready if self._is_open(plan)]
+        if not ready:
+            return
         intents = {p.scope: _intents(p, self.recorded.get(p.scope)) for p in ready}
         if not self._record(lambda: self.engine.ledger.begin(self.engine.run, intents)):
             self._stop(self.outcome.ledger_error)
@@ -237,13 +244,32 @@ class _Run:
         try:
             for job in as_completed(jobs):
                 for end in job.result():
-                    used = _used(self.plans[end.scope], end)
-                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written)
+                    used, over = _used(self.plans[end.scope], end), self._over(self.plans[end.scope], end)
+                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written, over)
                     ends[end.scope] = Finished(*said)
                     self._hand_out(end.scope, end.outputs)
                     self._end(end)
         finally:  # whatever stops us, what is known is recorded
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+
+    def _is_open(self, plan: ScopePlan) -> bool:
+        """Earlier rounds take their time: where a window has closed meanwhile, the changes wait for the next one."""
+        declaration = self.declared[plan.scope]
+        closed = "" if declaration.urgent else declaration.hours.why_closed(self.engine.now())
+        if closed:
+            held = [replace(s, standing=Standing.HELD, reason=closed) for s in plan.steps if s.standing is Standing.DUE]
+            others = [s for s in plan.steps if s.standing is not Standing.DUE]
+            self.plans[plan.scope] = replace(plan, steps=[*held, *others], live=())
+            del self.left[plan.scope]
+        return not closed
+
+    def _over(self, plan: ScopePlan, end: ScopeOutcome | None = None) -> set[str]:
+        """Emergencies of which Git says nothing otherwise any more once this run has finished a scope."""
+        record, error = self.recorded.get(plan.scope), plan.error or (end.error if end else "")
+        if record is None or error or self.engine.run.emergency or not self.engine.committed:
+            return set()
+        ahead = plan.ahead - ({change.id for change in end.landed} if end else set())
+        return {run for run, emergency in record.emergencies.items() if not emergency.ids & ahead}
 
     def _stop(self, why: str) -> None:
         self.stopped = True
@@ -271,9 +297,14 @@ class _Run:
 
     def close(self) -> None:
         """Record what is true though nobody applied it, and say of what was not done why."""
-        true = [p for p in self.plans.values() if not (p.due or p.error) and (p.settles or p.outputs or self._moved(p))]
+        over = {p.scope: self._over(p) for p in self.plans.values() if not (p.due or p.error)}
+        true = [
+            p
+            for p in self.plans.values()
+            if p.scope in over and (p.settles or p.outputs or over[p.scope] or self._moved(p))
+        ]
         if true and not self.stopped:
-            ends = {p.scope: Finished(p.settles, outputs=p.outputs) for p in true}
+            ends = {p.scope: Finished(p.settles, outputs=p.outputs, over=over[p.scope]) for p in true}
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
         for declaration in self.declare():
             self._end(ScopeOutcome(declaration.scope, error="what it is made from changes with every apply"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from mspctl.desired import Selection, declarations
@@ -33,20 +33,22 @@ class Validation:
         return json.dumps({**document, "resources": self.resources, "problems": problems}, indent=2) + "\n"
 
 
-def validate(root: Path, customers: Collection[str] = ()) -> Validation:
+def validate(root: Path, customers: Collection[str] = (), now: datetime | None = None) -> Validation:
     """Every problem of the estate's files, warnings included. Contacts nothing and opens no secret."""
     try:
-        estate = load(root, customers)
+        estate = load(root, customers, now)
     except InputError as error:
         return Validation(error.problems)
     targets = Targets(estate)
     problems = list(estate.warnings)
-    scopes = resources = 0
-    for declaration in declarations(estate, Selection(), {}, datetime.now(UTC).date()):
+    scopes = declared = 0
+    for declaration in declarations(estate, Selection(), {}, estate.now):
         scopes += 1
-        resources += len(declaration.resources)
+        declared += len(declaration.resources)
         try:
-            problems += accept(targets.reader(declaration.scope), declaration)[1]
+            reader = targets.reader(declaration.scope)
+            for resources in (declaration.resources, declaration.later):
+                problems += accept(reader, replace(declaration, resources=resources))[1]
         except TargetError as error:
             problems.append(Problem(declaration.source, 0, 1, str(declaration.scope), str(error)))
-    return Validation(sorted(problems), len(estate.customers), scopes, resources)
+    return Validation(sorted(problems), len(estate.customers), scopes, declared)

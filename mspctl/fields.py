@@ -13,8 +13,9 @@ from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
+from mspctl import moments
 from mspctl.kinds import dns, shown
 
 
@@ -25,12 +26,6 @@ class Model(BaseModel):
 
 
 Mode = Literal["observe", "propose", "enforce"]
-
-
-class SectionModel(Model):
-    """What every section may say of itself."""
-
-    mode: Mode | None = None  # how far we may go here; unless it is said, as far as the customer's mode lets us
 
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -174,14 +169,16 @@ def mx(value: Any) -> str:
 
 
 def timezone(value: Any) -> str:
-    text = typed(value)
-    import zoneinfo
+    return moments.timezone(typed(value)).key
 
-    try:
-        zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{shown(text)} is not a time zone (write Europe/Rome)") from None
-    return text
+
+def until(value: Any) -> moments.Moment:
+    """A day, which is included, or a time; when that is depends on the customer's time zone."""
+    return moments.Moment.parse(typed(value))
+
+
+def window(value: Any) -> moments.Window:
+    return moments.Window.parse(typed(value))
 
 
 def one_or_many(value: Any) -> Any:
@@ -193,6 +190,8 @@ def _field(read: Callable[[Any], Any], schema: dict[str, Any]) -> tuple[BeforeVa
     return BeforeValidator(read), WithJsonSchema(schema)
 
 
+UNTIL = {"type": "string", "examples": ["2027-03-31", "2027-03-31 18:00"]}
+WINDOW = {"type": "string", "examples": ["sun 05:00-06:00", "mon-fri 07:30-18:30", "22:00-05:00"]}
 _TEXT = {"type": ["string", "number", "boolean"]}
 
 Text = Annotated[str, *_field(one_line, _TEXT)]
@@ -201,6 +200,9 @@ Seconds = Annotated[int, *_field(duration, {"type": ["integer", "string"], "exam
 Ttl = Annotated[int, *_field(ttl, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Count = Annotated[int, *_field(count, {"type": "integer", "minimum": 1, "maximum": 9999})]
 Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
+_AS_TYPED = PlainSerializer(str)
+Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]
+Window = Annotated[moments.Window, PlainValidator(window), _AS_TYPED, WithJsonSchema(WINDOW)]
 Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
@@ -214,3 +216,10 @@ SpfTerm = Annotated[str, *_field(spf_term, {"type": "string", "examples": ["incl
 SpfTerms = Annotated[tuple[SpfTerm, ...], BeforeValidator(one_or_many)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]
+
+
+class SectionModel(Model):
+    """What every section may say of itself."""
+
+    mode: Mode | None = None  # how far we may go here; unless it is said, as far as the customer's mode lets us
+    window: Window | None = None  # changes here are carried out only inside it; by default inside the customer's

@@ -53,6 +53,10 @@ class RemoteError(LedgerError):
     """The remote does not answer, refuses, or is not what it was."""
 
 
+class Away(RemoteError):
+    """The remote gives no answer, which says nothing against what was fetched before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """Who, when and why, of one commit."""
@@ -75,15 +79,15 @@ class Branch:
     One branch, as it was at the commit `tip`.
 
     Raises LedgerError when git is missing, or `root` is not in a repository. `merge` is asked when commits that
-    could not be pushed meet newer ones of others.
+    could not be pushed meet newer ones of others. `alone`: without the remote, which `sync` makes up for later.
     """
 
-    def __init__(self, root: Path, name: str, merge: Merge) -> None:
+    def __init__(self, root: Path, name: str, merge: Merge, *, alone: bool = False) -> None:
         self._git = Git(root)
         self.name = name
         self._merge = merge
         self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
-        self.remote = self._git.remote(f"the {name}")
+        self.remote = "" if alone else self._git.remote(f"the {name}")
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
         self._obstacle = ""  # what was in the way last, when it was a file
 
@@ -165,7 +169,7 @@ class Branch:
     def _remote_tip(self) -> str:
         answer = self._git.call("ls-remote", self.remote, self._head)
         if answer.code:
-            raise RemoteError(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
+            raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
         refs = (line.partition("\t") for line in answer.text.splitlines())
         return next((commit for commit, _, ref in refs if ref == self._head), "")
 
@@ -173,7 +177,7 @@ class Branch:
         flags = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
         answer = self._git.call("fetch", *flags, *more, self.remote, self._head)
         if answer.code:
-            raise RemoteError(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
+            raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
 
     def _check_descent(self, theirs: str, seen: str) -> None:
         if not seen or self._descends(theirs, seen):
@@ -224,6 +228,17 @@ class Branch:
         if not self._place(commit):
             raise LedgerError(exists.format(self.name, f"on {self.remote}" if self.remote else "here"))
         self.tip = commit
+
+    def fork(self, commit: str, files: Mapping[str, bytes | None], stamp: Stamp) -> None:
+        """
+        Start here, with `files` written (None: deleted) on top of a commit of another branch; "" for none.
+
+        `push` publishes it.
+        """
+        started = self._write(files, commit, stamp)
+        if not self._place_here(started):
+            raise LedgerError(f"a branch {self.name} exists already")
+        self.tip = started
 
     def update(self, edits: Mapping[str, Edit], stamp: Callable[[Collection[str]], Stamp]) -> None:
         """

@@ -8,9 +8,10 @@ records be emptied, a count alone a list of three.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from mspctl import kinds
+from mspctl.record import Emergency
 from mspctl.resource import Cause, Change, Id, Resource
 
 LOSSES_FROM = 3  # fewer losses in one scope are everyday work
@@ -42,6 +43,16 @@ def judge(
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
     return reasons
+
+
+def undone(changes: Sequence[Change], emergencies: Iterable[Emergency]) -> dict[Id, str]:
+    """What an emergency apply left is not changed in passing by a merge that does not know of it."""
+    return {
+        change.id: f"an emergency apply left it so (merge {emergency.branch} first)"
+        for emergency in emergencies
+        for change in changes
+        if change.cause is Cause.PENDING and {r.id for r in (change.before, change.after) if r} & emergency.ids
+    }
 
 
 def joint(

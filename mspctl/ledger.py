@@ -43,6 +43,7 @@ class Entry:
     commit: str  # of the customers' repository
     reason: str
     plan: str
+    emergency: str  # the branch with what an emergency applied; "" for any other run
     scopes: Mapping[Scope, Landing]
 
 
@@ -58,18 +59,19 @@ class Ledger:
         self._branch, self._now, self._lock = branch, now, Lock()
 
     @classmethod
-    def open(cls, root: Path, now: Callable[[], datetime] = _now) -> Ledger:
+    def open(cls, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False) -> Ledger:
         """
         Given a folder in a Git repository, fetch its ledger.
 
         The remote is `origin`, else the only one; without any, the local branch is all there is. Outcomes that could
-        not be pushed stay on top of what was fetched, and go out with the next `begin`, `finish` or `push`. Raises
-        LedgerError when there is no ledger, or one that cannot be fetched or trusted.
+        not be pushed stay on top of what was fetched, and go out with the next `begin`, `finish` or `push`. `alone`: as
+        it was fetched last; the remote is not asked, and nothing is pushed. Raises LedgerError when there is no ledger,
+        or one that cannot be fetched or trusted, and Away when the remote gives no answer.
         """
-        branch = Branch(root, "ledger", merged)
+        branch = Branch(root, "ledger", merged, alone=alone)
         branch.sync()
         if not branch.tip:
-            raise LedgerError("no ledger yet; run mspctl ledger init")
+            raise LedgerError("the ledger was never fetched here" if alone else "no ledger yet; run mspctl ledger init")
         return cls(branch, now)
 
     @classmethod
@@ -144,6 +146,7 @@ class Ledger:
         reason = _one_line(run.reason)
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
         trailers = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
+        trailers |= {"Emergency": run.emergency.branch} if run.emergency else {}
         lines = [f"{name}: {_one_line(value)}" for name, value in trailers.items() if value]
         return Stamp(run.who, self._now(), "\n".join([subject, "", *lines, ""]))
 
@@ -172,8 +175,9 @@ class Ledger:
     def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
         unfinished = Landing((), "never finished")
         scopes = {page.scope: unfinished if began else landing(page) for page in pages}
-        run, revision, reason, plan = (trailers.get(name, "") for name in ("Run", "Commit", "Reason", "Plan"))
-        return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, scopes)
+        names = ("Run", "Commit", "Reason", "Plan", "Emergency")
+        run, revision, reason, plan, emergency = (trailers.get(name, "") for name in names)
+        return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
 
     def push(self) -> None:
         """Bring outcomes that are only here to the remote."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ from mspctl.document import (
     value_from_json,
 )
 from mspctl.errors import LedgerError
-from mspctl.record import Finished, Record, Run, ScopeRecord
+from mspctl.record import Emergency, Finished, Record, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 
 FORMAT = 1
@@ -63,6 +63,7 @@ class Page:
     resources: Mapping[Id, Resource | date] = field(default_factory=dict)  # a date: deleted by us on that day
     intents: Mapping[tuple[Id, str], Resource | None] = field(default_factory=dict)  # (id, run) → what it is to be
     used: Mapping[str, date] = field(default_factory=dict)  # approval → the day on which it let something through
+    emergencies: Mapping[str, Emergency] = field(default_factory=dict)  # by run
     last: Object = field(default_factory=dict)  # what the run that wrote it did, as JSON; `landing` reads it
 
     @property
@@ -73,7 +74,7 @@ class Page:
             if intended not in known:
                 known.append(intended)
         records = {id: self._record(id, known) for id, known in states.items()}
-        return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used))
+        return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used), self.emergencies)
 
     def _record(self, id: Id, states: Sequence[Resource | None]) -> Record:
         recorded = self.resources.get(id)
@@ -122,7 +123,18 @@ def edited(path: str, scope: Scope, step: Callable[[Page], Page], today: date, o
 
 def begun(page: Page, scope: Scope, run: Run, intents: Mapping[Id, Resource | None]) -> Page:
     mine = {(id, run.id): intended for id, intended in intents.items()}
-    return replace(page, scope=replace(scope, after=()), intents={**page.intents, **mine})
+    emergencies = _emergencies(page, run, intents)
+    return replace(page, scope=replace(scope, after=()), intents={**page.intents, **mine}, emergencies=emergencies)
+
+
+def _emergencies(page: Page, run: Run, more: Collection[Id], less: Collection[Id] = ()) -> dict[str, Emergency]:
+    """With what this run did, when it is one, or may have done."""
+    kept = {other: emergency for other, emergency in page.emergencies.items() if other != run.id}
+    if run.emergency is None:
+        return kept
+    known = page.emergencies.get(run.id, run.emergency).ids
+    ids = (known - frozenset(less)) | frozenset(more)
+    return kept | ({run.id: replace(run.emergency, ids=ids)} if ids else {})
 
 
 def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> Page:
@@ -138,11 +150,19 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
             if not _resolved(id, owner, run, end)
         },
         used={**page.used, **dict.fromkeys(end.used, today)},
+        emergencies=_after(page, run, end),
     )
     involved = end.changes or any(owner == run.id for _, owner in page.intents)
     if not involved and new == page and _owner(new) == _owner(page):
         return page
     return replace(new, last=_last_to_json(run, end))
+
+
+def _after(page: Page, run: Run, end: Finished) -> dict[str, Emergency]:
+    landed = {r.id for change in end.changes for r in (change.before, change.after) if r}
+    undone = {i for i, owner in page.intents if owner == run.id and i not in landed and _resolved(i, owner, run, end)}
+    found = _emergencies(page, run, landed, undone)
+    return {other: emergency for other, emergency in found.items() if other not in end.over}
 
 
 def _settled(page: Page, end: Finished, today: date) -> dict[Id, Resource | date]:
@@ -205,6 +225,7 @@ def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | No
         resources=_stepped(was.resources, we.resources, they.resources),
         intents=_stepped(was.intents, we.intents, they.intents) | doubts,
         used={**they.used, **we.used},
+        emergencies=_stepped(was.emergencies, we.emergencies, they.emergencies),
     )
     return rendered(new)
 
@@ -228,6 +249,7 @@ def rendered(page: Page) -> bytes:
         "resources": _list_of(resources),
         "intents": _list_of(intents),
         "used": _object_of({key: _line(day.isoformat()) for key, day in sorted(page.used.items())}),
+        "emergencies": _object_of({run: _line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
         "last": _object_of(last),
     }
     return (_object_of(sections) + "\n").encode()
@@ -265,6 +287,12 @@ def _intent_to_json(key: tuple[Id, str], intended: Resource | None) -> Object:
     if intended is None:
         return {"run": run, "kind": id.kind, "name": id.name, "fields": None}
     return {"run": run, **to_json(_sorted(intended))}
+
+
+def _emergency_to_json(emergency: Emergency) -> Object:
+    resources: list[Json] = [{"kind": id.kind, "name": id.name} for id in sorted(emergency.ids)]
+    said = {"who": emergency.who, "when": emergency.when.isoformat(), "reason": emergency.reason}
+    return {**said, "branch": emergency.branch, "resources": resources}
 
 
 def _last_to_json(run: Run, end: Finished) -> Object:
@@ -316,7 +344,7 @@ def _page_from_json(data: object) -> Page:
         raise ValueError('it has no "format"')
     if version > FORMAT:
         raise LedgerError(f"the ledger was made by a newer mspctl (format {version}); update this program")
-    sections = ("outputs", "resources", "intents", "used", "last")
+    sections = ("outputs", "resources", "intents", "used", "emergencies", "last")
     document = members(data, "a page", required=("format", "scope"), optional=sections)
     return Page(
         scope_from_json(document["scope"]),
@@ -324,6 +352,7 @@ def _page_from_json(data: object) -> Page:
         _unique(_recorded_from_json(item) for item in _list(document.get("resources", []))),
         _unique(_intent_from_json(item) for item in _list(document.get("intents", []))),
         {key: date.fromisoformat(str(day)) for key, day in _object(document.get("used", {})).items()},
+        {run: _emergency_from_json(said) for run, said in _object(document.get("emergencies", {})).items()},
         _object(document.get("last", {})),
     )
 
@@ -341,6 +370,16 @@ def _intent_from_json(data: object) -> tuple[tuple[Id, str], Resource | None]:
     resource = {name: member for name, member in document.items() if name != "run"}
     intended = None if document["fields"] is None else resource_from_json(resource)
     return (id_from_json(document), text(document, "run")), intended
+
+
+def _emergency_from_json(data: object) -> Emergency:
+    document = members(data, "an emergency", required=("who", "when", "reason", "branch", "resources"))
+    who, when, reason, branch = (text(document, name) for name in ("who", "when", "reason", "branch"))
+    resources = [members(item, "a resource", required=("kind", "name")) for item in _list(document["resources"])]
+    moment = datetime.fromisoformat(when)
+    if moment.tzinfo is None:
+        raise ValueError(f'"when" lacks its time zone: {when}')
+    return Emergency(who, moment, reason, branch, frozenset(map(id_from_json, resources)))
 
 
 def _verbal_change_from_json(data: object) -> Change:

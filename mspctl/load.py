@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +26,7 @@ from mspctl.model.folder import Folder
 from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
+from mspctl.moments import Clock
 from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_value
 
 # Files of a customer that are not sections: read by those who need them.
@@ -42,12 +43,13 @@ class Estate:
     customers: Mapping[str, Customer]  # those asked for
     warnings: Sequence[Problem] = ()
     everyone: Mapping[str, Customer] = field(default_factory=dict)  # the others too, without their record files
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the moment at which it was looked at
 
 
-def load(root: Path, only: Collection[str] = (), today: date | None = None) -> Estate:
+def load(root: Path, only: Collection[str] = (), now: datetime | None = None) -> Estate:
     """
-    The estate below `root`. `only` names customers whose record files are wanted; () means all. `today` is
-    the day on which approvals and acceptances are looked at.
+    The estate below `root`. `only` names customers whose record files are wanted; () means all. `now` tells what is
+    over already; by default, the present.
 
     Raises InputError with every error and warning of every file.
     """
@@ -57,16 +59,16 @@ def load(root: Path, only: Collection[str] = (), today: date | None = None) -> E
             raise InputError.at(name, LINK)
         if not (root / name).is_dir():
             raise InputError.at(str(root), f"has no {name}/ (start with mspctl init, or use --directory)")
-    day = today or datetime.now(UTC).date()
-    inventory = _inventory(root, day, problems)
+    now = now or datetime.now(UTC)
+    inventory = _inventory(root, Clock(now), problems)
     folders = _customer_folders(root, only, problems)
-    customers = {folder.name.partition("/")[2]: _customer(folder, inventory, day, problems) for folder in folders}
+    customers = {folder.name.partition("/")[2]: _customer(folder, inventory, now, problems) for folder in folders}
     found = {name: customer for name, customer in customers.items() if customer is not None}
     _check(found, inventory, problems)
     if problems.errors:
         raise InputError(_in_order(problems))
     wanted = {name: c for name, c in found.items() if not only or name in only}
-    return Estate(root, inventory, wanted, tuple(_in_order(problems)), found)
+    return Estate(root, inventory, wanted, tuple(_in_order(problems)), found, now)
 
 
 def _in_order(problems: Problems) -> list[Problem]:
@@ -82,7 +84,7 @@ def _in_order(problems: Problems) -> list[Problem]:
 # -- inventory ------------------------------------------------------------------------------------------------
 
 
-def _inventory(root: Path, today: date, problems: Problems) -> Inventory:
+def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     folder = Folder(root, "inventory", problems)
     for name, is_folder in folder.entries():
         if not (is_folder or name in INVENTORY_FILES) or (is_folder and name != "baselines"):
@@ -95,7 +97,7 @@ def _inventory(root: Path, today: date, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     whole = not problems.errors
-    allowed = permissions.read_approvals(folder, today, problems)
+    allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(targets.targets, contracts.contracts, baselines, settings, Permissions(allowed), whole)
 
 
@@ -184,12 +186,13 @@ def _customer_folders(root: Path, only: Collection[str], problems: Problems) -> 
     return folders
 
 
-def _customer(folder: Folder, inventory: Inventory, today: date, problems: Problems) -> Customer | None:
+def _customer(folder: Folder, inventory: Inventory, now: datetime, problems: Problems) -> Customer | None:
     """What a customer's folder says. What is wrong does not end the search: the files behind it are read as well."""
     name = folder.name.partition("/")[2]
     before = len(problems.errors)
     info = _info(folder, inventory, problems)
     whole = len(problems.errors) == before
+    clock = Clock(now, info.timezone) if info else Clock(now)
     data, models, files = {}, {}, {}
     _unknown_files(folder, problems)
     for section in sections.names():
@@ -204,8 +207,8 @@ def _customer(folder: Folder, inventory: Inventory, today: date, problems: Probl
         else:
             model = partly(module.Section, merged)
         if model is not None and hasattr(module, "read"):
-            files[section] = module.read(model, merged, folder, problems)
-    allowed = permissions.read(folder, today, problems)
+            files[section] = module.read(model, merged, folder, clock, problems)
+    allowed = permissions.read(folder, clock.today, problems)
     return Customer(name, info, models, data, files, allowed) if info is not None and whole else None
 
 

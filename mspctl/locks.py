@@ -120,9 +120,10 @@ def _now() -> datetime:
 class Locks:
     """The locks of one repository. Raises LedgerError when it is none, and when the remote gives no answer."""
 
-    def __init__(self, root: Path, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False) -> None:
+        """`alone`: the remote is not asked, so that only processes of this machine are kept out."""
         self.now = now
-        self.refs = Refs(root)
+        self.refs = Refs(root, alone=alone)
 
     @contextmanager
     def hold(
@@ -383,9 +384,9 @@ class Held:
 class Refs:
     """Refs on the remote, or of this repository when there is none."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, alone: bool = False) -> None:
         self._git = Git(root)
-        self._remote = self._git.remote("the locks")
+        self._remote = "" if alone else self._git.remote("the locks")
         self.atomic = True  # whether the remote moves all refs or none; the first push tells
 
     def tips(self) -> dict[str, str]:

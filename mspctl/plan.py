@@ -21,9 +21,8 @@ from mspctl.diff import Difference, diff, settled
 from mspctl.driver import Failed, Outputs, Reader, Reading, Traits, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
-from mspctl.fields import Mode
 from mspctl.model.permissions import Acceptance, Approval
-from mspctl.record import Record, ScopeRecord
+from mspctl.record import Emergency, Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 
 Readers = Callable[[Scope], Reader]  # the reader that serves a scope; raises TargetError
@@ -32,6 +31,7 @@ Progress = Callable[[int], None]  # scopes done since the last call
 
 TRAITS = Traits()
 PENDING = frozenset({Cause.PENDING})
+AHEAD = frozenset({Cause.PENDING, Cause.CONFLICT, Cause.TAKE_OVER})
 REVERT = frozenset({Cause.PENDING, Cause.DRIFT, Cause.CAME_BACK})
 
 
@@ -89,6 +89,12 @@ class ScopePlan:
         return [d for d in self.left if d.cause is cause]
 
     @property
+    def ahead(self) -> set[Id]:
+        """Resources that Git says otherwise than they were left."""
+        pending = {step.change.id for step in self.steps if step.change.cause in AHEAD}
+        return pending | {d.id for d in self.left if d.cause in AHEAD}
+
+    @property
     def drifted(self) -> list[Difference]:
         """Everything that somebody outside caused; unmanaged resources are nobody's change."""
         return [d for d in self.left if d.cause is not Cause.UNMANAGED]
@@ -99,6 +105,8 @@ class Plan:
     scopes: Sequence[ScopePlan]
     read_at: datetime
     retired: Sequence[Scope] = ()  # recorded, and no longer declared: kept until somebody names them
+    emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
+    only_due: bool = False  # nothing was looked at but what time made due
 
     @property
     def changes(self) -> int:
@@ -172,6 +180,8 @@ def plan_scope(
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
     changes = [change for change, _ in chosen]
     reasons = guards.judge(changes, reading.resources, ours, traits.holds_data)
+    if record and not declaration.urgent:
+        reasons = guards.undone(changes, record.emergencies.values()) | reasons
     if declaration.gone:
         reasons = {change.id: "its scope left Git" for change in changes} | reasons
     joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
@@ -179,7 +189,7 @@ def plan_scope(
     learned = settled(declared, recorded, live)
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
         learned = {i: r for i, r in learned.items() if r is not None}
-    steps = [_step(change, approval, reasons.get(change.id, ""), declaration.mode) for change, approval in chosen]
+    steps = [_step(change, approval, reasons.get(change.id, ""), declaration) for change, approval in chosen]
     if declaration.gone:
         steps = _leaving(steps, left)
     return ScopePlan(
@@ -215,14 +225,28 @@ def _causes(causes: frozenset[Cause], approval: Approval | None, acceptance: Acc
     return causes | guards.CONTESTED.keys() if approval and causes else causes
 
 
-def _step(change: Change, approval: Approval | None, reason: str, mode: Mode) -> Step:
-    if mode != "enforce":
-        return Step(change, Standing.HELD, f"mode is {mode}")
-    if not reason:
-        return Step(change)
-    if approval is None:
-        return Step(change, Standing.APPROVAL, reason)
-    return Step(change, Standing.DUE, f"approved: {approval.why}", approval.key)
+def _step(change: Change, approval: Approval | None, reason: str, declaration: Declaration) -> Step:
+    time = _timed(change, declaration)
+    if declaration.mode != "enforce":
+        return Step(change, Standing.HELD, _joined(time, f"mode is {declaration.mode}"))
+    if reason and approval is None:
+        return Step(change, Standing.APPROVAL, _joined(time, reason))
+    if declaration.closed and not declaration.urgent:
+        return Step(change, Standing.HELD, _joined(time, declaration.closed))
+    if reason and approval:
+        return Step(change, Standing.DUE, _joined(time, f"approved: {approval.why}"), approval.key)
+    return Step(change, Standing.DUE, time)
+
+
+def _timed(change: Change, declaration: Declaration) -> str:
+    """What time did to a resource, or will do."""
+    if change.cause is not Cause.PENDING:
+        return ""
+    return declaration.timed.get(change.id) or declaration.ends.get(change.id, "")
+
+
+def _joined(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _says_new(record: Record | None, settles: Resource | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from mspctl.resource import Change, Id, Resource, Scope, Value
 
@@ -22,6 +22,17 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Emergency:
+    """An apply without CI: what it did may be missing in Git's main until somebody merges it."""
+
+    who: str
+    when: datetime
+    reason: str
+    branch: str  # where the YAML that it applied is kept
+    ids: frozenset[Id] = frozenset()  # what it changed in one scope
+
+
+@dataclass(frozen=True, slots=True)
 class ScopeRecord:
     """All that is recorded of one scope."""
 
@@ -29,6 +40,7 @@ class ScopeRecord:
     resources: Mapping[Id, Record] = field(default_factory=dict)
     outputs: Mapping[str, Value] = field(default_factory=dict)
     used: frozenset[str] = frozenset()  # approvals that let something through, once
+    emergencies: Mapping[str, Emergency] = field(default_factory=dict)  # by run, those that are not over
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,7 @@ class Run:
     commit: str = ""  # of the customers' repository
     reason: str = ""  # the pull request or ticket
     plan: str = ""  # digest of the plan
+    emergency: Emergency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +65,4 @@ class Finished:
     error: str = ""  # why the rest did not land; its intent then stays unresolved
     used: Collection[str] = ()  # approvals that let something through
     written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)  # true, of what else is in doubt
+    over: Collection[str] = ()  # runs of emergencies: Git declares what they did, or it was undone on purpose

@@ -9,12 +9,14 @@ scope itself where the driver can remove it. The approval stands in the customer
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import datetime
 
-from mspctl.desired import Declaration
+from mspctl.desired import Declaration, hours_of
 from mspctl.driver import Known, Reading, Traits
 from mspctl.load import Estate
 from mspctl.model.permissions import Permissions
+from mspctl.moments import Clock
 from mspctl.record import ScopeRecord
 from mspctl.resource import Resource, Scope
 
@@ -29,17 +31,20 @@ def retired(recorded: Mapping[Scope, ScopeRecord], declared: Collection[Scope]) 
 
 
 def named(
-    scopes: Iterable[Scope], recorded: Mapping[Scope, ScopeRecord], estate: Estate, today: date
+    scopes: Iterable[Scope], recorded: Mapping[Scope, ScopeRecord], estate: Estate, now: datetime
 ) -> Iterator[Declaration]:
     """Of retired scopes, those that an approval lets go: each as a declaration of nothing."""
     for scope in scopes:
         customer = estate.everyone.get(scope.customer)
-        allowed = (customer.permissions if customer else estate.inventory.permissions).on(today)
+        clock = Clock(now, customer.info.timezone) if customer else Clock(now)
+        allowed = (customer.permissions if customer else estate.inventory.permissions).on(clock.today)
         approval = allowed.retirement(scope, recorded[scope].used)
         if approval:
             mode = customer.info.mode if customer else "enforce"
             file = f"customers/{scope.customer}/approvals.yaml" if customer else "inventory/approvals.yaml"
-            yield Declaration(scope, (), file, mode, permissions=Permissions((approval,)), gone=True)
+            hours = hours_of(customer.info if customer else None, None, estate.inventory, scope.target)
+            found = Declaration(scope, (), file, mode, permissions=Permissions((approval,)), gone=True)
+            yield replace(found, hours=hours, closed=hours.why_closed(now))
 
 
 class Nowhere:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 import pytest
@@ -18,7 +19,9 @@ from mspctl.driver import Landed, Traits, Work
 from mspctl.errors import LockError, TargetError, Unreachable
 from mspctl.exits import Exit
 from mspctl.model.permissions import Approval, Permissions
+from mspctl.moments import Hours, Window
 from mspctl.plan import REVERT, ScopePlan, Standing, Step
+from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Server, thing
@@ -218,6 +221,107 @@ def test_what_needs_an_approval_is_left_and_the_rest_is_done(bench: Servers) -> 
     bench.declare_from(NORTH, lambda outputs: [A], permissions=approving(*(r.id.name for r in many)))
     assert bench.apply().landed == 5
     bench.converge()
+
+
+# -- windows and emergencies -----------------------------------------------------------------------------------
+
+SUNDAY = Hours(((Window.parse("sun 05:00-06:00"), "UTC"),))
+
+
+def at(clock: str) -> datetime:
+    return datetime.fromisoformat(f"2027-03-28T{clock}Z")
+
+
+def test_a_window_that_closes_during_the_run_holds_what_was_not_begun(bench: Servers) -> None:
+    later = scope("later", NORTH)
+    bench.declare_from(NORTH, lambda outputs: [A], hours=SUNDAY)
+    bench.declare_from(later, lambda outputs: [B], hours=SUNDAY)
+    bench.declare_from(scope("last", later), lambda outputs: [B])
+    clock = iter([at("05:59"), at("06:00")])
+    bench.engine = {"now": lambda: next(clock)}
+    outcome = bench.apply()
+    assert outcome.exit_code is Exit.PARTLY
+    assert names(outcome.scopes[NORTH].landed) == ["a"]
+    (plan,) = (plan for plan in outcome.plans if plan.scope == later)
+    (step,) = plan.steps
+    assert (step.standing, step.reason) == (Standing.HELD, "window opens Sun 4 Apr 05:00 (UTC)")
+    assert outcome.scopes[scope("last")].held_by == later
+    assert {*bench.server[NEAR].held} == {"north"}
+    bench.engine = {"now": lambda: at("05:00")}
+    assert bench.apply().landed == 2
+
+
+def test_an_emergency_goes_on_after_the_window(bench: Servers) -> None:
+    bench.declare_from(NORTH, lambda outputs: [A], hours=SUNDAY, closed="window opens", urgent=True)
+    bench.engine = {"now": lambda: at("06:00")}
+    assert bench.apply().landed == 1
+
+
+def emergency(bench: Servers, *resources: Resource) -> None:
+    """Somebody applies other resources than Git's main says."""
+    bench.declare_from(NORTH, lambda outputs: resources, urgent=True)
+    marked = Emergency("Paolo Zen", at("05:00"), "it burns", f"emergency/run-{bench.runs + 1}")
+    bench.marked = marked
+    assert bench.apply().exit_code is Exit.DONE
+    bench.marked = None
+
+
+def told(bench: Servers) -> set[str]:
+    return {*bench.ledger.recorded()[NORTH].emergencies}
+
+
+def test_an_emergency_is_over_when_git_says_what_it_did(bench: Servers) -> None:
+    bench.declare(NORTH, A, B)
+    bench.converge()
+    emergency(bench, A2, B)
+    assert told(bench) == {"run-3"}
+    bench.declare(NORTH, A2, B, thing("c", size=10))
+    assert names(bench.converge().scopes[NORTH].landed) == ["c"]
+    assert told(bench) == set()
+
+
+def test_an_emergency_is_not_over_while_something_of_it_waits(bench: Servers) -> None:
+    bench.declare(NORTH, A, B)
+    bench.converge()
+    emergency(bench, A2, B)
+    bench.declare(NORTH, A)
+    outcome = bench.apply()
+    assert (names(outcome.scopes[NORTH].landed), outcome.exit_code) == (["b"], Exit.PARTLY)
+    assert held(bench.server[NEAR]) == {"a": 20}
+    assert told(bench) == {"run-3"}
+    bench.declare_from(NORTH, lambda outputs: [A], permissions=approving("a"))
+    assert bench.apply().landed == 1
+    assert told(bench) == set()
+
+
+def test_an_emergency_is_over_though_somebody_changed_it_since(bench: Servers) -> None:
+    """Git declares it; that it is otherwise now is drift, and told as such."""
+    bench.declare(NORTH, A)
+    bench.converge()
+    emergency(bench, A2)
+    bench.server[NEAR].put("north", thing("a", size=90))
+    bench.declare(NORTH, A2)
+    bench.apply()
+    assert told(bench) == set()
+    assert bench.causes(NORTH) == {"a": Cause.DRIFT}
+
+
+@pytest.mark.parametrize("trouble", ["not committed", "down", "another emergency"])
+def test_an_emergency_is_not_over_by_any_other_run(bench: Servers, trouble: str) -> None:
+    bench.declare(NORTH, A)
+    bench.converge()
+    emergency(bench, A2)
+    bench.engine = {"committed": trouble != "not committed"}
+    bench.server[NEAR].down = trouble == "down"
+    if trouble == "another emergency":
+        emergency(bench, A2)
+    else:
+        bench.declare(NORTH, A2)
+        bench.apply()
+    assert told(bench) == {"run-3"}
+
+
+# -- approvals are used up --------------------------------------------------------------------------------------
 
 
 def test_an_approval_lets_one_change_through_once(bench: Servers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, time
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mspctl import fields
 from mspctl.kinds import dns
+from mspctl.moments import Moment
 
 LONG = "9" * 5000
 
@@ -37,6 +38,9 @@ RIGHT: list[tuple[Callable[[Any], Any], str, Any]] = [
     (fields.email, "maria@brenta.example", "maria@brenta.example"),
     (fields.zone_name, "ACME.example.", "acme.example"),
     (fields.timezone, "Europe/Rome", "Europe/Rome"),
+    (fields.until, "2027-03-31", Moment(date(2027, 3, 31))),
+    (fields.until, "2027-03-12 18:00", Moment(date(2027, 3, 12), time(18))),
+    (fields.until, "2027-03-12 00:00", Moment(date(2027, 3, 12), time(0))),
 ]
 WRONG: list[tuple[Callable[[Any], Any], Any, str]] = [
     (fields.one_line, "", "is empty"),
@@ -70,6 +74,12 @@ WRONG: list[tuple[Callable[[Any], Any], Any, str]] = [
     (fields.email, "maria", "'maria' is not an e-mail address (write name@example.com)"),
     (fields.email, "a b@c.example", "'a b@c.example' is not an e-mail address (write name@example.com)"),
     (fields.email, "a@b..c", "'b..c' is not a domain name (A DNS label is empty)"),
+    (fields.until, "soon", "'soon' is not a day or a time (write 2027-03-31 or 2027-03-31 18:00)"),
+    (fields.until, None, "is empty"),
+    (fields.window, "sun", "'sun' is not a window (write sun 05:00-06:00, mon-fri 07:30-18:30 or 22:00-05:00)"),
+    (fields.window, ["sun"], "should be text, not a mapping or a list"),
+    (fields.timezone, "europe/rome", "'europe/rome' is not a time zone (write Europe/Rome)"),
+    (fields.timezone, "posix/Europe/Rome", "'posix/Europe/Rome' is not a time zone (write Europe/Rome)"),
     (fields.timezone, "Rome", "'Rome' is not a time zone (write Europe/Rome)"),
     (fields.timezone, "../../etc/passwd", "'../../etc/passwd' is not a time zone (write Europe/Rome)"),
     (fields.timezone, "Europe", "'Europe' is not a time zone (write Europe/Rome)"),
@@ -100,6 +110,8 @@ READERS = [
     fields.email,
     fields.zone_name,
     fields.timezone,
+    fields.until,
+    fields.window,
 ]
 TYPED = (
     st.text(max_size=20) | st.text("0123456789smhdw-:./@abc", max_size=12) | st.none() | st.lists(st.text(), max_size=2)

@@ -600,7 +600,7 @@ CASES = [
             "R:5:23: ''.MX: exchange is missing in the MX value",
             "R:6:5: '': should be a record with type, ttl and value or values",
             "R:7:33: ''.A.octodns: octoDNS's octodns has no counterpart here (remove it)",
-            "R:7:50: ''.A.foo: unknown key (known: ttl, type, value, values)",
+            "R:7:50: ''.A.foo: unknown key (known: from, ttl, type, until, value, values)",
             "R:8:24: ''.TXT: TXT values are text, not a mapping",
         ],
         id="octoDNS's form",

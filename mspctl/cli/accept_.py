@@ -16,7 +16,12 @@ PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.y
 @click.argument("customer")
 @click.argument("path")
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for whoever meets it later.")
-@click.option("--until", required=True, metavar="DAY", help="The last day, as 2027-03-31; then it is reported again.")
+@click.option(
+    "--until",
+    required=True,
+    metavar="DAY",
+    help="The last day, as 2027-03-31, of the customer's; then it is reported again.",
+)
 @click.option("--who", metavar="NAME", help="Who decided it; by default you.")
 @click.pass_obj
 def command(directory: str | None, customer: str, path: str, why: str, until: str, who: str | None) -> Exit:

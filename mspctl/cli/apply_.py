@@ -27,6 +27,8 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 @click.command("apply", help=HELP)
 @options.selection
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
+@click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened; for a schedule.")
+@click.option("--emergency", is_flag=True, help="Without CI, as it stands here, if need be without the remote.")
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
@@ -36,6 +38,8 @@ def command(
     directory: str | None,
     selected: Selection,
     revert: bool,
+    due: bool,
+    emergency: bool,
     reason: str,
     yes: bool,
     wait: float,
@@ -46,19 +50,33 @@ def command(
     from mspctl.report import render, view
 
     review = saved(selected.paths)
+    check_options(due, emergency, revert, reason, review)
     causes = REVERT if revert or (review and review.revert) else PENDING
-    work = Workspace(directory, replace(selected, paths=()) if review else selected)
+    asked = replace(selected, paths=()) if review else selected
+    work = Workspace(directory, asked, only_due=due, in_emergency=emergency)
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
-    if form == "text":
+    if due and not plan.scopes and form == "text":
+        return Exit.DONE
+    quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
+    if form == "text" and not quiet:
         console.say(render(view.of_plan(plan, work.estate.warnings), form))
     if plan.changes and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
-    console.say(render(view.of_outcome(outcome, again), form), end="")
+    if not quiet or outcome.exit_code:
+        done = "Nothing else is due." if due else "Nothing is pending."
+        console.say(render(view.of_outcome(outcome, again, done), form), end="")
     return outcome.exit_code
+
+
+def check_options(due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None) -> None:
+    if emergency and not reason.strip():
+        raise click.UsageError("--emergency needs --reason TEXT: the next report begins with it")
+    if due and (emergency or revert or review):
+        raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
 def saved(paths: Sequence[str]) -> Sealed | None:

@@ -32,6 +32,12 @@ def hint(text: str) -> None:
     click.echo(redact(text), err=True, color=colour(sys.stderr))
 
 
+def alarm(text: str) -> None:
+    """What nobody may overlook though the command goes on."""
+    for line in text.splitlines():
+        hint(f"{click.style('EMERGENCY', fg='red', bold=True)} {line}")
+
+
 def error(text: str) -> None:
     for line in text.splitlines():
         hint(f"{click.style('error:', fg='red', bold=True)} {line}")

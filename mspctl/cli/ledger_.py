@@ -24,15 +24,19 @@ def init(directory: str | None) -> Exit:
     return Exit.DONE
 
 
-@command.command("push", help="Send outcomes that could not be pushed.")
+@command.command("push", help="Send outcomes, and branches of emergencies, that could not be pushed.")
 @click.pass_obj
 def push(directory: str | None) -> Exit:
     from mspctl.cli.workspace import find_root
+    from mspctl.emergency import send
     from mspctl.ledger import Ledger
 
-    ledger = Ledger.open(find_root(directory))
+    root = find_root(directory)
+    ledger = Ledger.open(root)
     ledger.push()
     console.say(f"The ledger is at {ledger.tip[:12]}.")
+    for branch in send(root):
+        console.say(f"The branch {branch} is pushed; merge it.")
     return Exit.DONE
 
 

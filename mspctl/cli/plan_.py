@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 @click.command("plan", help="Show what an apply would change, and why.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
 @options.selection
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
+@click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -23,6 +24,7 @@ def command(
     directory: str | None,
     selected: Selection,
     revert: bool,
+    due: bool,
     save: str | None,
     form: str,
 ) -> Exit:
@@ -33,7 +35,9 @@ def command(
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import render, view
 
-    work = Workspace(directory, selected)
+    if due and revert:
+        raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
+    work = Workspace(directory, selected, only_due=due)
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)

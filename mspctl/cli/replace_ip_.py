@@ -97,11 +97,11 @@ def _longest(ttls: Mapping[str, int]) -> str:
 
 
 def _say_until(ttls: Mapping[str, int], old: str, new: str, lower_ttl_first: bool) -> None:
-    from datetime import UTC, datetime
+    from mspctl.cli.workspace import now
 
     if not ttls:
         return
-    until = datetime.now(UTC) + timedelta(seconds=max(ttls.values()))
+    until = now() + timedelta(seconds=max(ttls.values()))
     lives = f"the old answer lives for as long as its TTL was ({_longest(ttls)}): until {until:%a %H:%M} UTC"
     if lower_ttl_first:
         console.say(f"When this is applied now, {lives}. Then: mspctl replace-ip {old} {new}")

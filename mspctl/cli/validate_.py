@@ -15,9 +15,9 @@ from mspctl.exits import Exit
 @click.pass_obj
 def command(directory: str | None, customers: tuple[str, ...], strict: bool, form: str) -> int:
     from mspctl.check import validate
-    from mspctl.cli.workspace import find_root
+    from mspctl.cli.workspace import find_root, now
 
-    found = validate(find_root(directory), customers)
+    found = validate(find_root(directory), customers, now())
     errors = [p for p in found.problems if p.level == "error" or strict]
     if form == "json":
         console.say(found.as_json(), end="")

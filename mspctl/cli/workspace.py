@@ -9,22 +9,25 @@ import secrets
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 
-from mspctl import retired, sealed
+from mspctl import due, emergency, retired, sealed
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
-from mspctl.cli import console, interrupt
+from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Reader
-from mspctl.errors import InputError, LedgerError
+from mspctl.errors import InputError, LedgerError, TargetError
+from mspctl.git_branch import Away, RemoteError
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
+from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
-from mspctl.plan import PENDING, Plan, ScopePlan, plan_all
-from mspctl.record import Run, ScopeRecord
-from mspctl.resource import Cause, Scope, Value
+from mspctl.plan import PENDING, Plan, ScopePlan, accept, plan_all
+from mspctl.record import Emergency, Run, ScopeRecord
+from mspctl.resource import Cause, Id, Scope, Value
 from mspctl.retired import Nowhere
 from mspctl.targets import Targets
 
@@ -32,6 +35,11 @@ _LOG = logging.getLogger(__name__)
 
 WORKERS = 8  # targets at once
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def now() -> datetime:
+    """The clock of a command; everything below is told what time it is."""
+    return datetime.now(UTC)
 
 
 def find_root(directory: str | None) -> Path:
@@ -51,10 +59,17 @@ def find_root(directory: str | None) -> Path:
 class Workspace:
     """One run's view of a repository."""
 
-    def __init__(self, directory: str | None, selection: Selection) -> None:
+    def __init__(
+        self, directory: str | None, selection: Selection, *, only_due: bool = False, in_emergency: bool = False
+    ) -> None:
+        """`only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote."""
         self.root = find_root(directory)
         self.selection = selection
-        self.estate: Estate = load(self.root, selection.customers)
+        self.only_due = only_due
+        self.made_due: dict[Scope, frozenset[Id]] = {}
+        self.now = now()
+        self.estate: Estate = load(self.root, selection.customers, self.now)
+        self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
@@ -71,9 +86,23 @@ class Workspace:
                 if name not in known:
                     raise InputError.at("", f"there is no {what} {name!r}{nearest(name, known)}")
 
+    @property
+    def alone(self) -> bool:
+        """Whether this run does without the remote."""
+        return self.urgent is not None and self.urgent.alone
+
+    def _go_alone(self, error: RemoteError) -> None:
+        if self.urgent is None or self.urgent.alone:
+            raise error
+        self.urgent.go_alone(error)
+
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger.open(self.root)
+        try:
+            return Ledger.open(self.root, alone=self.alone)
+        except Away as error:
+            self._go_alone(error)
+            return Ledger.open(self.root, alone=True)
 
     @cached_property
     def recorded(self) -> dict[Scope, ScopeRecord]:
@@ -81,20 +110,40 @@ class Workspace:
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
-        found = declarations(self.estate, self.selection, outputs, _today())
+        found = declarations(self.estate, self.selection, outputs, self.now)
         declared = [d for d in found if d.scope.engine == "mspctl"]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
                 raise InputError.at("", f"{path} names nothing that is declared (write dns/ZONE or 'dns/ZONE/www A')")
         return declared
 
+    def wants(self, scope: Scope, id_: Id) -> bool:
+        """Whether a resource is meant."""
+        meant = not self.only_due or id_ in self.made_due.get(scope, ())
+        return meant and self.selection.wants(scope, id_)
+
     def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
+        if self.only_due and not self._time_matters():
+            return Plan((), now(), only_due=True)
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
-        return Plan(plans, datetime.now(UTC), [scope for scope in self.retired if scope not in looked_at])
+        left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due)
+
+    def _time_matters(self) -> bool:
+        """Whether anything could be due; if not, the ledger need not be opened."""
+        windows = any(target.window for target in self.estate.inventory.targets.values())
+        return windows or any(map(due.concerns, self.declare({})))
+
+    def _emergencies(self, plans: Sequence[ScopePlan]) -> list[Emergency]:
+        """What a report begins with."""
+        if self.only_due and not plans:
+            return []
+        mine = {scope: r for scope, r in self.recorded.items() if r.emergencies and self.selection.covers(scope)}
+        return emergency.outstanding(mine, plans, not emergency.uncommitted(self.root)) if mine else []
 
     def _look(
         self, causes: frozenset[Cause], known: Iterable[ScopePlan] = (), only: Collection[Scope] | None = None
@@ -104,7 +153,7 @@ class Workspace:
         plans: dict[Scope, ScopePlan] = {}
         for _ in range(MAX_WAVES):
             outputs = self._handed_out([*known, *plans.values()])
-            new = [d for d in self._due(outputs) if d != declared.get(d.scope) and (only is None or d.scope in only)]
+            new = [d for d in self._meant(outputs) if d != declared.get(d.scope) and (only is None or d.scope in only)]
             if not new:
                 break
             declared |= {d.scope: d for d in new}
@@ -119,9 +168,22 @@ class Workspace:
                 outputs[plan.scope] = {**outputs.get(plan.scope, {}), **plan.outputs}
         return outputs
 
-    def _due(self, outputs: Outputs) -> list[Declaration]:
+    def _meant(self, outputs: Outputs) -> list[Declaration]:
         """What is declared, and what left Git and may go."""
-        return [*self.declare(outputs), *retired.named(self.retired, self.recorded, self.estate, _today())]
+        found = [*self.declare(outputs), *retired.named(self.retired, self.recorded, self.estate, self.now)]
+        if self.urgent:
+            found = [replace(d, urgent=True) for d in found]
+        if not self.only_due:
+            return found
+        concerned = [d for d in found if due.concerns(d)]
+        self.made_due = {d.scope: due.due(self._accepted(d), self.recorded.get(d.scope)) for d in concerned}
+        return [d for d in concerned if self.made_due[d.scope]]
+
+    def _accepted(self, declaration: Declaration) -> Declaration:
+        try:
+            return accept(self._reader(declaration.scope), declaration)[0]
+        except TargetError:  # it is told when the scope is planned
+            return declaration
 
     @cached_property
     def retired(self) -> list[Scope]:
@@ -141,9 +203,10 @@ class Workspace:
     def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
-            wanted = self.selection.wants
             _LOG.info("reading %d scopes; %d are recorded", len(declared), len(recorded))
-            found = [*plan_all(declared, self._reader, recorded, executor, causes, wanted, progress)]
+            found = [*plan_all(declared, self._reader, recorded, executor, causes, self.wants, progress)]
+        if self.only_due:
+            found = [replace(p, left=[d for d in p.left if self.wants(p.scope, d.id)], accepted=()) for p in found]
         for plan in found:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
@@ -153,34 +216,51 @@ class Workspace:
         run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
         names = {lock_name(scope, self._reader(scope).traits.lock) for scope in busy}
-        locks = Locks(self.root)
+        if self.urgent:
+            closed = [d.closed for d in self._meant(self.outputs()) if d.scope in busy and d.closed]
+            run = self.urgent.begin(run, self.now, closed, keep=bool(busy))
+        self.locks = Locks(self.root, alone=self.alone)
         with interrupt.orderly(run.id) as signals, ExitStack() as stack:
-            stack.callback(_sweep, locks)
+            stack.callback(lambda: _sweep(self.locks))
             held: Held = Unheld()
             if names:
-                held = stack.enter_context(locks.hold(names, run, wait=wait))
+                held = self._lock(stack, names, run, wait)
                 _LOG.info("holding %d locks as run %s", len(names), run.id)
+            if not self.alone:
+                urgent.send(self.root)
             stop = signals.finish_first()
             # Opened last and so closed first: no worker writes any more when the locks go.
             executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
             first = self._again(plan, busy, causes) if names else [*plan.scopes]
-            engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop)
+            told = any(record.emergencies for record in self.recorded.values())
+            committed = not told or not emergency.uncommitted(self.root)
+            engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop, now, committed)
             limit = partial(sealed.later, shown=plan)
-            return apply(self._due, engine, causes, self.selection.wants, first, self._handed_out(first), limit)
+            outcome = apply(self._meant, engine, causes, self.wants, first, self._handed_out(first), limit)
+        if told or self.urgent:
+            records = self.ledger.recorded().items()
+            outcome.emergencies = [e for s, r in records if self.selection.covers(s) for e in r.emergencies.values()]
+        return outcome
+
+    def _lock(self, stack: ExitStack, names: Collection[str], run: Run, wait: float) -> LocksHeld:
+        """All locks, given back when `stack` ends; an emergency makes do with those of this machine."""
+        try:
+            return stack.enter_context(self.locks.hold(names, run, wait=wait))
+        except RemoteError as error:
+            self._go_alone(error)
+            self.locks = Locks(self.root, alone=True)
+            return stack.enter_context(self.locks.hold(names, run, wait=wait))
 
     def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
         for name in ("ledger", "recorded", "retired"):
             self.__dict__.pop(name, None)
+        self.now = now()  # a day may have ended meanwhile, or a window closed
         review = sealed.of(plan, revert=False)
         fresh = self._look(causes, plan.scopes, busy)
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 def _sweep(locks: Locks) -> None:

@@ -1,24 +1,31 @@
 """
-Models → resources, grouped by scope: what Git says now. Pure: (customer, inventory, outputs, today) → declarations.
+Models → resources, grouped by scope: what Git says now. Pure: (customer, inventory, outputs, now) → declarations.
 
-One file per section, of the section's name, with `declare(customer, inventory, outputs, today)`, and
-`scopes(customer)`, which needs no record files. A value that another scope has not made yet is UNKNOWN, and its scope
-is finished in a second wave of the same apply.
+One file per section, of the section's name, with `declare(customer, inventory, outputs, now)`, and `scopes(customer)`,
+which needs no record files. A value that another scope has not made yet is UNKNOWN, and its scope is finished in a
+second wave of the same apply.
+
+Time is part of what is declared: what ended is not declared any more, what has not begun not yet. A section says in
+`timed` which resources are otherwise than they were because of the time alone, gone ones included, and why; that is
+all that `apply --due` needs. A mailbox that is disabled until its purge date and then gone is such a resource.
 """
 
 from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib import import_module
 from typing import Protocol
 
 from mspctl.errors import InputError
 from mspctl.fields import Mode, Model, SectionModel
 from mspctl.load import Estate
+from mspctl.model.customer import CustomerInfo
+from mspctl.model.inventory import Inventory
 from mspctl.model.permissions import NONE, Permissions
+from mspctl.moments import ALWAYS, Clock, Hours, Window
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
@@ -36,6 +43,12 @@ class Declaration:
     also: frozenset[Cause] = frozenset()  # causes besides pending that an apply ends here
     permissions: Permissions = NONE  # what the customer's folder lets pass today
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
+    timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
+    ends: Mapping[Id, str] = field(default_factory=dict)  # what will end by itself: "until 2027-03-31"
+    later: Sequence[Resource] = ()  # what will be declared when its time has come
+    hours: Hours = ALWAYS  # when changes may be carried out
+    closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"
+    urgent: bool = False  # an emergency waits for no window, and may change what an earlier one left
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +98,8 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
 
 
-def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: date) -> Iterator[Declaration]:
-    """Every declaration of the selected customers, sections and targets."""
+def declarations(estate: Estate, selection: Selection, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
+    """Every declaration of the selected customers, sections and targets, as it is at a moment."""
     for section in names():
         if selection.sections and section not in selection.sections:
             continue
@@ -94,14 +107,26 @@ def declarations(estate: Estate, selection: Selection, outputs: Outputs, today: 
         for customer in estate.customers.values():
             if section not in customer.sections:
                 continue
-            for declaration in module.declare(customer, estate.inventory, outputs, today):
+            allowed = customer.permissions.on(Clock(now, customer.info.timezone).today)
+            for declaration in module.declare(customer, estate.inventory, outputs, now):
                 if selection.covers(declaration.scope):
-                    mode = _mode(customer.sections[section]) or customer.info.mode
-                    yield replace(declaration, mode=mode, permissions=customer.permissions.on(today))
+                    mode, window = _said(customer.sections[section])
+                    hours = hours_of(customer.info, window, estate.inventory, declaration.scope.target)
+                    closed = hours.why_closed(now)
+                    said = replace(declaration, mode=mode or customer.info.mode, permissions=allowed)
+                    yield replace(said, hours=hours, closed=closed) if closed or hours.windows else said
 
 
-def _mode(section: Model) -> Mode | None:
-    return section.mode if isinstance(section, SectionModel) else None
+def _said(section: Model) -> tuple[Mode | None, Window | None]:
+    return (section.mode, section.window) if isinstance(section, SectionModel) else (None, None)
+
+
+def hours_of(info: CustomerInfo | None, window: Window | None, inventory: Inventory, target: str) -> Hours:
+    """When changes may be carried out on a target, for a customer and a section with a window of its own or not."""
+    system, zone = inventory.targets.get(target), info.timezone if info else "UTC"
+    said = [(window or (info.window if info else None), zone)]
+    said += [(system.window, system.timezone or zone)] if system else []
+    return Hours(tuple((each, where) for each, where in said if each))
 
 
 def scopes(estate: Estate) -> Iterator[Scope]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mspctl.fields import Day, Email, Mode, Model, Name, Names, Network, Text, Timezone
+from mspctl.fields import Day, Email, Mode, Model, Name, Names, Network, Text, Timezone, Window
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.strict_yaml import Map
 
@@ -40,7 +40,8 @@ class CustomerInfo(Model):
     contract: Contract | None = None
     baseline: Name | None = None  # a file of inventory/baselines/
     language: Literal["en", "it"] = "en"
-    timezone: Timezone = "UTC"
+    timezone: Timezone = "UTC"  # in which dates, times and windows of this customer are meant
+    window: Window | None = None  # changes for this customer are carried out only inside it
     sites: dict[Name, Network] = {}
     contacts: tuple[Contact, ...] = ()
     mode: Mode = "enforce"

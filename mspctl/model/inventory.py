@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Email, Host, Model, Mxs, Name, Names, SpfTerms, Text, typed
+from mspctl.fields import Email, Host, Model, Mxs, Name, Names, SpfTerms, Text, Timezone, Window, typed
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
@@ -57,6 +57,8 @@ class TargetInfo(Model):
     secrets: dict[Name, Annotated[str, BeforeValidator(_secret_name)]] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
     publish: Published | None = None
+    window: Window | None = None  # changes are carried out only inside it
+    timezone: Timezone | None = None  # of the window; by default each customer's own
     note: Text | None = None
 
 

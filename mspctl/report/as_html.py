@@ -49,6 +49,7 @@ def _page(view: View) -> dict[str, Any]:
         "kind": view.kind,
         "title": view.title.capitalize(),
         "facts": view.facts,
+        "alarms": view.alarms,
         "first": first,
         "more": said,
         "command": command,

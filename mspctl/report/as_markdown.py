@@ -22,6 +22,7 @@ LIMIT = 60_000
 ENDING = 1_000  # of these, kept for what is said of lines that do not fit
 VALUE, NAME, BRIEF = 1_000, 300, 200  # characters of one text; the last on top
 NAME_WIDTH = 40
+ALARMS = 5
 WHOLE = {
     "plan": "`mspctl plan` shows everything, `mspctl plan --output html` as a page.",
     "drift": "`mspctl drift` shows everything, `mspctl drift --output html` as a page.",
@@ -66,6 +67,10 @@ def _size(lines: Iterable[str]) -> int:
 
 
 def _head(view: View) -> Iterator[str]:
+    for alarm in view.alarms[:ALARMS]:
+        yield from (f"**{inline(digest.cut(alarm, VALUE))}**", "")
+    if len(view.alarms) > ALARMS:
+        yield from (f"… and {len(view.alarms) - ALARMS:,} more", "")
     first, more = digest.headline(view.summary)
     yield f"## {inline(view.title.capitalize())}: {_sentence(first)}"
     yield from (("", _sentence(more)) if more else ())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from click import style
 
+from mspctl.report.digest import visible
 from mspctl.report.view import Block, Line, Tone, View
 
 SIGNS = {
@@ -32,6 +33,8 @@ def render(view: View) -> str:
 
 
 def _lines(view: View) -> Iterator[str]:
+    for alarm in view.alarms:
+        yield style(f"! {visible(alarm)}", fg="red", bold=True)
     yield f"{style(view.title, bold=True)} {' · '.join(view.facts)}"
     customer = ""
     for block in view.blocks:

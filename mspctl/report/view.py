@@ -8,12 +8,14 @@ import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 
 from mspctl.apply import Outcome, ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
 from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
+from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
@@ -61,6 +63,7 @@ class View:
     summary: str
     notes: Sequence[Line] = ()
     document: dict[str, object] = field(default_factory=dict)  # the same for programs
+    alarms: Sequence[str] = ()  # before everything else
 
 
 # -- plan and drift -------------------------------------------------------------------------------------------
@@ -77,6 +80,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         _plan_summary(plan),
         [*_retired(plan), *_warned(warnings)],
         _plan_document(plan),
+        _alarms(plan.emergencies),
     )
 
 
@@ -90,7 +94,26 @@ def of_drift(plan: Plan) -> View:
         parts.append(f"{plan.changes} not yet applied")
     unread = _unread(plan)
     summary = ("Nothing was changed outside." if not drifted else "; ".join(parts) + ".") + unread
-    return View("drift", "DRIFT", _facts(plan), blocks, summary, _retired(plan), _plan_document(plan))
+    alarms = _alarms(plan.emergencies)
+    return View("drift", "DRIFT", _facts(plan), blocks, summary, _retired(plan), _plan_document(plan), alarms)
+
+
+def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
+    """A sentence for each run."""
+    return [
+        f"Emergency apply by {each.who.partition(' <')[0]} on {each.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC:"
+        f" {each.reason}; {_count(changes, 'change')}; not yet in Git's main: {each.branch}"
+        for each, changes in _runs(emergencies)
+    ]
+
+
+def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
+    """The ledger tells them scope by scope: each run once, with the number of its changes, the newest first."""
+    found: dict[str, list[Emergency]] = {}
+    for each in emergencies:
+        found.setdefault(each.branch, []).append(each)
+    ordered = sorted(found.values(), key=lambda parts: (parts[0].when, parts[0].branch), reverse=True)
+    return [(parts[0], sum(len(part.ids) for part in parts)) for parts in ordered]
 
 
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
@@ -120,7 +143,7 @@ def _plan_summary(plan: Plan) -> str:
     if counts:
         changes = counts["update"] + counts["rename"]
         said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
-    elif held or unapproved or outside or any(s.error for s in plan.scopes):
+    elif held or unapproved or outside or plan.only_due or any(s.error for s in plan.scopes):
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
@@ -182,7 +205,7 @@ def _step_line(step: Step) -> Line:
     if step.standing is Standing.APPROVAL:
         said = f"{line.label}s {line.detail}: {step.reason}"
         return Line(Tone.OUTSIDE, str(step.standing), line.name, said, line.source)
-    return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} ({step.reason})", line.source)
+    return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} [{step.reason}]", line.source)
 
 
 def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
@@ -270,11 +293,13 @@ def _warned(warnings: Sequence[Problem]) -> list[Line]:
 # -- apply ----------------------------------------------------------------------------------------------------
 
 
-def of_outcome(outcome: Outcome, command: str) -> View:
-    """What an apply did, what it did not and why, and the command that finishes it."""
+def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending.") -> View:
+    """What an apply did, what it did not and why, and the command that finishes it; `done` when nothing is left."""
     plans = {p.scope: p for p in outcome.plans}
     blocks = [_outcome_block(end, plans.get(end.scope)) for _, end in sorted(outcome.scopes.items())]
-    blocks += [_plan_block(p, "apply") for p in _ordered(plans.values()) if p.error and p.scope not in outcome.scopes]
+    others = [p for p in _ordered(plans.values()) if p.scope not in outcome.scopes]
+    blocks += [_plan_block(p, "apply") for p in others if p.error]
+    blocks += [Block(p.scope.customer, str(p.scope), p.source, _waiting(p)) for p in others if _waiting(p)]
     failed = sum(len(s.failed) for s in outcome.scopes.values())
     unread = [p for p in plans.values() if p.error and p.scope not in outcome.scopes]
     summary = f"{_count(outcome.landed, 'change')} landed." if outcome.landed else "Nothing was changed."
@@ -290,11 +315,16 @@ def of_outcome(outcome: Outcome, command: str) -> View:
         summary += f" {_count(outcome.contested, 'difference')} not without an approval."
     waiting += outcome.contested
     if not failed and not unread and not waiting and not outcome.unfinished and not outcome.ledger_error:
-        summary += " Nothing is pending."
+        summary += f" {done}"
     elif failed or unread:
         summary += f" To finish, run again: {command}"
     notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
-    return View("apply", "APPLY", _apply_facts(outcome), blocks, summary, notes, _outcome_document(outcome))
+    alarms = _alarms(outcome.emergencies)
+    return View("apply", "APPLY", _apply_facts(outcome), blocks, summary, notes, _outcome_document(outcome), alarms)
+
+
+def _waiting(plan: ScopePlan) -> list[Line]:
+    return [_step_line(step) for step in _worst_first(plan.steps) if step.standing is not Standing.DUE]
 
 
 def _apply_facts(outcome: Outcome) -> list[str]:
@@ -318,6 +348,7 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
         lines.insert(0, Line(Tone.QUIET, "held", detail=f"comes after {end.held_by}, which did not finish"))
     if end.error:
         lines.insert(0, Line(Tone.BAD, "failed", detail=end.error))
+    lines += _waiting(plan) if plan else []
     return Block(end.scope.customer, str(end.scope), plan.source if plan else "", lines)
 
 
@@ -395,7 +426,15 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "changes": plan.changes,
         "scopes": [_scope_document(s) for s in _ordered(plan.scopes)],
         "retired": [_scope(s) for s in plan.retired],
+        "emergencies": _emergencies(plan.emergencies),
     }
+
+
+def _emergencies(found: Iterable[Emergency]) -> list[dict[str, object]]:
+    return [
+        {"who": e.who, "when": e.when.isoformat(), "reason": e.reason, "branch": e.branch, "changes": changes}
+        for e, changes in _runs(found)
+    ]
 
 
 def _scope(scope: Scope) -> dict[str, object]:
@@ -463,6 +502,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, object]:
         "format": "mspctl.apply/1",
         "landed": outcome.landed,
         "ledger_error": outcome.ledger_error,
+        "emergencies": _emergencies(outcome.emergencies),
         "scopes": [
             {
                 **_scope(end.scope),

@@ -170,7 +170,7 @@ def test_a_customer_in_mode_propose_is_shown_and_held(run: Run, repository: Path
         file.write("mode: propose\n")
     applied = run("apply", "-c", "studio-dentistico-sala")
     assert applied.code == 3
-    assert "(mode is propose)" in applied.out
+    assert "[mode is propose]" in applied.out
     assert not (repository / "scratch/ns-1/sala-dentista.example.zone").exists()
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from mspctl.locks import Locks
+from mspctl.moments import Clock
 from mspctl.record import Run as LockRun
 from tests.cli.test_main_job import YAML, ZONE, replace
 from tests.conftest import Run, Said
 
-TODAY = datetime.now(UTC).date()
+TODAY = Clock(datetime.now(UTC), "Europe/Rome").today
 SOON = TODAY + timedelta(days=7)
 FOLDER = "customers/officine-brenta"
 

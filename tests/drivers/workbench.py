@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from mspctl.apply import Engine, Held, Outcome, Unheld, apply
@@ -13,7 +14,7 @@ from mspctl.exits import Exit
 from mspctl.fields import Mode
 from mspctl.model.permissions import Approval, Permissions
 from mspctl.plan import PENDING, Plan, ScopePlan, Wanted, plan_all
-from mspctl.record import Run
+from mspctl.record import Emergency, Run
 from mspctl.resource import Cause, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Ledger, Server
@@ -51,6 +52,8 @@ class Workbench:
         self.executor: Executor = Inline()
         self.held: Held = Unheld()
         self.runs = 0
+        self.marked: Emergency | None = None  # what the next runs are
+        self.engine: dict[str, Any] = {}  # further settings
         self._declared: dict[Scope, tuple[Made, dict[str, Any]]] = {}
 
     def declare(self, scope: Scope, *resources: Resource, mode: Mode = "enforce", ignore: Sequence[str] = ()) -> None:
@@ -95,7 +98,8 @@ class Workbench:
     ) -> Outcome:
         self.runs += 1
         run = Run(f"run-{self.runs}", "Paolo Zen <paolo@msp.example>")
-        engine = Engine(self.drivers, self.ledger, self.executor, run, self.held)
+        run = replace(run, emergency=self.marked)
+        engine = Engine(self.drivers, self.ledger, self.executor, run, self.held, **self.engine)
         shown = None if first is None else [*first.values()]
         return apply(self.declarations, engine, causes, wanted, shown, self.outputs(), limit)
 

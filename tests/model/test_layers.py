@@ -170,7 +170,7 @@ ONCE = [
         "dns: {a: 1, a: 2}\n",
         [
             ":1:13: duplicate key 'a' (first on line 1)",
-            ":1:13: a: unknown key (known: defaults, mode, records, zones)",
+            ":1:13: a: unknown key (known: defaults, mode, records, window, zones)",
         ],
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def acme(tmp_path: Path, records: str = "www: {A: 192.0.2.80}\n", mail: str = DO
 
 
 def declared(root: Path, outputs: Outputs | None = None) -> list[Declaration]:
-    return [*declarations(load(root), Selection(), outputs or {}, date(2027, 3, 5))]
+    return [*declarations(load(root), Selection(), outputs or {}, datetime(2027, 3, 5, tzinfo=UTC))]
 
 
 def rrsets(root: Path) -> dict[str, Resource]:

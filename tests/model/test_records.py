@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from mspctl.kinds import dns as kind
 from mspctl.model.sections.dns.records import OCTODNS_TTL, Dotless, RecordReader
+from mspctl.moments import Clock
 from mspctl.strict_yaml import Problems, parse
 
 Found = dict[str, tuple[int, set[str]]]  # "www A" → TTL, values
@@ -234,6 +236,32 @@ def test_what_is_wrong_in_octodns_form(text: str, said: str) -> None:
     problems = read(text)[1]
     assert len(problems) == 1
     assert problems[0].endswith(f": {said}")
+
+
+@pytest.mark.parametrize(
+    "text", ["www: {A: 192.0.2.1, until: 2027-03-31}", "www: {type: A, value: 192.0.2.1, until: x}"]
+)
+def test_where_no_clock_is_known_nothing_is_limited_in_time(text: str) -> None:
+    """What octoDNS reads, for instance, has no `until`; to pass over it would be to lose it."""
+    assert "unknown key" in read(text)[1][0]
+
+
+def test_limits_of_a_name_and_of_a_type() -> None:
+    text = (
+        "a: {A: 192.0.2.1, until: 2027-03-31}\n"
+        "b: {A: {values: 192.0.2.1, until: 2027-04-30}, TXT: x, from: 2027-03-01, until: 2027-03-31}\n"
+        "c: [{type: A, value: 192.0.2.1, until: 2027-03-31 18:00}, {type: TXT, value: x}]\n"
+    )
+    problems = Problems()
+    reader = RecordReader(ZONE, 900, problems, Clock(datetime(2027, 3, 5, tzinfo=UTC), "Europe/Rome"))
+    assert len(reader.read(parse(text, "f", problems), "f")) == 5
+    assert problems == []
+    assert {i.name: (str(s.since), str(s.until)) for i, s in reader.spans.items()} == {
+        "a A": ("None", "2027-03-31"),
+        "b A": ("2027-03-01", "2027-04-30"),
+        "b TXT": ("2027-03-01", "2027-03-31"),
+        "c A": ("None", "2027-03-31 18:00"),
+    }
 
 
 def test_everything_that_went_in_is_counted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ def zones(tmp_path: Path, overview: str, **files: str) -> Path:
 
 
 def scopes(root: Path) -> list[str]:
-    return sorted(str(d.scope) for d in declarations(load(root), Selection(), {}, date(2027, 1, 1)))
+    return sorted(str(d.scope) for d in declarations(load(root), Selection(), {}, datetime(2027, 1, 1, tzinfo=UTC)))
 
 
 def said(root: Path) -> list[str]:

@@ -46,7 +46,7 @@ def _brenta() -> list[Block]:
                 "@ MX",
                 "10 mail.brenta.example., ttl 3600 (the last MX of the zone; name it in approvals.yaml)",
             ),
-            Line(Tone.QUIET, "held", "intranet A", "10.20.1.5, ttl 3600 (mode is propose)", f"{BRENTA}:21"),
+            Line(Tone.QUIET, "held", "intranet A", "10.20.1.5, ttl 3600 [mode is propose]", f"{BRENTA}:21"),
             Line(Tone.QUIET, "later", "mail2._domainkey TXT", "waits for something that is made first"),
         ],
         [
@@ -132,10 +132,16 @@ def plan() -> View:
     )
 
 
+ALARMS = [
+    f"Emergency apply by Paolo Zen on 2027-03-{n} 14:02 UTC: it burns; 3 changes; not yet in Git's main: emergency/r{n}"
+    for n in range(21, 28)
+]
+
+
 def drift() -> View:
     view = plan()
     summary = "4 resources changed outside; 17 unmanaged; 67 not yet applied. Not read: 1 scope unreachable."
-    return View("drift", "DRIFT", view.facts, view.blocks, summary, view.notes[:1], view.document)
+    return View("drift", "DRIFT", view.facts, view.blocks, summary, view.notes[:1], view.document, ALARMS)
 
 
 def outcome() -> View:
@@ -211,7 +217,7 @@ def hostile() -> View:
         for text in HOSTILE
     ]
     summary = f"1 to create. {' '.join(HOSTILE)}"
-    return View("plan", "PLAN", HOSTILE, blocks, summary, lines, {"digest": HOSTILE[0], "read_at": HOSTILE[1]})
+    return View("plan", "PLAN", HOSTILE, blocks, summary, lines, {"digest": HOSTILE[0], "read_at": HOSTILE[1]}, HOSTILE)
 
 
 def huge(scopes: int = 40, lines: int = 500, length: int = 60) -> View:

@@ -88,6 +88,12 @@ def test_every_line_is_there(name: str) -> None:
         assert visible(fact, keep="\n") in said
 
 
+def test_alarms_come_before_everything_else() -> None:
+    text = render(sample.drift(), "html")
+    assert text.count('<p class="alarm">Emergency apply by Paolo Zen') == 7
+    assert text.rindex('<p class="alarm">') < text.index("<h1>")
+
+
 def test_it_says_first_what_failed_and_what_takes_away() -> None:
     text = render(sample.plan(), "html")
     places = [text.index(p) for p in ("62 to create", ">Errors<", ">Takes away<", 'id="c-officine-brenta"')]

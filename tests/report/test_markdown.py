@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from click import unstyle
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -75,6 +76,17 @@ def test_every_line_is_there(name: str) -> None:
         assert block.source in text
         assert all(command in text for command in block.commands)
     assert "not shown" not in text
+
+
+def test_alarms_come_before_everything_else() -> None:
+    lines = render(sample.drift(), "markdown").splitlines()
+    assert lines[0].startswith("**Emergency apply by Paolo Zen on ")
+    assert [line for line in lines[:13] if line][5:] == [
+        "… and 2 more",
+        next(li for li in lines if li.startswith("## ")),
+    ]
+    text = unstyle(render(sample.drift(), "text"))
+    assert [line[:2] for line in text.splitlines()[:8]] == ["! "] * 7 + ["DR"]
 
 
 def test_what_failed_and_what_takes_away_comes_first() -> None:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.dns import FACET, Section, Zone, derived
-from mspctl.resource import Cause, Scope
+from mspctl.model.sections.dns import FACET, Records, Section, Zone, derived
+from mspctl.moments import Span
+from mspctl.resource import Cause, Resource, Scope
 
 FACETS = (FACET,)
 
 
-def declare(customer: Customer, inventory: Inventory, outputs: Outputs, today: date) -> Iterator[Declaration]:
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     section = customer.sections["dns"]
     assert isinstance(section, Section), "load puts each section's own model here"
     said = derived.by_zone(customer, inventory)
     for zone, found in customer.files["dns"].items():
-        resources = found.resources
+        resources = [*found.resources, *_standing(found, now)] if found.timed else found.resources
         if zone in said:
             resources = derived.joined(zone, section.zones[zone].ttl, resources, said[zone], outputs)
         # A pattern is about owner names; a resource's name is "<owner> <TYPE>".
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
+        timed = {id_: why for id_, layers in found.timed.items() if (why := _why(layers[0][1], now))}
+        ends = {id_: f"until {s.until}" for id_, ((_, s), *_) in found.timed.items() if s.until and s.holds(now)}
+        later = [r for layers in found.timed.values() for r, s in layers if not (s.holds(now) or s.is_over(now))]
         for target in section.targets_of(zone):
             scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
-            yield Declaration(scope, resources, found.file, ignore=ignore, also=_also(section.zones[zone]))
+            also = _also(section.zones[zone])
+            made = Declaration(scope, resources, found.file, ignore=ignore, also=also)
+            yield replace(made, timed=timed, ends=ends, later=later) if found.timed else made
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
@@ -35,6 +42,19 @@ def scopes(customer: Customer) -> Iterator[Scope]:
     for zone in section.zones:
         for target in section.targets_of(zone):
             yield Scope(target, FACET, zone, customer.name, customer.info.engine)
+
+
+def _standing(found: Records, now: datetime) -> Iterator[Resource]:
+    """Of RRsets limited in time, those that are declared now: a zone's own before its baseline's."""
+    for layers in found.timed.values():
+        yield from [resource for resource, span in layers if span.holds(now)][:1]
+
+
+def _why(span: Span, now: datetime) -> str:
+    """What time did to an RRset, if it did something."""
+    if span.is_over(now):
+        return f"expired {span.until}"
+    return f"from {span.since}" if span.since and span.holds(now) else ""
 
 
 def _also(zone: Zone) -> frozenset[Cause]:

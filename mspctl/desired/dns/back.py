@@ -18,6 +18,8 @@ from mspctl.fields import spoken_duration
 from mspctl.kinds import dns
 from mspctl.load import Estate
 from mspctl.model.sections.dns import DEFAULT_TTL, Section, derived, records
+from mspctl.model.sections.dns.records import LIMITS, SETTINGS
+from mspctl.moments import Clock
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Problems
 
@@ -79,19 +81,21 @@ def rewrite(estate: Estate, customer: str, zone: str, adopted: Mapping[Id, Resou
     for name, one in kept:
         raise InputError.at(one.source, f"{name} follows from this line (change it here, or undo it: apply --revert)")
     text = (estate.root / file).read_bytes().decode()
-    editor = ZoneEditor(strict_yaml.parse(text, file, Problems()), zone, ttl)
+    clock = Clock(estate.now, estate.customers[customer].info.timezone)
+    editor = ZoneEditor(strict_yaml.parse(text, file, Problems()), zone, ttl, clock)
     for id_, resource in adopted.items():
         editor.put(id_, resource)
     after = edit.edit(text, editor.edits(), file=file)
-    _verify(after, file, zone, ttl, adopted)
+    _verify(after, file, zone, ttl, clock, adopted)
     return Rewritten(file, text, after, len(adopted))
 
 
-def _verify(text: str, file: str, zone: str, ttl: int, adopted: Mapping[Id, Resource | None]) -> None:
+def _verify(text: str, file: str, zone: str, ttl: int, clock: Clock, adopted: Mapping[Id, Resource | None]) -> None:
     """What was edited must read as it was meant."""
     problems = Problems()
-    reader = records.RecordReader(zone, ttl, problems)
-    read = {r.id: r.fields for r in reader.read(strict_yaml.parse(text, file, problems), file)}
+    reader = records.RecordReader(zone, ttl, problems, clock)
+    found = reader.read(strict_yaml.parse(text, file, problems), file)
+    read = {r.id: r.fields for r in found if r.id not in reader.spans or reader.spans[r.id].holds(clock.now)}
     wrong = [i.name for i, resource in adopted.items() if read.get(i) != (resource.fields if resource else None)]
     if problems.errors or wrong:
         said = ", ".join(wrong) or problems.errors[0].text
@@ -101,10 +105,15 @@ def _verify(text: str, file: str, zone: str, ttl: int, adopted: Mapping[Id, Reso
 class ZoneEditor:
     """Edits of one record file, so that it declares other RRsets than it did."""
 
-    def __init__(self, data: Data, zone: str, ttl: int) -> None:
+    def __init__(self, data: Data, zone: str, ttl: int, clock: Clock) -> None:
         self.data = data if isinstance(data, Map) else Map()
         self.zone = zone
         self.ttl = ttl
+        reader = records.RecordReader(zone, ttl, Problems(), clock)
+        reader.read(self.data, "")
+        self.idle = {
+            i for i, span in reader.spans.items() if not span.holds(clock.now)
+        }  # stand there, and count for nothing
         self.octodns = any(isinstance(e, list) or (isinstance(e, Map) and "type" in e) for e in self.data.values())
         self.entries: dict[str, Any] = dict(self.data)  # as they will be; None: removed
 
@@ -119,7 +128,7 @@ class ZoneEditor:
             self.entries[key] = [] if self.octodns else {}
         entry = self.entries[key]
         form = _OctodnsEntry if isinstance(entry, list) or "type" in entry else _ShortEntry
-        self.entries[key] = form(self, entry).put(rtype, live)
+        self.entries[key] = form(self, entry).put(rtype, live, always=id_ in self.idle)
 
     def edits(self) -> list[Edit]:
         """What to change in the file."""
@@ -160,26 +169,37 @@ class _ShortEntry:
         self.editor = editor
         self.entry = dict(entry)
 
-    def put(self, rtype: str, live: Resource | None) -> dict[str, Any]:
+    def put(self, rtype: str, live: Resource | None, *, always: bool) -> dict[str, Any]:
+        """`always`: without the limits in time that it has here."""
         entry = self.entry
-        others = [key for key in entry if key not in (rtype, "ttl")]
+        others = [key for key in entry if key not in (rtype, *SETTINGS)]
         if live is None:
             entry.pop(rtype, None)
             return entry if others else {}
+        if always or rtype not in entry:
+            self._keep_limits(others)
         old = entry.get(rtype)
         typed = old.get("values") if isinstance(old, dict) else old
+        limits = {key: old[key] for key in LIMITS if key in old} if isinstance(old, dict) and not always else {}
         values = self.editor.kept(rtype, _listed(typed), live, octodns=False)
         value = values[0] if len(values) == 1 and not isinstance(typed, list) else values
         shared = fields.ttl(entry["ttl"]) if "ttl" in entry else self.editor.ttl
         ttl = dns.ttl_of(live)
-        entry[rtype] = value
+        entry[rtype] = {"values": value, **limits} if limits else value
         if others and ttl != shared:
-            entry[rtype] = {"values": value, "ttl": spoken_duration(ttl)}
+            entry[rtype] = {"values": value, "ttl": spoken_duration(ttl), **limits}
         elif not others and ttl == self.editor.ttl:
             entry.pop("ttl", None)
         elif not others and ttl != shared:
             entry["ttl"] = spoken_duration(ttl)
         return entry
+
+    def _keep_limits(self, others: Sequence[str]) -> None:
+        """Limits of all types at the name become those of the `others`."""
+        limits = {key: self.entry.pop(key) for key in LIMITS if key in self.entry}
+        for other in others if limits else ():
+            typed = self.entry[other]
+            self.entry[other] = {**limits, **typed} if isinstance(typed, dict) else {"values": typed, **limits}
 
 
 class _OctodnsEntry:
@@ -188,14 +208,15 @@ class _OctodnsEntry:
         self.items = [dict(item) for item in (entry if isinstance(entry, list) else [entry])]
         self.listed = isinstance(entry, list) and bool(entry)
 
-    def put(self, rtype: str, live: Resource | None) -> Any:
+    def put(self, rtype: str, live: Resource | None, *, always: bool) -> Any:
         index = next((i for i, item in enumerate(self.items) if item["type"].upper() == rtype), None)
         if live is None:
             self.items = [item for i, item in enumerate(self.items) if i != index]
         elif index is None:
             self.items.append(self._filled({"type": rtype}, rtype, live))
         else:
-            self.items[index] = self._filled(self.items[index], rtype, live)
+            item = {k: v for k, v in self.items[index].items() if not (always and k in LIMITS)}
+            self.items[index] = self._filled(item, rtype, live)
         return self.items if self.listed or len(self.items) != 1 else self.items[0]
 
     def _filled(self, item: dict[str, Any], rtype: str, live: Resource) -> dict[str, Any]:

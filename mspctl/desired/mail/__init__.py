@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
 from mspctl.model.customer import Customer
@@ -13,7 +13,7 @@ from mspctl.resource import Scope
 FACETS = ()
 
 
-def declare(customer: Customer, inventory: Inventory, outputs: Outputs, today: date) -> Iterator[Declaration]:
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     yield from ()
 
 

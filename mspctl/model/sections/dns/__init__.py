@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -14,7 +14,8 @@ from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
 from mspctl.model.layers import merge
 from mspctl.model.sections.dns import checks, derived, records
-from mspctl.resource import Resource
+from mspctl.moments import Clock, Span
+from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, find
 
 if TYPE_CHECKING:
@@ -103,10 +104,12 @@ class Records:
     """The records of one zone, and the file they come from."""
 
     file: str
-    resources: Sequence[Resource]
+    resources: Sequence[Resource]  # without those limited in time
+    timed: Mapping[Id, Sequence[tuple[Resource, Span]]] = field(default_factory=dict)  # the first that holds counts
+    lasting: Sequence[Resource] = ()  # all that is declared at some time from now on
 
 
-def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dict[str, Records]:
+def read(section: Section, data: Map, folder: Folder, clock: Clock, problems: Problems) -> dict[str, Records]:
     """The records of all zones; a zone without a file, and a file without a zone, are problems."""
     zones = _zones(data)
     typed: dict[str, str] = {}  # zone → its key
@@ -130,7 +133,7 @@ def read(section: Section, data: Map, folder: Folder, problems: Problems) -> dic
             text = f"{zone} has a second file, {found[zone].file} (leave one)"
             problems.add(None, "", text, file=folder.shown(f"{FILES}/{name}"))
         elif folder.wanted:
-            found[zone] = _read_file(section, zone, f"{FILES}/{name}", folder, problems)
+            found[zone] = _read_file(section, zone, f"{FILES}/{name}", folder, clock, problems)
     if folder.wanted:
         _missing(zones, found, folder, problems)
     return found
@@ -167,22 +170,51 @@ def _missing(zones: Map, found: dict[str, Records], folder: Folder, problems: Pr
             problems.add(zones.marks[key], f"zones.{key}", f"has no records: {file} is missing", at_value=False)
 
 
-def _read_file(section: Section, zone: str, name: str, folder: Folder, problems: Problems) -> Records:
+def _read_file(section: Section, zone: str, name: str, folder: Folder, clock: Clock, problems: Problems) -> Records:
     ttl = section.zones.get(zone, section.defaults).ttl
-    own = records.RecordReader(zone, ttl, problems)
+    own = records.RecordReader(zone, ttl, problems, clock)
     if name.endswith(".zone"):
         resources = _read_master(zone, ttl, name, folder, problems)
     else:
         resources = _read_yaml(own, name, folder, problems)
+    below = _read_below(section, zone, ttl, clock, problems) if section.records is not None else None
+    if own.spans or (below and below.spans):
+        return _read_timed(zone, folder.shown(name), own, resources, below, clock, problems)
     places = own.places
-    if section.records is not None:
-        below = _read_below(section, zone, ttl, problems)
+    if below:
         said = {r.id for r in resources}
         laid = {r.id: r for r in below.resources if r.id not in said}
         resources = [*resources, *laid.values()]
         places = places | {id_: below.places[id_] for id_ in laid}
     checks.zone(zone, resources, problems, places)
-    return Records(folder.shown(name), resources)
+    return Records(folder.shown(name), resources, lasting=resources)
+
+
+def _read_timed(
+    zone: str,
+    file: str,
+    own: records.RecordReader,
+    resources: Sequence[Resource],
+    below: records.RecordReader | None,
+    clock: Clock,
+    problems: Problems,
+) -> Records:
+    """The same where time matters: what lies below counts again when a zone's own record is not declared."""
+    found: dict[Id, list[tuple[Resource, Span, records.RecordReader]]] = {}
+    always = Span(clock.zone)
+    for reader, read in ((own, resources), *([(below, below.resources)] if below else [])):
+        for resource in read:
+            layers = found.setdefault(resource.id, [])
+            if not layers or layers[-1][1] is not always:
+                layers.append((resource, reader.spans.get(resource.id, always), reader))
+    timed = {id_: [layer[:2] for layer in layers] for id_, layers in found.items() if layers[0][1] is not always}
+    left = {id_: [each for each in layers if not each[1].is_over(clock.now)] for id_, layers in found.items()}
+    lasting = {id_: layers[0] for id_, layers in left.items() if layers}
+    places = {id_: reader.places[id_] for id_, (_, _, reader) in lasting.items() if id_ in reader.places}
+    spans = {id_: span for id_, (_, span, _) in lasting.items() if span is not always}
+    checks.zone(zone, [resource for resource, _, _ in lasting.values()], problems, places, spans)
+    standing = [layers[0][0] for id_, layers in found.items() if id_ not in timed]
+    return Records(file, standing, timed, [resource for resource, _, _ in lasting.values()])
 
 
 def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems: Problems) -> Sequence[Resource]:
@@ -193,10 +225,10 @@ def _read_yaml(reader: records.RecordReader, name: str, folder: Folder, problems
     return reader.read(data, folder.shown(name))
 
 
-def _read_below(section: Section, zone: str, ttl: int, problems: Problems) -> records.RecordReader:
+def _read_below(section: Section, zone: str, ttl: int, clock: Clock, problems: Problems) -> records.RecordReader:
     """The records that lie under every zone. What is wrong with one is said for the first zone only."""
     found = Problems()
-    reader = records.RecordReader(zone, ttl, found)
+    reader = records.RecordReader(zone, ttl, found, clock)
     reader.read(section.records, "")
     if found:
         said = {(p.file, p.line, p.column, p.path) for p in problems}
@@ -252,7 +284,7 @@ def _check_derived(customer: Customer, inventory: Inventory, problems: Problems)
     """What follows from other sections contradicts nothing that is written by hand."""
     for zone, said in derived.by_zone(customer, inventory).items():
         read = customer.files["dns"].get(zone)
-        for resource, one in derived.clashes(zone, read.resources, said) if read else ():
+        for resource, one in derived.clashes(zone, read.lasting, said) if read else ():
             file, _, line = resource.source.rpartition(":")
             text = f"contradicts the {one.rtype} that follows from {one.source} (leave one: publish has leave_out)"
             problems.append(Problem(file, int(line), 1, resource.id.name, text))

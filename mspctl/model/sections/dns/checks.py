@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from mspctl.errors import Problem
 from mspctl.kinds import dns
+from mspctl.moments import Span
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Mark, Problems
 
@@ -14,15 +16,24 @@ _POINTING = {"MX": 1, "NS": 0, "SRV": 3}  # where the target stands among a valu
 
 
 Places = Mapping[Id, tuple[Mark, str]]
+Spans = Mapping[Id, Span]
+NO_SPANS: Spans = MappingProxyType({})
 
 
 def zone(
-    name: str, resources: Sequence[Resource], problems: Problems, places: Places | None = None, *, glue: bool = False
+    name: str,
+    resources: Sequence[Resource],
+    problems: Problems,
+    places: Places | None = None,
+    spans: Spans = NO_SPANS,
+    *,
+    glue: bool = False,
 ) -> set[Id]:
     """
     Add what is wrong across the records of zone `name`; returns the RRsets that no server takes beside the others.
 
-    `places` are those of RRsets that come from YAML; any other is told at the line of its source.
+    `places` are those of RRsets that come from YAML; any other is told at the line of its source. `spans` says when
+    those are declared that are not always.
 
     Addresses that a delegation needs (glue) are right where they are; `import` asks for them too, because whoever
     takes over an estate wants to see everything that lies below a delegation.
@@ -32,7 +43,7 @@ def zone(
         owner, rtype = dns.owner_type(resource.id)
         owners[owner][rtype] = resource
     refused = set()
-    for resource, level, text in _found(name, owners, glue):
+    for resource, level, text in _found(name, owners, spans, glue):
         if places and resource.id in places:
             mark, path = places[resource.id]
             problems.add(mark, path, text, at_value=False, level=level)
@@ -54,9 +65,9 @@ Owners = Mapping[str, Mapping[str, Resource]]
 Found = Iterator[tuple[Resource, str, str]]
 
 
-def _found(name: str, owners: Owners, glue: bool) -> Found:
+def _found(name: str, owners: Owners, spans: Spans, glue: bool) -> Found:
     yield from _single(owners)
-    yield from _beside_cname(owners)
+    yield from _beside_cname(owners, spans)
     yield from _pointing(name, owners)
     yield from _below_delegation(name, owners, glue)
 
@@ -69,11 +80,12 @@ def _single(owners: Owners) -> Found:
                 yield types[rtype], "error", f"has {len(values)} values (there can be only one)"
 
 
-def _beside_cname(owners: Owners) -> Found:
-    for owner, types in owners.items():
-        cname = types.get("CNAME")
+def _beside_cname(owners: Owners, spans: Spans) -> Found:
+    for owner, found in owners.items():
+        cname = found.get("CNAME")
         if cname is None:
             continue
+        types = {rtype: r for rtype, r in found.items() if _meet(spans.get(r.id), spans.get(cname.id))}
         if owner == dns.APEX:
             yield cname, "error", "a CNAME cannot stand at the zone's own name (use A and AAAA, or ALIAS)"
         elif len(types) > 1:
@@ -82,6 +94,11 @@ def _beside_cname(owners: Owners) -> Found:
             blamed = cname if _place(first)[0] == _place(cname)[0] else first
             others = ", ".join(f"{t}{_beside(r, blamed)}" for t, r in sorted(types.items()) if r is not blamed)
             yield blamed, "error", f"a CNAME stands alone at its name (there is {others})"
+
+
+def _meet(one: Span | None, other: Span | None) -> bool:
+    """Whether two RRsets are declared at the same time at least once."""
+    return one is None or other is None or one.meets(other)
 
 
 def _beside(resource: Resource, other: Resource) -> str:

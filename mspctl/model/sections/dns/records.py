@@ -15,14 +15,18 @@ from typing import Any, Literal
 from mspctl import fields
 from mspctl.kinds import dns, shown
 from mspctl.model.base import nearest
+from mspctl.moments import Clock, Moment, Span
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, Seq
 
 APEX = "apex"  # how people write the zone's own name
+LIMITS = ("from", "until")  # when an RRset is declared
+SETTINGS = ("ttl", *LIMITS)  # of all types at a name; any other key is a type
 OCTODNS_TTL = 3600  # octoDNS's own default
 
 # What octoDNS knows of a record besides its values.
 _OCTODNS_SETTINGS = frozenset({"octodns", "geo", "dynamic", "lenient"})
+_NAMES = ("since", "until")  # of LIMITS in a Span
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 
 Dotless = Literal["refuse", "absolute"]
@@ -37,15 +41,24 @@ class _Values:
     items: list[tuple[Any, Mark]]
     mark: Mark
     path: str
+    span: Span | None = None
 
 
 class RecordReader:
-    """Turns one zone's YAML into RRsets. Every problem goes to `problems`; what is right is returned all the same."""
+    """
+    Turns one zone's YAML into RRsets. Every problem goes to `problems`; what is right is returned all the same.
 
-    def __init__(self, zone: str, ttl: int, problems: Problems, *, dotless: Dotless = "refuse") -> None:
+    `clock` is the customer's; without one, records cannot be limited in time.
+    """
+
+    def __init__(
+        self, zone: str, ttl: int, problems: Problems, clock: Clock | None = None, *, dotless: Dotless = "refuse"
+    ) -> None:
         self.zone = zone
         self.ttl = ttl
         self.problems = problems
+        self.clock = clock
+        self.settings = SETTINGS if clock else ("ttl",)
         self.dotless = dotless
         self.octodns = False  # whether the entry at hand is in octoDNS's form
         self.rrsets = 0  # seen, right or wrong
@@ -53,6 +66,7 @@ class RecordReader:
         self.doubled = 0  # values that were there already
         self.resources: list[Resource] = []
         self.places: dict[Id, tuple[Mark, str]] = {}  # where each RRset stands, and its path
+        self.spans: dict[Id, Span] = {}  # of RRsets that are limited in time
 
     def read(self, data: Data, file: str) -> list[Resource]:
         if not isinstance(data, Map):
@@ -84,25 +98,25 @@ class RecordReader:
         return self._short(path, entry, mark)
 
     def _short(self, key: str, entry: Map, mark: Mark) -> list[_Values]:
-        ttl = self._ttl(entry, key, self.ttl)
+        ttl, span = self._ttl(entry, key, self.ttl), self._span(entry, key, None)
         found = []
         for rtype, value in entry.items():
-            if rtype == "ttl":
+            if rtype in self.settings:
                 continue
             own, path, typed = entry.marks[rtype], f"{key}.{rtype}", rtype
             if rtype != rtype.upper():
                 self.problems.add(own, path, _lower_case(rtype), at_value=False)
                 continue
-            rtype_ttl, items = ttl, value
+            rtype_ttl, rtype_span, items = ttl, span, value
             if isinstance(value, Map):
-                self._known(value, ("values", "ttl"), path)
-                rtype_ttl = self._ttl(value, path, ttl)
+                self._known(value, ("values", *self.settings), path)
+                rtype_ttl, rtype_span = self._ttl(value, path, ttl), self._span(value, path, span)
                 if "values" not in value:
                     self.problems.add(own, path, "values is missing")
                     continue
                 items, own = value["values"], value.marks["values"]
-            found.append(_Values(typed, rtype_ttl, _items(items, own), own, path))
-        if not found and not any(k != "ttl" for k in entry):
+            found.append(_Values(typed, rtype_ttl, _items(items, own), own, path, rtype_span))
+        if not found and not any(k not in self.settings for k in entry):
             self.problems.add(mark, key, "holds no record ({A: 192.0.2.1})")
         return found
 
@@ -115,7 +129,7 @@ class RecordReader:
         for setting in sorted(_OCTODNS_SETTINGS & entry.keys()):
             text = f"octoDNS's {setting} has no counterpart here (remove it)"
             self.problems.add(entry.marks[setting], f"{path}.{setting}", text, at_value=False)
-        self._known(entry, ("type", "ttl", "value", "values"), path)
+        self._known(entry, ("type", *self.settings, "value", "values"), path)
         both = [k for k in ("value", "values") if k in entry]
         if len(both) != 1:
             text = "has value and values (leave one)" if both else "value is missing"
@@ -126,7 +140,7 @@ class RecordReader:
         ttl = self._ttl(entry, path, self.ttl)
         place = entry.marks["type"]
         named = Mark(place.file, place.value_line, place.value_column, place.value_line, place.value_column)
-        return _Values(rtype, ttl, _items(entry[both[0]], own), named, path)
+        return _Values(rtype, ttl, _items(entry[both[0]], own), named, path, self._span(entry, path, None))
 
     def _known(self, entry: Map, known: tuple[str, ...], path: str) -> None:
         for key in entry:
@@ -142,6 +156,36 @@ class RecordReader:
         except ValueError as error:
             self.problems.add(entry.marks["ttl"], f"{path}.ttl", str(error))
             return default
+
+    def _span(self, entry: Map, path: str, default: Span | None) -> Span | None:
+        """When an entry is declared; what it does not say itself is as for all types at its name."""
+        if self.clock is None or not ("until" in entry or "from" in entry):
+            return default
+        limits = {key: self._moment(entry, key, path) for key in LIMITS if key in entry}
+        since, until = (limits.get(key, getattr(default, name, None)) for key, name in zip(LIMITS, _NAMES, strict=True))
+        try:
+            span = Span(self.clock.zone, since, until)
+        except ValueError as error:
+            self.problems.add(entry.marks[next(iter(limits))], path, str(error))
+            return default
+        if "until" in limits and span.is_over(self.clock.now):
+            text = "is over: this is not declared any more (it can be removed)"
+            self.problems.add(entry.marks["until"], f"{path}.until", text, level="warning")
+        return span
+
+    def _moment(self, entry: Map, key: str, path: str) -> Moment | None:
+        assert self.clock is not None, "there are no limits without a clock"
+        mark, path = entry.marks[key], f"{path}.{key}"
+        try:
+            moment = fields.until(entry[key])
+            if moment.is_doubled(self.clock.zone):
+                which = "later" if key == "from" else "earlier"
+                text = f"{moment} comes twice in {self.clock.zone}, when clocks go back; the {which} one is meant"
+                self.problems.add(mark, path, text, level="warning")
+        except ValueError as error:
+            self.problems.add(mark, path, str(error))
+            return None
+        return moment
 
     # -- names and values
 
@@ -163,6 +207,8 @@ class RecordReader:
             self.problems.add(values.mark, values.path, text)
             return None
         self.places[resource.id] = values.mark, values.path
+        if values.span:
+            self.spans[resource.id] = values.span
         return resource
 
     def _owner(self, key: str, mark: Mark) -> str | None:
@@ -226,7 +272,7 @@ def _lower_case(key: str) -> str:
         return f"record types are written in capitals ({key.upper()})"
     if key in ("value", "values"):
         return "type is missing beside it (or write {A: 192.0.2.1})"
-    return f"unknown key{nearest(key, ('ttl', *dns.COMMON))}"
+    return f"unknown key{nearest(key, (*SETTINGS, *dns.COMMON))}"
 
 
 def _other_type(rtype: str) -> str:
@@ -332,15 +378,16 @@ def schema() -> dict[str, Any]:
     scalar = {"type": ["string", "number"]}
     values = {"oneOf": [scalar, {"type": "array", "items": scalar, "minItems": 1}]}
     ttl = {"type": ["integer", "string"], "examples": ["1h", "5m", 300]}
+    settings = {"ttl": ttl, "from": fields.UNTIL, "until": fields.UNTIL}
     one = {
         "type": "object",
-        "properties": {"values": values, "ttl": ttl},
+        "properties": {"values": values, **settings},
         "required": ["values"],
         "additionalProperties": False,
     }
     short = {
         "type": "object",
-        "properties": {"ttl": ttl, "type": False, **{t: {"anyOf": [values, one]} for t in dns.COMMON}},
+        "properties": {**settings, "type": False, **{t: {"anyOf": [values, one]} for t in dns.COMMON}},
         "patternProperties": {"^[A-Z][A-Z0-9-]*$": {"anyOf": [values, one]}},
         "additionalProperties": False,
     }
@@ -349,7 +396,7 @@ def schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "type": {"type": "string"},
-            "ttl": ttl,
+            **settings,
             "value": any_value,
             "values": {"oneOf": [any_value, {"type": "array", "items": any_value}]},
         },
