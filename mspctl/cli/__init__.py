@@ -22,7 +22,7 @@ COMMANDS = {
     "validate": "Check every file; show all problems at once.",
     "plan": "Show what an apply would change, and why.",
     "apply": "Carry out what Git declares, and nothing else.",
-    "drift": "Show what was changed outside.",
+    "drift": "Show what was changed outside, and findings.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference as it is until a day.",
     "undo": "Edit the YAML back to what one run found.",
