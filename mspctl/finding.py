@@ -11,10 +11,12 @@ from mspctl.exits import Exit
 
 
 class Severity(enum.StrEnum):
+    """The gravest first."""
+
     SEVERE = "severe"  # it does not work
     WARNING = "warning"  # it works in part, or not for long
-    INFO = "info"  # worth knowing; nobody has to do anything
     UNKNOWN = "unknown"  # it could not be checked: never counted as good
+    INFO = "info"  # worth knowing; nobody has to do anything
 
 
 @dataclass(frozen=True, slots=True)

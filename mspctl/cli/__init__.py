@@ -24,7 +24,7 @@ COMMANDS = {
     "apply": "Carry out what Git declares, and nothing else.",
     "drift": "Show what was changed outside, and findings.",
     "adopt": "Write live values into the YAML: Git takes over.",
-    "accept": "Leave a difference as it is until a day.",
+    "accept": "Leave a difference or a finding as it is until a day.",
     "undo": "Edit the YAML back to what one run found.",
     "replace-ip": "Write another address wherever one stands.",
     "import": "Write YAML from zone files, octoDNS or a target.",

@@ -1,9 +1,9 @@
 """
 A private DNS on loopback: a root, the zone `example` and zones below it, each server at an address of its own.
 
-`named` is the first name server, `nsd` the second, with an older copy of one zone, `knotd` the third, with signed zones;
-the root and `example` are an `nsd` each. At one address nobody listens, and at one a stand-in tells lies. A `knotd` that
-holds everything stands for a resolver: it answers like one, and needs none to walk for it.
+`named` is the first name server, `nsd` the second, with an older copy of one zone, `knotd` the third, with signed
+zones; the root and `example` are an `nsd` each. At one address nobody listens, and at one a stand-in tells lies. A
+`knotd` that holds everything stands for a resolver: it answers like one, without having to walk.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Hierarchy:
 @contextmanager
 def hierarchy(folder: Path) -> Iterator[Hierarchy]:
     """The whole of it, ready to answer."""
-    port = _free_port()
+    port = free_port()
     zones = folder / "zones"
     zones.mkdir()
     ds = {zone: _sign(zones, zone) for zone in SIGNED}
@@ -168,7 +168,9 @@ def _write_above(zones: Path, ds: Mapping[str, str]) -> None:
     lines += [f"{zone}. 300 IN DS {text}\n" for zone, texts in said.items() for text in texts]
     (zones / "example").write_text("".join(lines))
     root = f"@ 300 IN SOA root. root. 1 1 1 1 300\n@ 300 IN NS root.\nroot. 300 IN A {ROOT}\n"
-    (zones / "root").write_text(f"{root}example. 300 IN NS ns.above.\nabove. 300 IN NS ns.above.\nns.above. A {ABOVE}\n")
+    (zones / "root").write_text(
+        f"{root}example. 300 IN NS ns.above.\nabove. 300 IN NS ns.above.\nns.above. A {ABOVE}\n"
+    )
     (zones / "above").write_text(f"{SOA.format(serial=1)}@ 300 IN NS ns.above.\nns 300 IN A {ABOVE}\n")
 
 
@@ -182,7 +184,20 @@ def _sign(zones: Path, zone: str) -> str:
     key = _run([require("dnssec-keygen"), *made, "-f", "KSK", zone]).strip()
     _run([require("dnssec-keygen"), *made, zone])
     times = ["-s", "now-2592000", "-e", ENDS.get(zone, "now+2592000")]
-    signer = [require("dnssec-signzone"), "-q", "-S", "-P", "-K", str(folder), "-d", str(folder), "-o", zone, *times]
+    signer = [
+        require("dnssec-signzone"),
+        "-q",
+        "-S",
+        "-P",
+        "-x",
+        "-K",
+        str(folder),
+        "-d",
+        str(folder),
+        "-o",
+        zone,
+        *times,
+    ]
     _run([*signer, "-f", str(zones / zone), str(plain)])
     ds = _run([require("dnssec-dsfromkey"), "-2", str(folder / f"{key}.key")])
     return ds.partition(" DS ")[2].strip()
@@ -290,7 +305,7 @@ def _serves(address: str, zone: str, port: int) -> bool:
     return answer.rcode() == dns.rcode.NOERROR
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free for UDP and TCP at every address."""
     while True:
         with ExitStack() as stack:

@@ -72,7 +72,7 @@ def _parent(zone: Zone, seen: ZoneSeen) -> Iterator[Finding]:
         parts.append(f"names {hosts_listed(more)}, which {who} does not")
     if less := nearest - at_parent:
         parts.append(f"lacks {hosts_listed(less)}")
-    what = f"the zone above, {plain(seen.delegation.parent)}, {' and '.join(parts)}"
+    what = f"the zone above, {plain(seen.delegation.parent)}, {', and '.join(parts)}"
     remedy = f"change the name servers {zone.registrar} to {hosts_listed(nearest)}, or change Git"
     declared = zone.resource(dns.APEX, "NS")
     yield zone.finding(

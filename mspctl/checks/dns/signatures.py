@@ -8,6 +8,7 @@ Sources: RFC 4034, RFC 4035 section 5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,11 +24,14 @@ import dns.rrset
 from mspctl.checks.dns.zone import Zone, listed, plain
 from mspctl.finding import Finding, Severity
 from mspctl.kinds.answers import Answer, Status, ZoneSeen
+from mspctl.kinds.dns import first_line
 
 MOST = 16  # keys, and signatures over one RRset; more are not judged, since each pair costs time
 SKEW = 300  # seconds by which a signer's clock may be ahead
 SHARE = 4  # signatures made for an hour do not end "soon" after 50 minutes: only the last quarter counts
 ZONE_KEY, REVOKED, ENTRY = 0x0100, 0x0080, 0x0001  # flags of a key
+# What resolvers support; a DS record with anything else is none to them.
+ALGORITHMS, DIGESTS = frozenset({5, 7, 8, 10, 13, 14, 15, 16}), frozenset({1, 2, 4})
 
 REFUSED = "resolvers that validate refuse the whole zone"
 Keys = Sequence[Any]  # dnspython's DNSKEY records
@@ -44,10 +48,10 @@ class Held:
 
 def findings(zone: Zone, seen: ZoneSeen) -> Iterator[Finding]:
     ds, keys = seen.delegation.ds, seen.answer(zone.absolute, "DNSKEY")
-    if Status.UNKNOWN in (ds.status, keys.status) or _too_many(seen, zone):
+    if Status.UNKNOWN in (ds.status, keys.status) or _unfit(zone, seen):
         return
     if keys.status is Status.FOUND:
-        yield from _signed(zone, seen, _records("DNSKEY", keys), _records("DS", ds))
+        yield from _signed(zone, seen, _records("DNSKEY", keys), _supported(ds))
     elif ds.status is Status.FOUND:
         what = f"the zone above has a DS record, and the zone is not signed: {REFUSED}"
         yield zone.finding("dns.ds", Severity.SEVERE, what, f"sign the zone, or take the DS away {zone.registrar}")
@@ -58,12 +62,26 @@ def unknown(zone: Zone, seen: ZoneSeen) -> list[str]:
     if keys.status is Status.EMPTY and seen.delegation.ds.status is Status.EMPTY:
         return []
     reasons = [f"{name}: {a.why}" for name, a in (("DS", seen.delegation.ds), ("DNSKEY", keys)) if a.why]
-    return reasons or ([f"it has more than {MOST} keys or signatures"] if _too_many(seen, zone) else [])
+    return reasons or [why for why in [_unfit(zone, seen)] if why]
 
 
-def _too_many(seen: ZoneSeen, zone: Zone) -> bool:
-    answers = [seen.delegation.ds, seen.answer(zone.absolute, "DNSKEY"), *(server.soa for server in seen.serving)]
-    return any(max(len(a.values), len(a.signatures)) > MOST for a in answers)
+def _unfit(zone: Zone, seen: ZoneSeen) -> str:
+    """Why the keys and signatures that were seen cannot be judged."""
+    ds, keys = seen.delegation.ds, seen.answer(zone.absolute, "DNSKEY")
+    answers = [ds, keys, *(server.soa for server in seen.serving)]
+    if any(max(len(a.values), len(a.signatures)) > MOST for a in answers):
+        return f"it has more than {MOST} keys or signatures"
+    try:
+        _records("DNSKEY", keys)
+        if ds.values and not _supported(ds):
+            return "its DS records have algorithms that nobody supports"
+    except dns.exception.DNSException as error:
+        return f"a key cannot be read ({first_line(error)})"
+    return ""
+
+
+def _supported(ds: Answer) -> list[Any]:
+    return [d for d in _records("DS", ds) if d.algorithm in ALGORITHMS and d.digest_type in DIGESTS]
 
 
 def _records(rtype: str, answer: Answer) -> list[Any]:
@@ -102,13 +120,9 @@ def _hand_over(zone: Zone, keys: Keys) -> str:
 
 
 def _matches(name: dns.name.Name, ds: Any, key: Any) -> bool:
-    """Whether a DS record is of a key; one with a digest that we do not know is taken at its word."""
     if ds.key_tag != dns.dnssec.key_id(key) or ds.algorithm != key.algorithm:
         return False
-    try:
-        made = dns.dnssec.make_ds(name, key, ds.digest_type, policy=dns.dnssec.allow_all_policy)
-    except dns.exception.UnsupportedAlgorithm:
-        return True
+    made = dns.dnssec.make_ds(name, key, ds.digest_type, policy=dns.dnssec.allow_all_policy)
     return bool(made.digest == ds.digest)
 
 
@@ -133,12 +147,17 @@ def _held_until(what: str, name: str, rtype: str, answer: Answer, keys: Keys, no
     """The signature that holds longest counts: during a change of keys there are several."""
     rrset = dns.rrset.from_text_list(name, 0, "IN", rtype, [*answer.values])
     held = Held(what)
-    for text in answer.signatures:
-        signature: Any = dns.rdata.from_text("IN", "RRSIG", text)
+    for signature in _signatures(answer):
         in_time = signature.inception <= now + SKEW and signature.expiration > held.until
         if in_time and _verifies(rrset, signature, {rrset.name: dns.rdataset.from_rdata_list(0, [*keys])}):
             held = Held(what, signature.expiration, signature.expiration - signature.inception)
     return held
+
+
+def _signatures(answer: Answer) -> Iterator[Any]:
+    for text in answer.signatures:
+        with suppress(dns.exception.DNSException):
+            yield dns.rdata.from_text("IN", "RRSIG", text)
 
 
 def _verifies(rrset: dns.rrset.RRset, signature: Any, keys: Mapping[dns.name.Name, dns.rdataset.Rdataset]) -> bool:
