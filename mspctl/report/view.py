@@ -305,7 +305,7 @@ def _findings_summary(findings: Findings) -> Iterator[str]:
         severe = f", {counted[Severity.SEVERE]} severe" if counted[Severity.SEVERE] else ""
         yield f"{_count(bad, 'finding')}{severe}."
     if unknown := counted[Severity.UNKNOWN]:
-        yield f"{_count(unknown, 'zone')} could not be checked."
+        yield f"{_count(unknown, 'check')} could not be made."
 
 
 def _retired(plan: Plan) -> list[Line]:

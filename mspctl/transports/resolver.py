@@ -149,23 +149,22 @@ class _Network:
             return False
         return not address.is_multicast and (self.asking.inside or address.is_global)
 
-    def ask(
-        self, address: Address, name: dns.name.Name, rtype: str, *, recurse: bool = False, again: bool = False
-    ) -> dns.message.Message:
-        """The message that answers; raises _UnansweredError."""
+    def share(self, address: Address, name: dns.name.Name, rtype: str, recurse: bool) -> dns.message.Message:
+        """As `ask`, for what more than one zone may want to know: asked once, and kept."""
         key = (address, name, rtype, recurse)
         with self._lock:
-            kept = None if again else self._kept.get(key)
+            kept = self._kept.get(key)
             answer = self._kept[key] = kept or Future()
         if kept is None:
             try:
-                answer.set_result(self._exchange(address, name, rtype, recurse))
+                answer.set_result(self.ask(address, name, rtype, recurse))
             except BaseException as error:
                 answer.set_exception(error)
                 raise
         return answer.result()
 
-    def _exchange(self, address: Address, name: dns.name.Name, rtype: str, recurse: bool) -> dns.message.Message:
+    def ask(self, address: Address, name: dns.name.Name, rtype: str, recurse: bool) -> dns.message.Message:
+        """The message that answers; raises _UnansweredError."""
         if self._silence.get(address.ip, 0) >= SILENT:
             raise _UnansweredError(f"{_said(address)} gave no answer to {SILENT} questions")
         query = dns.message.make_query(name, rtype, want_dnssec=True, payload=PAYLOAD)
@@ -173,29 +172,41 @@ class _Network:
         query.flags = dns.flags.RD | dns.flags.CD if recurse else 0
         why = ""
         for _ in range(TRIES):
-            try:
-                answer = self._send(address, query)
-            except dns.exception.Timeout:
-                why = f"{_said(address)} gave no answer within {self.asking.timeout:g} s"
-            except OSError as error:
-                if error.errno in _NO_ROUTE:
-                    raise _NoRouteError(f"there is no way from here to {_said(address)}") from None
-                why = f"{_said(address)} cannot be reached ({error.strerror or 'connection lost'})"
-            except (dns.exception.DNSException, ValueError, EOFError, IndexError, KeyError) as error:
-                self._heard(address)
-                why = f"{_said(address)} answers with what is no message of the DNS ({type(error).__name__})"
-            else:
-                self._heard(address)
-                if answer.rcode() not in (dns.rcode.FORMERR, dns.rcode.NOTIMP) or query.edns < 0:
-                    return answer
-                query.use_edns(False)  # older than EDNS
-                why = f"{_said(address)} answers {dns.rcode.to_text(answer.rcode())}"
-        self._unheard(address)
-        raise _UnansweredError(why)
+            answer, said = self._try(address, query, over_tcp=False)
+            if answer is not None:
+                return answer
+            why = why or said
+        # A server that is alive may be limiting how often it answers over UDP.
+        answer = self._try(address, query, over_tcp=True)[0] if address.ip in self._spoke else None
+        if answer is None:
+            self._unheard(address)
+            raise _UnansweredError(why)
+        return answer
 
-    def _send(self, address: Address, query: dns.message.Message) -> dns.message.Message:
-        ip, port = address
-        return dns.query.udp_with_fallback(query, ip, self.asking.timeout, port, ignore_unexpected=True)[0]
+    def _try(
+        self, address: Address, query: dns.message.Message, *, over_tcp: bool
+    ) -> tuple[dns.message.Message | None, str]:
+        """The answer, or why there is none."""
+        (ip, port), timeout = address, self.asking.timeout
+        try:
+            if over_tcp:
+                answer = dns.query.tcp(query, ip, timeout, port)
+            else:
+                answer = dns.query.udp_with_fallback(query, ip, timeout, port, ignore_unexpected=True)[0]
+        except dns.exception.Timeout:
+            return None, f"{_said(address)} gave no answer within {timeout:g} s"
+        except OSError as error:
+            if error.errno in _NO_ROUTE:
+                raise _NoRouteError(f"there is no way from here to {_said(address)}") from None
+            return None, f"{_said(address)} cannot be reached ({error.strerror or 'connection lost'})"
+        except (dns.exception.DNSException, ValueError, EOFError, IndexError, KeyError) as error:
+            self._heard(address)
+            return None, f"{_said(address)} answers with what is no message of the DNS ({type(error).__name__})"
+        self._heard(address)
+        if answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and query.edns >= 0:
+            query.use_edns(False)  # it is older than EDNS
+            return None, f"{_said(address)} answers {dns.rcode.to_text(answer.rcode())}"
+        return answer, ""
 
     def _heard(self, address: Address) -> None:
         with self._lock:
@@ -256,9 +267,7 @@ class _View:
             self._look_at_keys()
             self._look_at_mail()
 
-    def ask(
-        self, address: Address, name: dns.name.Name, rtype: str, *, recurse: bool = False, again: bool = False
-    ) -> dns.message.Message:
+    def ask(self, address: Address, name: dns.name.Name, rtype: str, *, recurse: bool = False) -> dns.message.Message:
         self.asked += 1
         if self.network.stop.is_set():
             raise _EndedError("the run was ended")
@@ -266,7 +275,9 @@ class _View:
             raise _EndedError(f"it takes more than {QUESTIONS:,} questions")
         if time.monotonic() > self.ends:
             raise _EndedError(f"it was not finished within {self.network.asking.zone_timeout:g} s")
-        return self.network.ask(address, name, rtype, recurse=recurse, again=again)
+        # Nobody else wants to know what a server says of the zone's own name.
+        ask = self.network.ask if name == self.name and not recurse else self.network.share
+        return ask(address, name, rtype, recurse)
 
     # -- names as others see them
 
@@ -409,7 +420,7 @@ class _View:
             # A change may be on its way from one to the other.
             self.network.stop.wait(self.network.asking.settle)
             again = [(s.host, s.address) for s in self.servers if s.serves is Serves.YES]
-            asked = {pair: self._server(*pair, again=True) for pair in again}
+            asked = {pair: self._server(*pair) for pair in again}
             self.servers = tuple(asked.get((s.host, s.address), s) for s in self.servers)
 
     def _found(self, host: str, glue: tuple[str, ...]) -> tuple[str, tuple[str, ...], Server | None]:
@@ -426,9 +437,9 @@ class _View:
             return host, (), Server(host, "", Serves.UNKNOWN, next(a.why for a in answers if a.why))
         return host, (), Server(host, "", Serves.NOWHERE, "no address")
 
-    def _server(self, host: str, ip: str, *, again: bool = False) -> Server:
+    def _server(self, host: str, ip: str) -> Server:
         try:
-            message = self.ask(Address(ip, self.network.asking.port), self.name, "SOA", again=again)
+            message = self.ask(Address(ip, self.network.asking.port), self.name, "SOA")
         except _NoRouteError as error:
             return Server(host, ip, Serves.UNKNOWN, str(error))
         except _UnansweredError as error:
@@ -440,7 +451,7 @@ class _View:
         except _UnansweredError as error:
             return Server(host, ip, Serves.LAME, str(error))
         if soa.status is not Status.FOUND:
-            return Server(host, ip, Serves.LAME, "answers without authority")
+            return Server(host, ip, Serves.LAME, "has no SOA record of it")
         return Server(host, ip, Serves.YES, soa=soa)
 
     # -- what it holds

@@ -161,7 +161,7 @@ def test_what_cannot_be_checked_is_not_good(drift: Drift) -> None:
         "not checked  dns/good.example, dns/signed.example  could not be checked: no name server of the root"
         in said.out
     )
-    assert said.out.splitlines()[-1] == "2 zones could not be checked. Nothing was changed outside."
+    assert said.out.splitlines()[-1] == "2 checks could not be made. Nothing was changed outside."
 
 
 def test_a_finding_can_be_let_be(drift: Drift) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import dns.flags
 import dns.message
 import dns.name
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -221,6 +224,44 @@ def test_an_address_that_never_answers_is_given_up(world: Hierarchy) -> None:
     assert len(asked) < 2 * resolver.SILENT * resolver.TRIES  # some were under way
     assert all(what.delegation.status is Status.UNKNOWN for what in found.values())
     assert any("gave no answer to 3 questions" in what.delegation.why for what in found.values())
+
+
+def test_a_server_that_no_longer_answers_over_udp_is_asked_over_tcp(world: Hierarchy) -> None:
+    """As one does that limits how often it answers: `named` answers over TCP here, and a stand-in once over UDP."""
+    asked: list[bytes] = []
+    port = free_port()
+
+    def once(wire: bytes) -> bytes | None:
+        asked.append(wire)
+        query = dns.message.from_wire(wire)
+        return dns.query.udp(query, NS1, 1, world.port).to_wire() if len(asked) == 1 else None
+
+    network = resolver._Network(Asking(timeout=1))
+    name = dns.name.from_text("good.example.")
+    with liar(LIAR, port, once), forwarded((LIAR, port), (NS1, world.port)):
+        answers = [network.ask(Address(LIAR, port), name, "SOA", False) for _ in range(2)]
+    assert [bool(answer.flags & dns.flags.AA) for answer in answers] == [True, True]
+    assert len(asked) == 1 + resolver.TRIES
+
+
+@contextmanager
+def forwarded(here: tuple[str, int], there: tuple[str, int]) -> Iterator[None]:
+    """One TCP connection, one question and its answer passed on."""
+
+    def serve() -> None:
+        client, _ = server.accept()
+        with client, socket.create_connection(there, 5) as behind:
+            behind.sendall(client.recv(4096))
+            client.sendall(behind.recv(4096))
+
+    with socket.create_server(here) as server:
+        server.settimeout(5)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
 
 
 def test_no_question_is_asked_twice(world: Hierarchy) -> None:

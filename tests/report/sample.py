@@ -182,7 +182,7 @@ def _findings() -> list[Block]:
 def drift() -> View:
     view = plan()
     summary = (
-        "3 findings, 1 severe. 1 zone could not be checked. 4 resources changed outside; 17 unmanaged; 67 not yet "
+        "3 findings, 1 severe. 1 check could not be made. 4 resources changed outside; 17 unmanaged; 67 not yet "
         "applied. Not read: 1 scope unreachable."
     )
     blocks = sorted([*_findings(), *view.blocks], key=lambda block: block.customer)

@@ -46,8 +46,7 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     for zone in zones(facts):
         yield from registration.findings(zone)
         yield from mail.declared(zone)
-        found = seen.get(zone.question) if zone.is_public else None
-        if found is not None:
+        if seen and zone.is_public and (found := seen.get(zone.question)):
             yield from _seen(zone, found)
 
 

@@ -15,7 +15,7 @@ def findings(zone: Zone) -> Iterator[Finding]:
     renewal, today = zone.renewal, zone.facts.today
     if renewal is None:
         return
-    left, source = (renewal.ends - today).days, zone.renewal_source
+    left, source = (renewal.ends - today).days, zone.place("renewal")
     if left < 0 and renewal.auto:
         what = f"the registration at {renewal.at} was to renew itself on {renewal.ends}; Git has no later date"
         yield zone.finding(

@@ -14,7 +14,7 @@ from mspctl.kinds import dns, spf
 from mspctl.kinds.answers import ZoneQuestion
 from mspctl.model.sections.dns import FACET, Checks, Records, Renewal, Section
 from mspctl.resource import Id, Resource, Scope
-from mspctl.strict_yaml import Mark, find_value
+from mspctl.strict_yaml import find
 
 MOST = 3  # things that one line names; the rest is counted
 
@@ -85,7 +85,7 @@ class Zone:
         if declared is not None:
             return (frozenset(dns.values_of(declared)),)
         settings = (self.facts.inventory.settings.get((scope.target, scope.facet)) for scope in self.scopes)
-        said = [frozenset(getattr(each, "nameservers", ())) for each in settings]
+        said = [frozenset(map(_host, getattr(each, "nameservers", ()))) for each in settings]
         return tuple(dict.fromkeys(hosts for hosts in said if hosts))
 
     @property
@@ -112,23 +112,14 @@ class Zone:
     @property
     def source(self) -> str:
         """Where dns.yaml, or a baseline, names the zone."""
-        return _place(self._marks("zones"), self.name)
+        return self.place()
 
-    @property
-    def renewal_source(self) -> str:
-        key = self._key()
-        data = find_value(self.facts.customer.data["dns"], ["zones", key])
-        return _place(getattr(data, "marks", {}), "renewal") or self.source
-
-    def _key(self) -> str:
-        """The zone's name as it is typed in dns.yaml."""
-        zones = find_value(self.facts.customer.data["dns"], ["zones"]) or {}
-        return next((key for key in zones if dns.fold_zone(key) == self.name), self.name)
-
-    def _marks(self, *path: str) -> dict[str, Mark]:
-        data = find_value(self.facts.customer.data["dns"], path)
-        marks: dict[str, Mark] = getattr(data, "marks", {})
-        return {dns.fold_zone(key): mark for key, mark in marks.items()}
+    def place(self, *keys: str) -> str:
+        """Where something stands that is said of the zone, or the zone itself."""
+        data = self.facts.customer.data["dns"]
+        typed = next((key for key in data["zones"] if dns.fold_zone(key) == self.name), self.name)
+        mark = find(data, ["zones", typed, *keys])
+        return f"{mark.file}:{mark.line}" if mark else ""
 
     # -- what is said about it
 
@@ -203,6 +194,11 @@ def _reversed(zone: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
     return None
 
 
+def _host(text: str) -> str:
+    """A name server as a driver's settings name it, with or without its dot."""
+    return dns.fold(text.rstrip(".") + ".")
+
+
 def plain(name: str) -> str:
     """A name as people write it."""
     return name.removesuffix(".") or "the root"
@@ -217,8 +213,3 @@ def listed(parts: Iterable[str], between: str = ", ") -> str:
 
 def hosts_listed(hosts: Iterable[str]) -> str:
     return listed(map(plain, sorted(hosts)))
-
-
-def _place(marks: dict[str, Mark], key: str) -> str:
-    mark = marks.get(key)
-    return f"{mark.file}:{mark.line}" if mark else ""
