@@ -149,12 +149,14 @@ def test_a_zone_that_is_known_inside_only_is_not_asked_about(tmp_path: Path) -> 
         ("16.172.in-addr.arpa", True),
         ("32.172.in-addr.arpa", False),
         ("172.in-addr.arpa", False),
-        ("2.0.192.in-addr.arpa", False),
+        ("2.0.192.in-addr.arpa", True),
+        ("8.8.8.in-addr.arpa", False),
         ("in-addr.arpa", False),
         ("300.10.in-addr.arpa", False),
         ("d.f.ip6.arpa", True),
         ("0.0.0.0.1.2.3.4.5.6.7.8.9.d.f.ip6.arpa", True),
-        ("8.b.d.0.1.0.0.2.ip6.arpa", False),
+        ("8.b.d.0.1.0.0.2.ip6.arpa", True),
+        ("c.7.6.0.1.0.0.2.ip6.arpa", False),
         ("x.ip6.arpa", False),
         ("corp.local", True),
         ("internal", True),
@@ -194,6 +196,8 @@ def test_a_name_server_that_does_not_serve(tmp_path: Path, how: Serves, expected
     one = found(facts(tmp_path / "one"), seen(servers=[*serving(NS1), bad(how)]))
     assert said(one) == [f"{expected} {'unknown' if how is Serves.UNKNOWN else 'warning'}"]
     assert text in one[0].what
+    some = found(facts(tmp_path / "some"), seen(servers=[bad(how, NS1), bad(Serves.UNKNOWN)]))
+    assert Severity.SEVERE not in {f.severity for f in some}
     none = found(facts(tmp_path / "none"), seen(servers=[bad(how, NS1), bad(how)]))
     assert {f.severity for f in none} == {Severity.UNKNOWN if how is Serves.UNKNOWN else Severity.SEVERE}
 

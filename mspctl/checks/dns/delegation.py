@@ -84,7 +84,8 @@ def _parent(zone: Zone, seen: ZoneSeen) -> Iterator[Finding]:
 
 
 def _servers(zone: Zone, seen: ZoneSeen) -> Iterator[Finding]:
-    severity = Severity.WARNING if seen.serving else Severity.SEVERE
+    known = all(server.serves is not Serves.UNKNOWN for server in seen.servers)
+    severity = Severity.SEVERE if known and not seen.serving else Severity.WARNING
     for server in seen.servers:
         if found := _server(zone, server):
             code, what, remedy = found
@@ -110,20 +111,23 @@ def _server(zone: Zone, server: Server) -> tuple[str, str, str] | None:
 
 
 def _serials(zone: Zone, seen: ZoneSeen) -> Iterator[Finding]:
+    for servers in _that_copy(zone, seen):
+        newest = _newest({server.serial for server in servers})
+        behind = [f"{plain(s.host)} ({s.address}) has {s.serial}" for s in servers if s.serial != newest]
+        ahead = [plain(s.host) for s in servers if s.serial == newest]
+        if behind:
+            what = f"name servers hold different versions: {listed(behind)}, {listed(ahead)} has {newest}"
+            remedy = "see why it does not follow: notifications, transfers and their keys, and the logs of both sides"
+            yield zone.finding("dns.serial", Severity.WARNING, what, remedy)
+
+
+def _that_copy(zone: Zone, seen: ZoneSeen) -> list[list[Server]]:
     """Servers that copy from one another; those of different targets have serials of their own."""
-    groups = [zone.name_servers] if len(zone.scopes) == 1 else [(hosts,) for hosts in zone.name_servers]
-    for group in groups if len(zone.scopes) == 1 or len(groups) > 1 else ():
-        hosts = frozenset().union(*group)
-        mine = [s for s in seen.serving if len(zone.scopes) == 1 or s.host in hosts]
-        serials = {server.serial for server in mine}
-        if len(serials) < 2:
-            continue
-        newest = _newest(serials)
-        behind = [f"{plain(s.host)} ({s.address}) has {s.serial}" for s in mine if s.serial != newest]
-        ahead = [plain(s.host) for s in mine if s.serial == newest]
-        what = f"name servers hold different versions: {listed(behind)}, {listed(ahead)} has {newest}"
-        remedy = "see why it does not follow: notifications, transfers and their keys, and the logs of both sides"
-        yield zone.finding("dns.serial", Severity.WARNING, what, remedy)
+    if len(zone.declared) == 1:
+        return [seen.serving]
+    if len(zone.name_servers) == 1:  # which of them belongs to which target is not known
+        return []
+    return [[server for server in seen.serving if server.host in hosts] for hosts in zone.name_servers]
 
 
 def _newest(serials: set[int]) -> int:
@@ -131,4 +135,4 @@ def _newest(serials: set[int]) -> int:
     for serial in serials:
         if all((serial - other) % 2**32 < 2**31 for other in serials):
             return serial
-    return max(serials)
+    return max(serials, default=0)

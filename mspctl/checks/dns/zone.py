@@ -9,21 +9,18 @@ from datetime import date
 from functools import cached_property
 
 from mspctl.checks import Facts
+from mspctl.desired import Declaration
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import dns, spf
 from mspctl.kinds.answers import ZoneQuestion
-from mspctl.model.sections.dns import FACET, Checks, Records, Renewal, Section
-from mspctl.resource import Id, Resource, Scope
+from mspctl.model.sections.dns import FACET, Checks, Renewal, Section
+from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import find
 
 MOST = 3  # things that one line names; the rest is counted
 
 # Names that are nobody's on the Internet (RFC 6303, RFC 6762, RFC 8375, and ICANN for `internal`).
 _LOCAL = ("local", "internal", "home.arpa", "onion")
-_PRIVATE = tuple(
-    ipaddress.ip_network(text)
-    for text in "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 127.0.0.0/8 169.254.0.0/16 fc00::/7 fe80::/10".split()
-)
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Zone:
 
     facts: Facts
     name: str  # "acme.example"
-    scopes: tuple[Scope, ...]
+    declared: tuple[Declaration, ...]  # the same records on each target
 
     @property
     def absolute(self) -> str:
@@ -55,7 +52,7 @@ class Zone:
 
     @property
     def registrar(self) -> str:
-        """at the registrar, by its name where Git says it."""
+        """Where name servers are changed, by its name where Git says it."""
         return f"at the registrar ({self.renewal.at})" if self.renewal else "at the registrar"
 
     @property
@@ -65,15 +62,14 @@ class Zone:
     @property
     def is_new(self) -> bool:
         """Whether a target that answered does not hold the zone yet."""
-        plans = [self.facts.live[scope] for scope in self.scopes if scope in self.facts.live]
+        plans = [self.facts.live[d.scope] for d in self.declared if d.scope in self.facts.live]
         return any(not plan.exists and not plan.error for plan in plans)
 
     # -- what Git says of its records
 
     @cached_property
     def records(self) -> dict[Id, Resource]:
-        found: Records = self.facts.customer.files["dns"][self.name]
-        return {resource.id: resource for resource in found.resources}
+        return {resource.id: resource for resource in self.declared[0].resources}
 
     def resource(self, owner: str, rtype: str) -> Resource | None:
         return self.records.get(Id(dns.KIND, f"{owner} {rtype}"))
@@ -84,7 +80,7 @@ class Zone:
         declared = self.resource(dns.APEX, "NS")
         if declared is not None:
             return (frozenset(dns.values_of(declared)),)
-        settings = (self.facts.inventory.settings.get((scope.target, scope.facet)) for scope in self.scopes)
+        settings = (self.facts.inventory.settings.get((d.scope.target, d.scope.facet)) for d in self.declared)
         said = [frozenset(map(_host, getattr(each, "nameservers", ()))) for each in settings]
         return tuple(dict.fromkeys(hosts for hosts in said if hosts))
 
@@ -147,11 +143,11 @@ class Zone:
 
 def zones(facts: Facts) -> Iterator[Zone]:
     """The zones among a customer's declared scopes."""
-    scopes: dict[str, list[Scope]] = {}
+    declared: dict[str, list[Declaration]] = {}
     for declaration in facts.declared:
         if declaration.scope.facet == FACET:
-            scopes.setdefault(declaration.scope.name, []).append(declaration.scope)
-    return (Zone(facts, name, tuple(mine)) for name, mine in scopes.items())
+            declared.setdefault(declaration.scope.name, []).append(declaration)
+    return (Zone(facts, name, tuple(mine)) for name, mine in declared.items())
 
 
 def unchecked(zone: Zone, reasons: Sequence[str]) -> Finding:
@@ -174,10 +170,7 @@ def is_local(zone: str) -> bool:
     if any(zone == name or zone.endswith(f".{name}") for name in _LOCAL):
         return True
     network = _reversed(zone)
-    return network is not None and any(
-        network.version == private.version and network.subnet_of(private)  # type: ignore[arg-type]
-        for private in _PRIVATE
-    )
+    return network is not None and network.is_private
 
 
 def _reversed(zone: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
