@@ -191,6 +191,15 @@ def test_without_an_answer_nothing_is_known_and_why(world: Hierarchy, how: Askin
     assert f"{DOWN}:{world.port} gave no answer within 1 s" in found.why
 
 
+def test_a_machine_without_a_resolver_is_told_where_to_write_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "_of_this_machine", lambda: ())
+    found = one(question("good.example"), Asking()).delegation
+    assert (found.status, found.why) == (
+        Status.UNKNOWN,
+        "there is no resolver to ask (write one into inventory/checks.yaml)",
+    )
+
+
 def test_a_server_that_is_no_resolver_is_not_believed(world: Hierarchy) -> None:
     how = Asking((Address(NS2, world.port), Address(ROOT, world.port)), port=world.port, timeout=1, inside=True)
     found = one(question("gone.example"), how).delegation
