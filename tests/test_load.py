@@ -726,13 +726,13 @@ CASES = [
                 "inventory/checks.yaml:2:15: dns.resolvers[0]: 'ns1.example' is not an address (write 192.0.2.53 or "
                 "2001:db8::53)"
             ),
-            "inventory/checks.yaml:2:28: dns.resolvers[1]: 'x' is not a number from 1 to 65535",
-            "inventory/checks.yaml:2:42: dns.resolvers[2]: '0' is not a number from 1 to 65535",
+            "inventory/checks.yaml:2:28: dns.resolvers[1]: 'x' is not a port (a number from 1 to 65535)",
+            "inventory/checks.yaml:2:42: dns.resolvers[2]: '0' is not a port (a number from 1 to 65535)",
             (
                 "inventory/checks.yaml:2:53: dns.resolvers[3]: '2001:db8::53:z' is not an address (write 192.0.2.53 "
                 "or 2001:db8::53)"
             ),
-            "inventory/checks.yaml:3:9: dns.port: '70000' is not a number from 1 to 65535",
+            "inventory/checks.yaml:3:9: dns.port: '70000' is not a port (a number from 1 to 65535)",
             "inventory/checks.yaml:4:12: dns.timeout: '0s' is not between 1 and 60 seconds",
             "inventory/checks.yaml:5:11: dns.settle: '1d' is not between 0 and 600 seconds",
             "inventory/checks.yaml:6:12: dns.at_once: 'many' is not a number from 1 to 64",

@@ -162,7 +162,8 @@ class Workspace:
 
     def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
         from mspctl.model.sections.dns import Checks
-        from mspctl.transports.resolver import Address, Asking, look
+        from mspctl.transports.dns_questions import Address, Asking
+        from mspctl.transports.resolver import look
 
         said = self.estate.inventory.checks.get("dns")
         own = said if isinstance(said, Checks) else Checks()

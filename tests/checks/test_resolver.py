@@ -25,8 +25,9 @@ from mspctl.desired import Selection, declarations
 from mspctl.kinds import spf
 from mspctl.kinds.answers import Serves, Status, ZoneQuestion, ZoneSeen
 from mspctl.load import load
-from mspctl.transports import resolver
-from mspctl.transports.resolver import Address, Asking, look
+from mspctl.transports import dns_questions, resolver
+from mspctl.transports.dns_questions import Address, Asking, Network
+from mspctl.transports.resolver import look
 from tests.checks.facts import NOW
 from tests.estate import estate
 from tests.servers.hierarchy import (
@@ -192,7 +193,7 @@ def test_without_an_answer_nothing_is_known_and_why(world: Hierarchy, how: Askin
 
 
 def test_a_machine_without_a_resolver_is_told_where_to_write_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "_of_this_machine", lambda: ())
+    monkeypatch.setattr(dns_questions, "_of_this_machine", lambda: ())
     found = one(question("good.example"), Asking()).delegation
     assert (found.status, found.why) == (
         Status.UNKNOWN,
@@ -228,9 +229,9 @@ def test_an_address_that_never_answers_is_given_up(world: Hierarchy) -> None:
     port = free_port()
     zones = [question(f"z.y{n}.example") for n in range(12)]
     with liar(LIAR, port, lambda wire: asked.append(wire)):
-        how = Asking((Address(LIAR, port),), timeout=1, at_once=resolver.SILENT)
+        how = Asking((Address(LIAR, port),), timeout=1, at_once=dns_questions.SILENT)
         found = look(zones, how)
-    assert len(asked) < 2 * resolver.SILENT * resolver.TRIES  # some were under way
+    assert len(asked) < 2 * dns_questions.SILENT * dns_questions.TRIES  # some were under way
     assert all(what.delegation.status is Status.UNKNOWN for what in found.values())
     assert any("gave no answer to 3 questions" in what.delegation.why for what in found.values())
 
@@ -245,12 +246,12 @@ def test_a_server_that_no_longer_answers_over_udp_is_asked_over_tcp(world: Hiera
         query = dns.message.from_wire(wire)
         return dns.query.udp(query, NS1, 1, world.port).to_wire() if len(asked) == 1 else None
 
-    network = resolver._Network(Asking(timeout=1))
+    network = Network(Asking(timeout=1))
     name = dns.name.from_text("good.example.")
     with liar(LIAR, port, once), forwarded((LIAR, port), (NS1, world.port)):
         answers = [network.ask(Address(LIAR, port), name, "SOA", False) for _ in range(2)]
     assert [bool(answer.flags & dns.flags.AA) for answer in answers] == [True, True]
-    assert len(asked) == 1 + resolver.TRIES
+    assert len(asked) == 1 + dns_questions.TRIES
 
 
 @contextmanager
@@ -348,7 +349,7 @@ def test_whatever_a_server_says_every_zone_is_judged(
     tmp_path: Path, way: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A made-up answer may hold any address; none but the liar's is asked.
-    monkeypatch.setattr(resolver._Network, "may_ask", lambda self, ip: ip == LIAR)
+    monkeypatch.setattr(Network, "may_ask", lambda self, ip: ip == LIAR)
     names, port = [f"z{n}.y{n}.example" for n in range(150)], free_port()
     files = {f"customers/acme/dns/{name}.yaml": "{}\n" for name in names}
     files["customers/acme/dns.yaml"] = f"zones: {{{', '.join(f'{name}: {{target: files}}' for name in names)}}}\n"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Model, duration, one_or_many, typed
+from mspctl.fields import Boolean, Model, Port, duration, one_or_many, port, typed
 from mspctl.kinds import shown
 
 DAY = 86_400
@@ -25,12 +25,12 @@ def _ip(value: Any) -> str:
 def _with_port(value: Any) -> tuple[str, int]:
     """`192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`."""
     text = typed(value)
-    ip, port = text, ""
+    ip, number = text, ""
     if text.startswith("["):
-        ip, _, port = text[1:].partition("]:")
+        ip, _, number = text[1:].partition("]:")
     elif text.count(":") == 1:
-        ip, _, port = text.partition(":")
-    return _ip(ip), _port(port) if ip != text else 53
+        ip, _, number = text.partition(":")
+    return _ip(ip), port(number) if ip != text else 53
 
 
 def _number(lowest: int, highest: int) -> Callable[[Any], int]:
@@ -41,9 +41,6 @@ def _number(lowest: int, highest: int) -> Callable[[Any], int]:
         return int(text)
 
     return read
-
-
-_port = _number(1, 65_535)
 
 
 def _seconds(lowest: int, highest: int) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -59,7 +56,6 @@ def _seconds(lowest: int, highest: int) -> tuple[BeforeValidator, WithJsonSchema
 _TEXT = {"type": "string", "examples": ["192.0.2.53", "192.0.2.53:5353", "[2001:db8::53]:5353"]}
 Ip = Annotated[str, BeforeValidator(_ip), WithJsonSchema({"type": "string", "examples": ["192.0.2.53"]})]
 IpAndPort = Annotated[tuple[str, int], BeforeValidator(_with_port), WithJsonSchema(_TEXT)]
-Port = Annotated[int, BeforeValidator(_port), WithJsonSchema({"type": "integer"})]
 AtOnce = Annotated[int, BeforeValidator(_number(1, 64)), WithJsonSchema({"type": "integer"})]
 
 
