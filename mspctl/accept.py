@@ -1,39 +1,67 @@
-"""A line in a customer's accepted.yaml: what was changed outside stays as it is until a day."""
+"""A line in a customer's accepted.yaml: what was changed outside, or a finding, stays as it is until a day."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mspctl import edit
+from mspctl import checks, edit
 from mspctl.errors import InputError, Problem
-from mspctl.model.base import validate
+from mspctl.model.base import nearest, validate
 from mspctl.model.permissions import AcceptedFile
 from mspctl.plan import ScopePlan
 from mspctl.strict_yaml import Problems, parse
 
 
-def accept(
-    root: Path, customer: str, path: str, why: str, who: str, until: str, plans: Iterable[ScopePlan]
-) -> tuple[str, int]:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is accepted, as it is typed."""
+
+    path: str
+    why: str
+    who: str
+    until: str
+
+
+def accept(root: Path, customer: str, entry: Entry, plans: Iterable[ScopePlan]) -> tuple[str, int]:
     """
     Write the acceptance; returns the file, and how many differences it is about now.
 
     Raises InputError for a path that names no difference, and for a day or a text that the file could not hold.
     """
-    full = path.rstrip("/")
+    full = entry.path.rstrip("/")
     names = [f"{p.scope.facet}/{p.scope.name}/{d.id.name}" for p in plans for d in p.drifted]
     mine = [name for name in names if name == full or name.startswith(full + "/")]
     if not mine:
-        raise InputError.at("", f"{path} names nothing that was changed outside (mspctl drift -c {customer} shows it)")
+        raise InputError.at(
+            "", f"{entry.path} names nothing that was changed outside (mspctl drift -c {customer} shows it)"
+        )
+    return _write(root, customer, entry, {}), len(mine)
+
+
+def accept_finding(root: Path, customer: str, entry: Entry, code: str) -> str:
+    """Write the acceptance of a finding, which nobody looks for again; returns the file. Raises InputError likewise."""
+    if code not in (known := checks.codes()):
+        raise InputError.at("--finding", f"there is no finding {code}{nearest(code, known)}")
+    return _write(root, customer, entry, {"finding": code})
+
+
+def _write(root: Path, customer: str, entry: Entry, more: dict[str, edit.Plain]) -> str:
     file = f"customers/{customer}/accepted.yaml"
     place = root / file
     old = place.read_bytes().decode() if place.exists() else None
-    entry: edit.Plain = {"resource": full, "why": why, "who": who, "until": edit.Bare(until)}
-    new = edit.edit(old or "", [edit.Insert(("accepted",), entry)], file=file)
+    line: edit.Plain = {
+        "resource": entry.path.rstrip("/"),
+        **more,
+        "why": entry.why,
+        "who": entry.who,
+        "until": edit.Bare(entry.until),
+    }
+    new = edit.edit(old or "", [edit.Insert(("accepted",), line)], file=file)
     _check(new, file)
     edit.write(place, new, replaces=old, file=file)
-    return file, len(mine)
+    return file
 
 
 def _check(text: str, file: str) -> None:

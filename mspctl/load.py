@@ -31,7 +31,7 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "approvals.yaml", "accepted.yaml"})
-INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "secrets.yaml", "approvals.yaml"})
+INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,10 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     for name in folder.files("baselines"):
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
+    checks = _checks(folder, problems)
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
-    return Inventory(targets.targets, contracts.contracts, baselines, settings, Permissions(allowed), whole)
+    return Inventory(targets.targets, contracts.contracts, baselines, settings, Permissions(allowed), checks, whole)
 
 
 def _baseline(folder: Folder, name: str, problems: Problems) -> Map:
@@ -143,6 +144,26 @@ def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Probl
             settings = validate(model, own, folder.shown("targets.yaml"), problems, path, mark)
             if settings is not None:
                 found[target, facet] = settings
+    return found
+
+
+def _checks(folder: Folder, problems: Problems) -> dict[str, Model]:
+    """What each section is told of how it is checked, in the section's own model."""
+    models = {name: module.Checks for name in sections.names() if hasattr(module := sections.module(name), "Checks")}
+    file, before = "checks.yaml", len(problems)
+    data = folder.yaml(file, problems) if folder.has(file) else None
+    if data is None or len(problems) > before:
+        return {}
+    if not isinstance(data, Map):
+        problems.add(None, "", f"{_not_a_mapping(data)}: its keys are sections", file=folder.shown(file))
+        return {}
+    found = {}
+    for key, said in data.items():
+        mark = data.marks[key]
+        if key not in models:
+            problems.add(mark, key, f"unknown section{nearest(key, models)}", at_value=False)
+        elif (settings := validate(models[key], said, folder.shown(file), problems, (key,), mark)) is not None:
+            found[key] = settings
     return found
 
 

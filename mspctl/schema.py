@@ -45,6 +45,7 @@ def schemas() -> dict[str, Schema]:
     """Every schema by its name: what a file of that kind may say."""
     found = {
         "baseline": _baseline(),
+        "checks": _may_be_empty(_checks()),
         "accepted": _may_be_empty(_whole(permissions.AcceptedFile, "customers/<name>/accepted.yaml")),
         "approvals": _may_be_empty(_whole(permissions.ApprovalsFile, "customers/<name>/approvals.yaml")),
         "contracts": _may_be_empty(_whole(inventory.ContractsFile, "inventory/contracts.yaml")),
@@ -155,6 +156,24 @@ def _baseline() -> Schema:
         "title": "inventory/baselines/<name>.yaml",
         "description": "Laid under the sections of every customer that names it.",
         "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "$defs": defs,
+    }
+
+
+def _checks() -> Schema:
+    properties: dict[str, Schema] = {}
+    defs: Defs = {}
+    for name in sections.names():
+        module = sections.module(name)
+        if hasattr(module, "Checks"):
+            schema = _may_be_empty(_of_model(module.Checks))
+            defs |= _prefixed(name, schema, schema.pop("$defs", {}))
+            properties[name] = schema
+    return {
+        "title": "inventory/checks.yaml",
+        "description": "How findings are looked for, by section.",
         "properties": properties,
         "additionalProperties": False,
         "$defs": defs,

@@ -475,8 +475,8 @@ CASES = [
             "inventory/baselines/x.yaml:2:6: dns: should be a mapping (key: value)",
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
             (
-                "inventory/foo: is no part of an inventory (known: approvals.yaml, baselines, contracts.yaml, "
-                "secrets.yaml, targets.yaml)"
+                "inventory/foo: is no part of an inventory (known: approvals.yaml, baselines, checks.yaml, "
+                "contracts.yaml, secrets.yaml, targets.yaml)"
             ),
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
@@ -714,6 +714,54 @@ CASES = [
             "D:1:84: zones.acme.example.renewal.auto: 'yes' is not true or false",
         ],
         id="dates and booleans",
+    ),
+    pytest.param(
+        {
+            **records("{}\n"),
+            "inventory/checks.yaml": "dns:\n  resolvers: [ns1.example, 192.0.2.53:x, '[::1]:0', 2001:db8::53:z]\n"
+            "  port: 70000\n  timeout: 0s\n  settle: 1d\n  at_once: many\n  signature: 1d\nmial: {}\n",
+        },
+        [
+            (
+                "inventory/checks.yaml:2:15: dns.resolvers[0]: 'ns1.example' is not an address (write 192.0.2.53 or "
+                "2001:db8::53)"
+            ),
+            "inventory/checks.yaml:2:28: dns.resolvers[1]: 'x' is not a port (a number from 1 to 65535)",
+            "inventory/checks.yaml:2:42: dns.resolvers[2]: '0' is not a port (a number from 1 to 65535)",
+            (
+                "inventory/checks.yaml:2:53: dns.resolvers[3]: '2001:db8::53:z' is not an address (write 192.0.2.53 "
+                "or 2001:db8::53)"
+            ),
+            "inventory/checks.yaml:3:9: dns.port: '70000' is not a port (a number from 1 to 65535)",
+            "inventory/checks.yaml:4:12: dns.timeout: '0s' is not between 1 and 60 seconds",
+            "inventory/checks.yaml:5:11: dns.settle: '1d' is not between 0 and 600 seconds",
+            "inventory/checks.yaml:6:12: dns.at_once: 'many' is not a number from 1 to 64",
+            "inventory/checks.yaml:7:3: dns.signature: unknown key (did you mean signatures?)",
+            "inventory/checks.yaml:8:1: mial: unknown section (known: dns)",
+        ],
+        id="how findings are looked for",
+    ),
+    pytest.param(
+        {**records("{}\n"), "inventory/checks.yaml": "dns: {resolvers: 192.0.2.53, roots: 192.0.2.54}\n"},
+        ["inventory/checks.yaml:1:6: dns: has resolvers and roots (leave one)"],
+        id="two ways to ask",
+    ),
+    pytest.param(
+        {**records("{}\n"), "inventory/checks.yaml": "[dns]\n"},
+        ["inventory/checks.yaml: should be a mapping (key: value): its keys are sections"],
+        id="checks that are no mapping",
+    ),
+    pytest.param(
+        {
+            **records("{}\n"),
+            "customers/acme/accepted.yaml": "accepted:\n"
+            "- {resource: dns/a, finding: parent, why: w, who: p, until: 2027-01-01}\n",
+        },
+        [
+            "customers/acme/accepted.yaml:2:30: accepted[0].finding: 'parent' is not the code of a finding (write "
+            "dns.parent-ns)"
+        ],
+        id="a finding that is none",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""`mspctl accept`: leave a difference as it is until a day."""
+"""`mspctl accept`: leave a difference, or a finding, as it is until a day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from mspctl.cli import console
 from mspctl.exits import Exit
 
-HELP = """Leave what was changed outside as it is, until a day, with a reason: it is not reported as drift until then.
+HELP = """Leave what was changed outside, or a finding, as it is until a day, with a reason; then it is reported again.
 
 PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.yaml; nothing is touched on a target."""
 
@@ -22,15 +22,23 @@ PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.y
     metavar="DAY",
     help="The last day, as 2027-03-31, of the customer's; then it is reported again.",
 )
+@click.option("--finding", metavar="CODE", help="Leave this finding be (dns.parent-ns, …), not what was changed.")
 @click.option("--who", metavar="NAME", help="Who decided it; by default you.")
 @click.pass_obj
-def command(directory: str | None, customer: str, path: str, why: str, until: str, who: str | None) -> Exit:
-    from mspctl.accept import accept
+def command(
+    directory: str | None, customer: str, path: str, why: str, until: str, finding: str | None, who: str | None
+) -> Exit:
+    from mspctl.accept import Entry, accept, accept_finding
     from mspctl.cli import workspace
     from mspctl.desired import Selection
 
     work = workspace.Workspace(directory, Selection([customer], (), (), [path]))
-    name = who or workspace.who(work.root).partition(" <")[0]
-    file, count = accept(work.root, customer, path, why, name, until, work.plan(frozenset()).scopes)
+    entry = Entry(path, why, who or workspace.who(work.root).partition(" <")[0], until)
+    if finding:
+        work.declare({})  # the path names something
+        file = accept_finding(work.root, customer, entry, finding)
+        console.say(f"{finding} of {path} stays as it is until {until}: {file}")
+        return Exit.DONE
+    file, count = accept(work.root, customer, entry, work.plan(frozenset()).scopes)
     console.say(f"{path} stays as it is until {until} ({count} difference{'' if count == 1 else 's'} now): {file}")
     return Exit.DONE

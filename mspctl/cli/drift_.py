@@ -1,4 +1,4 @@
-"""`mspctl drift`: what was changed outside."""
+"""`mspctl drift`: what was changed outside, and what is wrong although nothing was."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from mspctl.desired import Selection
 
 
-@click.command("drift", help="Show what was changed outside.\n\nPATH is dns/ZONE or 'dns/ZONE/www A'.")
+HELP = """Show what was changed outside, and findings: what is wrong although nothing differs.
+
+PATH is dns/ZONE or 'dns/ZONE/www A'."""
+
+GRAVEST = [Exit.DONE, Exit.UNREACHABLE, Exit.DIFFERS, Exit.ERROR]
+
+
+@click.command("drift", help=HELP)
 @options.selection
+@click.option("--check", is_flag=True, help="Also look from outside, as others do: ask the DNS about every zone.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
     directory: str | None,
     selected: Selection,
+    check: bool,
     form: str,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
@@ -27,5 +36,6 @@ def command(
 
     work = Workspace(directory, selected)
     plan = work.plan()
-    console.say(render(view.of_drift(plan), form), end="")
-    return plan.exit_code
+    findings = work.findings(plan, outside=check)
+    console.say(render(view.of_drift(plan, findings), form), end="")
+    return max(plan.exit_code, findings.exit_code, key=GRAVEST.index)

@@ -20,7 +20,9 @@ from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Reader
 from mspctl.errors import InputError, LedgerError, TargetError
+from mspctl.finding import Findings
 from mspctl.git_branch import Away, RemoteError
+from mspctl.kinds.answers import ZoneQuestion, ZoneSeen
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
@@ -210,6 +212,36 @@ class Workspace:
         for plan in found:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
+
+    def findings(self, plan: Plan, *, outside: bool) -> Findings:
+        """What is wrong although nothing differs; only with `outside` is anybody asked but the targets of the plan."""
+        from mspctl import checks
+
+        # Whoever applies it, a zone is in the world: so also those of other engines.
+        declared = declarations(self.estate, self.selection, self.outputs(), self.now)
+        facts = checks.facts_of(self.estate, declared, plan.scopes, self.recorded, self.now)
+        return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
+
+    def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
+        from mspctl.model.sections.dns import Checks
+        from mspctl.transports.dns_questions import Address, Asking
+        from mspctl.transports.resolver import look
+
+        said = self.estate.inventory.checks.get("dns")
+        own = said if isinstance(said, Checks) else Checks()
+        asking = Asking(
+            tuple(Address(*each) for each in own.resolvers),
+            own.roots,
+            own.port,
+            own.inside,
+            own.timeout,
+            own.zone_timeout,
+            own.settle,
+            own.at_once,
+        )
+        _LOG.info("asking the DNS about %d zones", len(zones))
+        with console.progress(len(zones), "asking the DNS") as progress:
+            return look(zones, asking, progress)
 
     def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
         """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""

@@ -86,6 +86,7 @@ class Inventory:
     baselines: Mapping[str, Map] = field(default_factory=dict)  # name → sections as YAML
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more
+    checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 
     def with_facet(self, facet: str) -> list[str]:

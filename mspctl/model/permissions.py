@@ -1,7 +1,8 @@
 """
 `approvals.yaml` and `accepted.yaml` of a customer: what somebody let pass, by name, with a reason and an end.
 
-An approval lets one guarded change through, once. An acceptance leaves one difference as it is until a date.
+An approval lets one guarded change through, once. An acceptance leaves one difference as it is until a date, or one
+finding.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
-from mspctl.fields import Day, Model, Name, Text, one_line
+from mspctl.fields import Day, Model, Name, Text, one_line, typed
+from mspctl.kinds import shown
 from mspctl.model.base import validate
 from mspctl.model.folder import Folder
 from mspctl.resource import Id, Scope
@@ -36,7 +38,18 @@ def _path(value: Any) -> str:
     return text
 
 
+_CODE = re.compile(r"[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}")
+
+
+def _code(value: Any) -> str:
+    text = typed(value)
+    if not _CODE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not the code of a finding (write dns.parent-ns)")
+    return text
+
+
 Path = Annotated[str, BeforeValidator(_path)]
+Code = Annotated[str, BeforeValidator(_code), WithJsonSchema({"type": "string", "pattern": f"^{_CODE.pattern}$"})]
 
 
 class Permission(Model):
@@ -46,9 +59,10 @@ class Permission(Model):
     until: Day  # the day is included
 
     def names(self, scope: Scope, id_: Id) -> bool:
-        full = f"{scope.facet}/{scope.name}/{id_.name}"
-        named = full == self.resource or full.startswith(self.resource + "/")
-        return named and self.target in (None, scope.target)
+        return self.covers(f"{scope.facet}/{scope.name}/{id_.name}") and self.target in (None, scope.target)
+
+    def covers(self, path: str) -> bool:
+        return path == self.resource or path.startswith(self.resource + "/")
 
 
 class Approval(Permission):
@@ -61,6 +75,7 @@ class Approval(Permission):
 
 class Acceptance(Permission):
     who: Text
+    finding: Code | None = None  # its code; without one, what was changed outside is accepted
 
 
 class ApprovalsFile(Model):
@@ -95,7 +110,11 @@ class Permissions:
         return next(found, None)
 
     def acceptance(self, scope: Scope, id_: Id) -> Acceptance | None:
-        return next((a for a in self.accepted if a.names(scope, id_)), None)
+        return next((a for a in self.accepted if a.finding is None and a.names(scope, id_)), None)
+
+    def acceptance_of(self, code: str, path: str) -> Acceptance | None:
+        """What lets a finding be."""
+        return next((a for a in self.accepted if a.finding == code and a.covers(path)), None)
 
 
 NONE = Permissions()

@@ -21,6 +21,8 @@ SIGNS = {
     Tone.QUIET: "·",
     Tone.BAD: "✗",
     Tone.DONE: "✓",
+    Tone.SEVERE: "!",
+    Tone.WARN: "!",
 }
 ARROW = " → "
 BRIEF = 160  # characters of a value on top; below it stands whole

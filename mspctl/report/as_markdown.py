@@ -15,7 +15,16 @@ from mspctl.report import digest
 from mspctl.report.digest import Place, visible
 from mspctl.report.view import Block, Line, Tone, View
 
-SIGNS = {Tone.ADD: "+", Tone.DONE: "+", Tone.CHANGE: "!", Tone.TAKE: "-", Tone.BAD: "-"}  # as `diff` is coloured
+# As `diff` is coloured.
+SIGNS = {
+    Tone.ADD: "+",
+    Tone.DONE: "+",
+    Tone.CHANGE: "!",
+    Tone.WARN: "!",
+    Tone.TAKE: "-",
+    Tone.BAD: "-",
+    Tone.SEVERE: "-",
+}
 OTHER_SIGN = "#"
 # GitHub takes 65,536 characters. Counted in bytes, which are never fewer; what is left is for the job around it.
 LIMIT = 60_000
@@ -97,7 +106,7 @@ def _brief(place: Place) -> str:
 
 
 def _is_whole(place: Place) -> bool:
-    return digest.cut(place.line.detail, BRIEF) == place.line.detail
+    return not place.line.remedy and digest.cut(place.line.detail, BRIEF) == place.line.detail
 
 
 def _block(block: Block, kind: str, page: _Page) -> None:
@@ -165,7 +174,8 @@ def _fence(rows: Sequence[str]) -> list[str]:
 def _row(place: Place) -> tuple[str, str, str, str]:
     line = place.line
     source = digest.short_source(line, place.block)
-    detail = digest.cut(line.detail, VALUE) + (f"  {digest.cut(source, BRIEF)}" if source else "")
+    detail = digest.cut(f"{line.detail}; to do: {line.remedy}" if line.remedy else line.detail, VALUE)
+    detail += f"  {digest.cut(source, BRIEF)}" if source else ""
     return _sign(line), digest.cut(line.label, BRIEF), digest.cut(line.name, NAME), detail
 
 

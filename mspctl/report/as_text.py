@@ -17,6 +17,8 @@ SIGNS = {
     Tone.QUIET: " ",
     Tone.BAD: "✗",
     Tone.DONE: "✓",
+    Tone.SEVERE: "!",
+    Tone.WARN: "!",
 }
 COLOURS = {
     Tone.ADD: "green",
@@ -25,6 +27,8 @@ COLOURS = {
     Tone.OUTSIDE: "magenta",
     Tone.BAD: "red",
     Tone.DONE: "green",
+    Tone.SEVERE: "red",
+    Tone.WARN: "yellow",
 }
 
 
@@ -69,6 +73,8 @@ def _table(lines: Sequence[Line], indent: str, source: str = "") -> Iterator[str
         sign = f"{SIGNS[line.tone]} {line.label:<{label_width}}"
         place = f"  {style(_short(line.source, source), dim=True)}" if line.source else ""
         yield f"{indent}{_tinted(line.tone, sign)}  {line.name:<{name_width}}  {line.detail}{place}".rstrip()
+        if line.remedy:
+            yield f"{indent}{'':<{label_width + 4}}{style('→ ' + line.remedy, dim=True)}"
 
 
 def _tinted(tone: Tone, text: str) -> str:

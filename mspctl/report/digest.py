@@ -21,7 +21,17 @@ ASIDE_ELSE = "Not in this merge"
 OWN = {"drift": "Not applied yet"}  # the heading of a scope's lines, where they need one
 
 
-_GRAVITY = (Tone.BAD, Tone.TAKE, Tone.CHANGE, Tone.ADD, Tone.DONE, Tone.OUTSIDE, Tone.QUIET)
+_GRAVITY = (
+    Tone.BAD,
+    Tone.SEVERE,
+    Tone.TAKE,
+    Tone.CHANGE,
+    Tone.ADD,
+    Tone.DONE,
+    Tone.WARN,
+    Tone.OUTSIDE,
+    Tone.QUIET,
+)
 
 
 class Place(NamedTuple):
@@ -58,7 +68,7 @@ def places(view: View) -> Iterator[Place]:
 def on_top(view: View) -> Iterator[tuple[str, Tone, list[Place]]]:
     """What shall not be overlooked: a heading and its lines, which stand at their scopes too."""
     gravest = ("Changed outside", Tone.OUTSIDE) if view.kind == "drift" else ("Takes away", Tone.TAKE)
-    for heading, tone in (("Errors", Tone.BAD), gravest):
+    for heading, tone in (("Errors", Tone.BAD), ("Severe", Tone.SEVERE), gravest):
         if found := _on_top(view, tone):
             yield heading, tone, found
 

@@ -13,12 +13,14 @@ from datetime import UTC
 from mspctl.apply import Outcome, ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
+from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
+SHOWN_TOGETHER = 3  # things of which the same is said, likewise
 
 
 class Tone(enum.StrEnum):
@@ -29,6 +31,8 @@ class Tone(enum.StrEnum):
     QUIET = "quiet"
     BAD = "bad"
     DONE = "done"
+    SEVERE = "severe"  # a finding: something does not work
+    WARN = "warn"  # a finding: in part, or not for long; or nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,12 @@ class Line:
     name: str = ""
     detail: str = ""
     source: str = ""
+    remedy: str = ""  # what somebody should do about it
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One scope: its heading and its facts."""
+    """One scope, or the findings of one customer: a heading and its facts."""
 
     customer: str
     heading: str
@@ -84,18 +89,26 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
     )
 
 
-def of_drift(plan: Plan) -> View:
-    """What differs from Git although nobody changed Git."""
+def of_drift(plan: Plan, findings: Findings) -> View:
+    """What differs from Git although nobody changed Git; before it, what is wrong although nothing differs."""
     blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps]
+    blocks = sorted([*_finding_blocks(findings), *blocks], key=lambda block: block.customer)
+    facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside"]
+    summary = " ".join([*_findings_summary(findings), _drift_summary(plan)]) + _unread(plan)
+    document = {**_plan_document(plan), "findings": _findings_document(findings)}
+    alarms = _alarms(plan.emergencies)
+    return View("drift", "DRIFT", facts, blocks, summary, _retired(plan), document, alarms)
+
+
+def _drift_summary(plan: Plan) -> str:
     drifted = sum(len(s.drifted) for s in plan.scopes)
+    if not drifted:
+        return "Nothing was changed outside."
     unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
     parts = [f"{_count(drifted, 'resource')} changed outside", f"{unmanaged} unmanaged"]
     if plan.changes:
         parts.append(f"{plan.changes} not yet applied")
-    unread = _unread(plan)
-    summary = ("Nothing was changed outside." if not drifted else "; ".join(parts) + ".") + unread
-    alarms = _alarms(plan.emergencies)
-    return View("drift", "DRIFT", _facts(plan), blocks, summary, _retired(plan), _plan_document(plan), alarms)
+    return "; ".join(parts) + "."
 
 
 def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
@@ -269,6 +282,53 @@ def _difference_line(difference: Difference) -> Line:
     if difference.renamed:
         parts.insert(0, f"Git renames {live.id.name}, which mspctl did not make")
     return Line(Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, "; ".join(parts), source)
+
+
+# -- findings -------------------------------------------------------------------------------------------------
+
+_SEVERITIES = {
+    Severity.SEVERE: (Tone.SEVERE, "severe"),
+    Severity.WARNING: (Tone.WARN, "warning"),
+    Severity.UNKNOWN: (Tone.WARN, "not checked"),
+    Severity.INFO: (Tone.QUIET, "info"),
+}
+
+
+def _finding_blocks(findings: Findings) -> Iterator[Block]:
+    """A block per customer; what is said of several things in the same words is one line."""
+    customers = {f.customer for f in (*findings.open, *(a.finding for a in findings.accepted))}
+    for customer in sorted(customers):
+        same: dict[tuple[Severity, str, str, str], list[Finding]] = {}
+        for f in findings.open:
+            if f.customer == customer:
+                same.setdefault((f.severity, f.code, f.what, f.remedy), []).append(f)
+        lines = [_finding_line(found) for found in same.values()]
+        lines += [_let_be(a) for a in findings.accepted if a.finding.customer == customer]
+        yield Block(customer, "findings", "", lines)
+
+
+def _finding_line(found: Sequence[Finding]) -> Line:
+    first = found[0]
+    tone, label = _SEVERITIES[first.severity]
+    names = ", ".join(f.path for f in found[:SHOWN_TOGETHER])
+    if len(found) > SHOWN_TOGETHER:
+        names += f" and {len(found) - SHOWN_TOGETHER} more"
+    return Line(tone, label, names, f"{first.what} [{first.code}]", first.source, first.remedy)
+
+
+def _let_be(accepted: AcceptedFinding) -> Line:
+    f = accepted.finding
+    said = f"as it is until {accepted.until}, by {accepted.who}: {accepted.why} ({f.what} [{f.code}])"
+    return Line(Tone.QUIET, "accepted", f.path, said, f.source)
+
+
+def _findings_summary(findings: Findings) -> Iterator[str]:
+    counted = Counter(finding.severity for finding in findings.open)
+    if bad := counted[Severity.SEVERE] + counted[Severity.WARNING]:
+        severe = f", {counted[Severity.SEVERE]} severe" if counted[Severity.SEVERE] else ""
+        yield f"{_count(bad, 'finding')}{severe}."
+    if unknown := counted[Severity.UNKNOWN]:
+        yield f"{_count(unknown, 'check')} could not be made."
 
 
 def _retired(plan: Plan) -> list[Line]:
@@ -493,6 +553,31 @@ def _plain_value(value: Value) -> object:
     if isinstance(value, frozenset):
         return sorted(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _findings_document(findings: Findings) -> dict[str, object]:
+    return {
+        "asked": findings.asked,
+        "open": [_finding(f) for f in findings.open],
+        "accepted": [
+            _finding(a.finding) | {"accepted": {"who": a.who, "why": a.why, "until": f"{a.until}"}}
+            for a in findings.accepted
+        ],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "customer": finding.customer,
+        "path": finding.path,
+        "what": finding.what,
+        "remedy": finding.remedy,
+        "source": finding.source,
+        "since": finding.since.isoformat() if finding.since else None,
+        "until": finding.until.isoformat() if finding.until else None,
+    }
 
 
 def _outcome_document(outcome: Outcome) -> dict[str, object]:

@@ -1,1 +1,1 @@
-"""How drivers reach their targets: what several of them need, and nothing about what is said there."""
+"""How drivers reach their targets, and checks the world: what several of them need. Nothing else of mspctl talks."""

@@ -31,7 +31,7 @@ def without(run: Run, repository: Path) -> Path:
     assert run("apply").code == 0
     replace(
         repository / FOLDER / "dns.yaml",
-        "  brenta.example:\n    renewal: {at: aruba, ends: 2027-09-14, auto: false}\n",
+        "  brenta.example:\n    renewal: {at: aruba, ends: 2027-09-14, auto: true}\n",
         "",
     )
     (repository / FOLDER / "dns/brenta.example.yaml").unlink()
@@ -115,7 +115,7 @@ def test_what_is_declared_is_not_retired_whoever_declares_it(run: Run, repositor
     shutil.move(repository / FOLDER / "dns/brenta.example.yaml", new / "dns/brenta.example.yaml")
     replace(
         repository / FOLDER / "dns.yaml",
-        "  brenta.example:\n    renewal: {at: aruba, ends: 2027-09-14, auto: false}\n",
+        "  brenta.example:\n    renewal: {at: aruba, ends: 2027-09-14, auto: true}\n",
         "",
     )
     with (new / "dns.yaml").open("a") as file:

@@ -19,6 +19,7 @@ GOOD = {
     "inventory/targets.yaml": TARGETS,
     "inventory/contracts.yaml": "contracts: {gold: {includes: [dns]}}\n",
     "inventory/baselines/standard.yaml": "dns: {defaults: {ttl: 1h}, records: {apex: {CAA: 0 issue ca.example.net}}}\n",
+    "inventory/checks.yaml": "dns: {resolvers: 192.0.2.53, signatures: 2d}\n",
     "customers/acme/customer.yaml": "name: Acme\nbaseline: standard\ncontract: {plan: gold}\n",
     "customers/acme/dns.yaml": "zones: {acme.example: {target: files}}\n",
 }
@@ -88,6 +89,7 @@ def test_any_pieces_of_yaml(root: Path, file: str, pieces: list[str]) -> None:
 
 KEYS = st.sampled_from(
     "name contract plan from to baseline language timezone sites contacts id email phone may_authorize mode engine "
+    "resolvers roots port inside settle signatures public "
     "defaults zones records target targets ttl ignore renewal at ends auto acme.example b.example facets driver dns "
     "directory address secrets password soa nameservers mname refresh contracts includes gold type value values "
     "octodns preference exchange apex www _dmarc * @ A AAAA MX TXT CNAME NS SRV CAA SSHFP DS LOC NAPTR HTTPS URI TLSA "

@@ -138,10 +138,62 @@ ALARMS = [
 ]
 
 
+def _findings() -> list[Block]:
+    brenta = [
+        Line(
+            Tone.SEVERE,
+            "severe",
+            "dns/brenta.example",
+            "no DS record of the zone above (key 4711) matches a key of the zone (key 18730, 60201): resolvers that "
+            "validate refuse the whole zone [dns.ds]",
+            "customers/officine-brenta/dns.yaml:3",
+            "hand this DS over at the registrar (aruba): 18730 13 2 " + "9628D776CEF7C017" * 4 + ", or take it away",
+        ),
+        Line(
+            Tone.WARN,
+            "warning",
+            "dns/brenta.example/@ MX",
+            "mail server mx2.brenta.example has no address [dns.mx-address]",
+            f"{BRENTA}:7",
+            "give it an A or AAAA record, or take it out of the MX records",
+        ),
+        Line(
+            Tone.WARN,
+            "not checked",
+            "dns/officine-brenta.example",
+            "could not be checked: name server ns3.msp.example: there is no way from here to 2001:db8::53",
+            "customers/officine-brenta/dns.yaml:5",
+            "run it again",
+        ),
+        Line(
+            Tone.QUIET, "info", "dns/lab.example", "the zone is signed, and nobody checks [dns.no-ds]", "", "hand over"
+        ),
+        Line(
+            Tone.QUIET, "accepted", "dns/old.example", "as it is until 2027-04-30, by Paolo: it moves (…) [dns.serial]"
+        ),
+    ]
+    sala = [
+        Line(
+            Tone.WARN,
+            "warning",
+            "dns/sala-dentista.example, dns/sala.example and 3 more",
+            "name server ns2.msp.example does not answer: 192.0.2.54 gave no answer within 3 s [dns.ns-silent]",
+            "customers/studio-dentistico-sala/dns.yaml:2",
+            "see that it runs and is let through (UDP and TCP), or take it out of the name servers",
+        )
+    ]
+    return [Block("officine-brenta", "findings", "", brenta), Block("studio-dentistico-sala", "findings", "", sala)]
+
+
 def drift() -> View:
     view = plan()
-    summary = "4 resources changed outside; 17 unmanaged; 67 not yet applied. Not read: 1 scope unreachable."
-    return View("drift", "DRIFT", view.facts, view.blocks, summary, view.notes[:1], view.document, ALARMS)
+    summary = (
+        "3 findings, 1 severe. 1 check could not be made. 4 resources changed outside; 17 unmanaged; 67 not yet "
+        "applied. Not read: 1 scope unreachable."
+    )
+    blocks = sorted([*_findings(), *view.blocks], key=lambda block: block.customer)
+    facts = [*view.facts, "checked from outside"]
+    return View("drift", "DRIFT", facts, blocks, summary, view.notes[:1], view.document, ALARMS)
 
 
 def outcome() -> View:
@@ -209,7 +261,14 @@ def hostile() -> View:
     """The worst that could stand at every place of a view."""
     tones = [*Tone]
     lines = [
-        Line(tones[n % len(tones)], f"label {text}", f"name {text}", f"detail {text} → {text}", f"source {text}:{n}")
+        Line(
+            tones[n % len(tones)],
+            f"label {text}",
+            f"name {text}",
+            f"detail {text} → {text}",
+            f"source {text}:{n}",
+            f"remedy {text}",
+        )
         for n, text in enumerate(HOSTILE)
     ]
     blocks = [

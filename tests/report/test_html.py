@@ -79,7 +79,7 @@ def test_every_line_is_there(name: str) -> None:
     view = VIEWS[name]()
     said = Page(render(view, "html")).text
     for place in digest.places(view):
-        for part in (place.line.label, place.line.name, place.line.detail):
+        for part in (place.line.label, place.line.name, place.line.detail, place.line.remedy):
             assert visible(part, keep="\n") in said
     for block in view.blocks:
         for part in (block.customer, block.heading, block.source, *block.commands):
@@ -103,8 +103,10 @@ def test_it_says_first_what_failed_and_what_takes_away() -> None:
 
 def test_drift_says_first_what_was_changed_outside() -> None:
     text = render(sample.drift(), "html")
-    places = [text.index(p) for p in (">Changed outside<", 'id="c-officine-brenta"', "Not applied yet")]
+    expected = (">Errors<", ">Severe<", ">Changed outside<", 'id="c-officine-brenta"', ">findings<", "Not applied yet")
+    places = [text.index(p) for p in expected]
     assert places == sorted(places)
+    assert '<span class="remedy">To do: give it an A or AAAA record' in text
 
 
 def test_what_is_not_in_this_merge_stands_apart_with_the_commands_that_end_it() -> None:

@@ -71,6 +71,7 @@ def test_every_line_is_there(name: str) -> None:
     for place in digest.places(view):
         assert re.search(rf"{re.escape(place.line.label)} +{re.escape(place.line.name)} +", text + " ")
         assert place.line.detail in text
+        assert place.line.remedy in text
     for block in view.blocks:
         assert block.heading in text
         assert block.source in text
@@ -101,7 +102,8 @@ def test_what_failed_and_what_takes_away_comes_first() -> None:
 def test_drift_says_first_what_was_changed_outside() -> None:
     text = render(sample.drift(), "markdown")
     places = [
-        text.index(p) for p in ("**Changed outside**", "came back", "### `officine-brenta`", "**Not applied yet**")
+        text.index(p)
+        for p in ("**Severe**", "**Changed outside**", "came back", "### `officine-brenta`", "**Not applied yet**")
     ]
     assert places == sorted(places)
     assert "**Takes away**" not in text

@@ -13,7 +13,7 @@ from mspctl.fields import Boolean, Day, Model, Name, Names, SectionModel, Texts,
 from mspctl.kinds import dns, master
 from mspctl.model.base import nearest
 from mspctl.model.layers import merge
-from mspctl.model.sections.dns import checks, derived, records
+from mspctl.model.sections.dns import checking, checks, derived, records
 from mspctl.moments import Clock, Span
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import Data, Map, Mark, Problems, find
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FILES = "dns"  # the folder with the files of this section
 FACET = "dns"
 DEFAULT_TTL = 3600
+Checks = checking.Checks
 
 
 class Renewal(Model):
@@ -43,6 +44,7 @@ class Zone(Model):
     ignore: Texts = ()  # patterns of owner names that belong to somebody else
     drift: Literal["report", "revert"] = "report"  # revert: an apply also undoes what was changed outside
     unmanaged: Literal["report", "delete"] = "report"  # delete: what is live and not in Git goes
+    public: Boolean = True  # false: known inside only, so nobody asks the DNS of the Internet about it
     renewal: Renewal | None = None
 
     @model_validator(mode="after")

@@ -1,0 +1,119 @@
+"""
+What is true and bad although no field differs: one file or folder per section, of the section's name. Pure.
+
+A section's module has `CODES`, each code it may find with its meaning in a few words, and
+`findings(facts, seen)`, which judges one customer. Optional is `questions(facts)`: what somebody who may talk to the
+network has to ask first; `seen` then holds what was learnt, by question, and nothing where nobody was asked.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Protocol
+
+from mspctl.desired import Declaration
+from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
+from mspctl.load import Estate
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
+from mspctl.moments import Clock
+from mspctl.plan import ScopePlan
+from mspctl.record import ScopeRecord
+from mspctl.resource import Scope
+
+Seen = Mapping[Any, Any]  # by question
+Ask = Callable[[Sequence[Any]], Seen]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a section's checks may look at: one customer."""
+
+    customer: Customer
+    inventory: Inventory
+    declared: Sequence[Declaration]  # the scopes of the customer that were asked for, of every section
+    live: Mapping[Scope, ScopePlan]  # what targets said in this run: outputs and differences, or why nothing
+    history: Mapping[Scope, ScopeRecord]  # what the ledger says
+    now: datetime
+
+    @cached_property
+    def today(self) -> date:
+        """Where the customer is."""
+        return Clock(self.now, self.customer.info.timezone).today
+
+
+class Check(Protocol):
+    """What a section's module can do; `questions` is optional."""
+
+    CODES: Mapping[str, str]
+
+    def findings(self, facts: Facts, seen: Seen) -> Iterator[Finding]: ...
+    def questions(self, facts: Facts) -> Iterator[Any]: ...
+
+
+def names() -> tuple[str, ...]:
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+
+
+def check(section: str) -> Check:
+    module: Check = import_module(f"{__name__}.{section}")
+    return module
+
+
+def codes() -> dict[str, str]:
+    """Every code that there is, with its meaning."""
+    return {code: text for section in names() for code, text in check(section).CODES.items()}
+
+
+def facts_of(
+    estate: Estate,
+    declared: Iterable[Declaration],
+    live: Iterable[ScopePlan],
+    history: Mapping[Scope, ScopeRecord],
+    now: datetime,
+) -> list[Facts]:
+    """The facts of each customer of whom something was asked for."""
+    by_customer: dict[str, list[Declaration]] = {}
+    for declaration in declared:
+        by_customer.setdefault(declaration.scope.customer, []).append(declaration)
+    plans = {plan.scope: plan for plan in live}
+    return [
+        Facts(estate.customers[name], estate.inventory, mine, plans, history, now) for name, mine in by_customer.items()
+    ]
+
+
+def find(facts: Sequence[Facts], ask: Mapping[str, Ask]) -> Findings:
+    """What every section finds. `ask` answers the questions of a section; without it nobody is asked."""
+    found: list[Finding] = []
+    for section in names():
+        module = check(section)
+        mine = [f for f in facts if section in f.customer.sections]
+        seen: Seen = {}
+        if section in ask:
+            seen = ask[section]([question for f in mine for question in module.questions(f)])
+        found += [finding for f in mine for finding in module.findings(f, seen)]
+    left, accepted = _accepted(found, {f.customer.name: f for f in facts})
+    return Findings(left, accepted, bool(ask))
+
+
+def _accepted(
+    found: Iterable[Finding], facts: Mapping[str, Facts]
+) -> tuple[tuple[Finding, ...], tuple[AcceptedFinding, ...]]:
+    left, accepted = [], []
+    for finding in sorted(found, key=_gravest_first):
+        of = facts[finding.customer]
+        let = of.customer.permissions.on(of.today).acceptance_of(finding.code, finding.path)
+        if let is None:
+            left.append(finding)
+        else:
+            accepted.append(AcceptedFinding(finding, let.who, let.why, let.until))
+    return tuple(left), tuple(accepted)
+
+
+def _gravest_first(finding: Finding) -> tuple[str, int, str, str, str]:
+    return finding.customer, [*Severity].index(finding.severity), finding.path, finding.code, finding.what
