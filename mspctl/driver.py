@@ -9,8 +9,10 @@ about it), `Reader` and `Driver(Reader)`, both constructed from one `Access` wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -156,11 +158,33 @@ class ReadsEach:
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
         for scope in scopes:
-            try:
-                with translated():
-                    yield self.read_one(scope, known.get(scope, ()))
-            except TargetError as error:
-                yield Failed(scope, error)
+            yield self._answer(scope, known.get(scope, ()))
+
+    def _answer(self, scope: Scope, known: Sequence[Resource]) -> Reading | Failed:
+        try:
+            with translated():
+                return self.read_one(scope, known)
+        except TargetError as error:
+            return Failed(scope, error)
+
+
+class ReadsSideBySide(ReadsEach):
+    """Likewise, but several scopes at a time. Who takes the answers sets the pace: few are read ahead."""
+
+    readers: int  # at once
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        executor = ThreadPoolExecutor(self.readers)
+        try:
+            left = iter(scopes)
+            running = {executor.submit(self._answer, s, known.get(s, ())) for s in islice(left, 2 * self.readers)}
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {executor.submit(self._answer, s, known.get(s, ())) for s in islice(left, len(done))}
+                for job in done:
+                    yield job.result()
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 class AppliesEach:

@@ -58,12 +58,12 @@ class Settings(Model):
 
 
 class Refused(TargetError):
-    """An answer that is no success; `said` is its text, shortened, on one line and without secrets."""
+    """An answer that is no success. `content` is the answer as it came: for looking at, not for messages."""
 
-    def __init__(self, text: str, status: int, said: str) -> None:
+    def __init__(self, text: str, status: int, content: bytes) -> None:
         super().__init__(text)
         self.status = status
-        self.said = said
+        self.content = content
 
 
 class Http:
@@ -142,15 +142,15 @@ class Http:
         status = answer.status
         if 200 <= status < 300:
             return
-        said, reason = as_line(content), as_line(answer.reason.encode())
+        reason = as_line(answer.reason.encode())
         if status in BUSY:
             raise _TryAgain(f"{self.name} is busy ({status} {reason})", _seconds(answer.headers.get("Retry-After")))
         if status in (401, 403):
-            raise Refused(f"{self.name} does not take our key ({status} {reason})", status, said)
+            raise Refused(f"{self.name} does not take our key ({status} {reason})", status, content)
         if 300 <= status < 400:
             place = as_line((answer.headers.get("Location") or "nowhere").encode())
-            raise Refused(f"{self.name} sends us to {place}; a key is for its own address only", status, said)
-        raise Refused(f"{self.name} refuses ({status} {reason}): {said}", status, said)
+            raise Refused(f"{self.name} sends us to {place}; a key is for its own address only", status, content)
+        raise Refused(f"{self.name} refuses ({status} {reason}): {as_line(content)}", status, content)
 
     @cached_property
     def _said(self) -> dict[str, str]:

@@ -382,7 +382,7 @@ def test_a_write_is_never_repeated(server: StandIn, status: int) -> None:
 def test_a_wrong_key(server: StandIn, status: int) -> None:
     server.answers = [(status, {}, b"Unauthorized")]
     error = refused(client(server.address))
-    assert (error.status, error.said) == (status, "Unauthorized")
+    assert (error.status, error.content) == (status, b"Unauthorized")
     assert f"does not take our key ({status} " in str(error)
     assert len(server.asked) == 1
 
@@ -403,7 +403,7 @@ def test_any_other_refusal_says_what_the_server_said(server: StandIn, status: in
     server.answers = [(status, {}, b'{"error": "no\n\t such \x1b[31mzone"}')]
     error = refused(client(server.address), "POST")
     assert error.status == status
-    assert error.said == '{"error": "no such [31mzone"}'
+    assert str(error).endswith('): {"error": "no such [31mzone"}')
 
 
 def test_a_page_that_repeats_our_key_does_not_give_it_away(server: StandIn) -> None:

@@ -1,0 +1,236 @@
+"""
+What PowerDNS's API says and takes ↔ resources. Pure.
+
+The API holds values as text, and refuses every spelling but its own, whole zones at a time; so what it will not take is
+refused before, with a reason, and what it only wants in another spelling is spelled so.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import quote
+
+from mspctl.errors import TargetError
+from mspctl.kinds import dns
+from mspctl.resource import Id, Resource
+from mspctl.transports.http import as_line
+
+WRITABLE = frozenset({"native", "master", "primary"})  # kinds of zones whose records are made here
+COUNTING = frozenset({"DEFAULT", "INCREASE", "SOA-EDIT-INCREASE"})  # of soa_edit_api: every change moves the serial
+# The types that 4.7 knows by name; any other goes there and back as TYPE123, in the generic form.
+TYPES = frozenset(
+    """
+    A A6 AAAA AFSDB ALIAS APL CAA CERT CNAME CSYNC DHCID DLV DNAME DS EUI48 EUI64 HINFO HTTPS IPSECKEY KEY KX L32 L64
+    LOC LP LUA MB MG MINFO MR MX NAPTR NID NS OPENPGPKEY PTR RKEY RP SIG SMIMEA SPF SRV SSHFP SVCB TLSA TXT URI ZONEMD
+""".split()
+)
+
+Native = dict[str, Any]  # an RRset as the API has it
+
+
+class Zone:
+    """A zone, or a part of it, as the API answers. Raises TargetError when that makes no sense, or is not ours."""
+
+    def __init__(self, name: str, answer: Any) -> None:
+        self.name = name
+        self.native: dict[Id, Native] = {}
+        with making_sense(name):
+            if zone_name(answer["name"]) != name:
+                raise ValueError(f"it is {as_line(answer['name'].encode())} that was answered")
+            self.signed = answer["dnssec"] is True
+            self.token = token(answer) if answer["soa_edit_api"].upper() in COUNTING else ""
+            if answer["kind"].lower() not in WRITABLE:
+                kind = as_line(answer["kind"].encode())
+                raise TargetError(f"{name} is a {kind} zone here: its records come from elsewhere")
+            for rrset in answer["rrsets"]:
+                self._take(rrset)
+
+    def _take(self, rrset: Native) -> None:
+        rtype = rrset["type"]
+        if rtype == "RRSIG":
+            raise presigned(self.name)
+        if rtype in dns.SERVER_MADE:
+            return
+        id_ = Id(dns.KIND, f"{dns.fold_owner(rrset['name'], self.name)} {dns.fold_type(rtype)}")
+        if id_ in self.native or type(rrset["ttl"]) is not int:
+            raise TypeError
+        self.native[id_] = rrset
+
+    def resources(self) -> Iterator[Resource]:
+        for id_ in self.native:
+            resource = self.resource(id_)
+            if resource is not None:
+                yield resource
+
+    def resource(self, id_: Id) -> Resource | None:
+        """An RRset as it is served; None for one of which nothing is."""
+        rrset = self.native.get(id_)
+        if rrset is None:
+            return None
+        owner, rtype = dns.owner_type(id_)
+        with making_sense(f"{id_.name} in {self.name}"):
+            values = [folded(rtype, record["content"]) for record in rrset["records"] if not record["disabled"]]
+            return dns.rrset(owner, rtype, rrset["ttl"], values) if values else None
+
+    def asked(self, id_: Id, after: Resource | None) -> Native:
+        """What to ask for, so that an RRset becomes `after`, and its disabled records stay disabled."""
+        owner, rtype = dns.owner_type(id_)
+        values = dns.values_of(after) if after else []
+        records = [{"content": spelled(rtype, value)} for value in values] + self._disabled(id_, values)
+        rrset: Native = {"name": dns.absolute(owner, self.name), "type": spelled_type(rtype), "changetype": "DELETE"}
+        if not records:
+            return rrset
+        ttl = dns.ttl_of(after) if after else self.native[id_]["ttl"]
+        return {**rrset, "changetype": "REPLACE", "ttl": ttl, "records": records}
+
+    def _disabled(self, id_: Id, values: Sequence[str]) -> list[Native]:
+        """Records of an RRset that are kept and not served, besides those with one of `values`."""
+        if id_ not in self.native:
+            return []
+        rtype = dns.owner_type(id_)[1]
+        with making_sense(f"{id_.name} in {self.name}"):
+            kept = [record["content"] for record in self.native[id_]["records"] if record["disabled"]]
+            return [{"content": c, "disabled": True} for c in kept if folded(rtype, c) not in values]
+
+
+def unmade(name: str) -> Zone:
+    """A zone that is not there yet."""
+    return Zone(name, {"name": name, "dnssec": False, "kind": "native", "soa_edit_api": "", "rrsets": []})
+
+
+@contextmanager
+def making_sense(what: str) -> Iterator[None]:
+    """What was answered is taken apart within: whatever it is, the error is the target's."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise TargetError(f"what PowerDNS answers about {what} makes no sense") from None
+    except ValueError as error:
+        raise TargetError(f"what PowerDNS answers about {what} cannot be read ({dns.first_line(error)})") from None
+
+
+def presigned(name: str) -> TargetError:
+    return TargetError(f"{name} is signed elsewhere (PRESIGNED): what is written here would be served unsigned")
+
+
+def zone_name(name: str) -> str:
+    """As scopes are called; of a zone that can be none, its name as it is."""
+    with suppress(ValueError):
+        return dns.fold_zone(name)
+    return name
+
+
+def token(zone: Mapping[str, Any]) -> str:
+    """`serial` moves with each change; `edited_serial`, which is served, with time too, where SOA-EDIT is set."""
+    return f"{zone['serial']} {zone['kind']}{' signed' if zone['dnssec'] is True else ''}"
+
+
+def zone_id(zone: str) -> str:
+    """How the API's paths name a zone."""
+    return re.sub(r"[^A-Za-z0-9.-]", lambda c: "".join(f"={byte:02X}" for byte in c[0].encode()), f"{zone}.")
+
+
+def only(id_: Id, zone: str) -> str:
+    """What follows a zone's path when one RRset of it is enough."""
+    owner, rtype = dns.owner_type(id_)
+    return f"?rrset_name={quote(dns.absolute(owner, zone), safe='')}&rrset_type={spelled_type(rtype)}"
+
+
+# -- values ---------------------------------------------------------------------------------------------------
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_STRINGS = re.compile(rf"{_STRING}(?: {_STRING})*", re.DOTALL)
+_PLAIN_STRING = re.compile(r'"[ !#-\[\]-~]*"')
+_SIXTY = re.compile(r"(\d+) (\d+) 60(?:\.0*)? (?=[NSEW])")
+_PARAMETER = re.compile(r'(?<= )(alpn|ipv4hint|ipv6hint|mandatory|port)="((?:[^"\\]|\\.)*)"')
+_UNNAMED = {" dohpath=": " key7=", " ohttp": " key8"}  # parameters that 4.7 has no names for
+
+
+def folded(rtype: str, content: str) -> str:
+    """A value of the API in normal form. Raises ValueError."""
+    if rtype in ("TXT", "SPF") and not content.startswith("\\#"):
+        if _PLAIN_STRING.fullmatch(content):
+            return content
+        if not _STRINGS.fullmatch(content):
+            raise ValueError("its text is not in quotes")
+        return dns.joined(content)
+    if rtype == "LOC":
+        content = _SIXTY.sub(_carried, content)
+    return dns.fold_value(rtype, content, str)
+
+
+def _carried(match: re.Match[str]) -> str:
+    """Where PowerDNS says 25 minutes and 60 seconds, because it rounds."""
+    degrees, minutes = divmod(int(match[1]) * 60 + int(match[2]) + 1, 60)
+    return f"{degrees} {minutes} 0 "
+
+
+def spelled(rtype: str, value: str) -> str:
+    """A value in normal form as PowerDNS takes it."""
+    if rtype not in TYPES:
+        return dns.to_rdata(rtype, value).to_generic().to_text()
+    if rtype == "AAAA" and "." in value:
+        return ipaddress.IPv6Address(value).exploded
+    if rtype in ("SVCB", "HTTPS"):
+        for named, unnamed in _UNNAMED.items():
+            value = value.replace(named, unnamed)
+        return _PARAMETER.sub(r"\1=\2", value)
+    return dns.master_text(rtype, value)
+
+
+def spelled_type(rtype: str) -> str:
+    if rtype in TYPES or rtype.startswith("TYPE"):
+        return rtype
+    from dns.rdatatype import from_text
+
+    return f"TYPE{int(from_text(rtype))}"
+
+
+_OTHERWISE = re.compile(r"Record (\S+)/(\S+) '(.*)': Not in expected format \(parsed as '(.*)'\)", re.DOTALL)
+
+
+def respelled(said: str, asked: Sequence[tuple[Id, Native]]) -> bool:
+    """Whether a refusal is about the spelling of a value alone; if so, the value in `asked` has the wanted one now."""
+    match = _OTHERWISE.search(said)
+    if match is None:
+        return False
+    name, rtype, ours, theirs = match.groups()
+    for id_, rrset in asked:
+        for record in rrset.get("records", ()) if (rrset["name"], rrset["type"]) == (name, rtype) else ():
+            if record["content"] == ours and _same(dns.owner_type(id_)[1], ours, theirs):
+                record["content"] = theirs
+                return True
+    return False
+
+
+def _same(rtype: str, one: str, other: str) -> bool:
+    with suppress(ValueError):
+        return folded(rtype, one) == folded(rtype, other)
+    return False
+
+
+# -- what it does not take ------------------------------------------------------------------------------------
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_/.-"
+_OWNER = re.compile(rf"@|\*|(?:\*\.)?[{_LETTERS}]+")
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+")
+
+
+def refusals(resource: Resource) -> Iterator[str]:
+    """Why PowerDNS takes no such RRset."""
+    owner, rtype = dns.owner_type(resource.id)
+    values = dns.values_of(resource)
+    if not _OWNER.fullmatch(owner):
+        odd = " ".join(sorted({*owner} - {*_LETTERS}))
+        yield f"PowerDNS takes no name with {odd} in it (letters, digits, - _ / and a * in front)"
+    if owner == dns.APEX and rtype in ("CNAME", "DS"):
+        yield f"a {rtype} cannot stand at the zone's own name"
+    if rtype in dns.SINGLE and len(values) > 1:
+        yield f"a name has one {rtype} record, not {len(values)}"
+    for host in [value.split()[-1] for value in values] if rtype in ("MX", "NS", "SRV") else ():
+        if not (_HOST.fullmatch(host) or (host == "." and rtype != "NS")):
+            yield f"PowerDNS takes no {rtype} that names {host}, which is no host (letters, digits and hyphens)"
