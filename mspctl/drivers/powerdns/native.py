@@ -217,6 +217,9 @@ def _same(rtype: str, one: str, other: str) -> bool:
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_/.-"
 _OWNER = re.compile(rf"@|\*|(?:\*\.)?[{_LETTERS}]+")
+_ESCAPED = re.compile(rf"{_STRING}|\\(.)")
+_AMBIGUOUS = frozenset('";()')  # in a name they are shown without the escape, and then they mean something else
+_ONE_NAME = frozenset({"ALIAS", "CNAME", "DNAME", "PTR"})
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+")
 
 
@@ -231,6 +234,9 @@ def refusals(resource: Resource) -> Iterator[str]:
         yield f"a {rtype} cannot stand at the zone's own name"
     if rtype in dns.SINGLE and len(values) > 1:
         yield f"a name has one {rtype} record, not {len(values)}"
+    escaped = {match[1] for value in values for match in _ESCAPED.finditer(value)} if rtype not in _ONE_NAME else set()
+    for character in sorted(escaped & _AMBIGUOUS):
+        yield f"PowerDNS takes no {rtype} that names a host with {character} in it"
     for host in [value.split()[-1] for value in values] if rtype in ("MX", "NS", "SRV") else ():
         if not (_HOST.fullmatch(host) or (host == "." and rtype != "NS")):
             yield f"PowerDNS takes no {rtype} that names {host}, which is no host (letters, digits and hyphens)"
