@@ -28,7 +28,6 @@ from mspctl.transports.http import Http, Refused, as_json, as_line
 
 APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 MAX_BODY = 1_500_000  # bytes of RRsets in one request; PowerDNS takes 2 MB unless its configuration says otherwise
-FEW = 4  # RRsets that are read again one by one; for more, the whole zone is
 MAX_RESPELLED = 100  # values of one request that PowerDNS may want in a spelling of its own
 
 Asked = tuple[Id, Native]
@@ -112,10 +111,10 @@ class Reader(ReadsSideBySide):
         with making_sense("its zones"):
             return {native.zone_name(zone["name"]): native.token(zone) for zone in answer}
 
-    def _zone(self, name: str, query: str = "") -> Zone | None:
+    def _zone(self, name: str) -> Zone | None:
         """The zone; None when there is no such zone."""
         try:
-            return Zone(name, self.http.call("GET", self._path(name) + query))
+            return Zone(name, self.http.call("GET", self._path(name)))
         except Refused as error:
             if error.status == 500:
                 raise TargetError(f"PowerDNS fails to show {name} (pdnsutil check-zone {name} may say why)") from None
@@ -173,17 +172,13 @@ class Driver(Reader, AppliesEach):
 
     def _again(self, work: Work) -> Zone | None:
         """What is touched, as it is now. Raises Stale when that is not as it was read."""
-        name, touched = work.scope.name, [change.id for change in work.changes if change.id != dns.ZONE]
-        queries = [native.only(id_, name) for id_ in touched] if 0 < len(touched) <= FEW else [""]
+        name = work.scope.name
         self._check_signer(name)
-        zones = [self._zone(name, query) for query in queries]
-        zone = zones[-1]
+        zone = self._zone(name)  # the whole of it: asked for one RRset, PowerDNS leaves out what is disabled
         if zone is None:
             if any(change.before for change in work.changes):
                 raise Stale(f"{name} was removed since it was read")
             return None
-        for other in zones:
-            zone.native |= other.native if other else {}
         for change in work.changes:
             if not self._as_read(zone, change):
                 raise Stale(f"{change.id.name} was changed in {name} since it was read")

@@ -11,8 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
-from urllib.parse import quote
+from typing import Any, cast
 
 from mspctl.errors import TargetError
 from mspctl.kinds import dns
@@ -134,20 +133,16 @@ def zone_id(zone: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", lambda c: "".join(f"={byte:02X}" for byte in c[0].encode()), f"{zone}.")
 
 
-def only(id_: Id, zone: str) -> str:
-    """What follows a zone's path when one RRset of it is enough."""
-    owner, rtype = dns.owner_type(id_)
-    return f"?rrset_name={quote(dns.absolute(owner, zone), safe='')}&rrset_type={spelled_type(rtype)}"
-
-
 # -- values ---------------------------------------------------------------------------------------------------
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _STRINGS = re.compile(rf"{_STRING}(?: {_STRING})*", re.DOTALL)
 _PLAIN_STRING = re.compile(r'"[ !#-\[\]-~]*"')
 _SIXTY = re.compile(r"(\d+) (\d+) 60(?:\.0*)? (?=[NSEW])")
-_PARAMETER = re.compile(r'(?<= )(alpn|ipv4hint|ipv6hint|mandatory|port)="((?:[^"\\]|\\.)*)"')
-_UNNAMED = {" dohpath=": " key7=", " ohttp": " key8"}  # parameters that 4.7 has no names for
+_PARAMETER = re.compile(rf" ([a-z0-9-]+)(?:=({_STRING}))?(?= |$)")
+_BARE = frozenset({"alpn", "ipv4hint", "ipv6hint", "mandatory", "port"})  # parameters whose values have no quotes
+_UNNAMED = {"dohpath": "key7", "ohttp": "key8"}  # parameters that 4.7 has no names for
+_NAMES = re.compile(r"\b(dohpath|ohttp)\b")
 
 
 def folded(rtype: str, content: str) -> str:
@@ -173,13 +168,23 @@ def spelled(rtype: str, value: str) -> str:
     """A value in normal form as PowerDNS takes it."""
     if rtype not in TYPES:
         return dns.to_rdata(rtype, value).to_generic().to_text()
+    if rtype == "CERT":  # in numbers alone
+        words, rdata = value.split(), cast(Any, dns.to_rdata(rtype, value))
+        return f"{int(rdata.certificate_type)} {words[1]} {int(rdata.algorithm)} {''.join(words[3:])}"
     if rtype == "AAAA" and "." in value:
         return ipaddress.IPv6Address(value).exploded
     if rtype in ("SVCB", "HTTPS"):
-        for named, unnamed in _UNNAMED.items():
-            value = value.replace(named, unnamed)
-        return _PARAMETER.sub(r"\1=\2", value)
+        return _PARAMETER.sub(_parameter, value)
     return dns.master_text(rtype, value)
+
+
+def _parameter(match: re.Match[str]) -> str:
+    """A parameter of a service binding, without quotes where PowerDNS has none."""
+    name, value = match[1], match[2] or ""
+    if name == "mandatory":
+        value = _NAMES.sub(lambda named: _UNNAMED[named[0]], value)
+    value = value[1:-1] if name in _BARE else value
+    return f" {_UNNAMED.get(name, name)}{'=' if value else ''}{value}"
 
 
 def spelled_type(rtype: str) -> str:
