@@ -92,11 +92,11 @@ class Reader(ReadsSideBySide):
         return not said or (live.fields == self.filled.fields and live.fields not in said)
 
     def _outputs(self, zone: Zone) -> Outputs:
-        """`ds`: what the registrar is to know of a signed zone, without digests by SHA-1."""
+        """`ds`: what the registrar is to know of a signed zone, with digests by SHA-256, which all of them take."""
         keys = self.http.call("GET", f"{self._path(zone.name)}/cryptokeys") if zone.signed else ()
         with making_sense(f"the keys of {zone.name}"):
             records = [ds for key in keys if key["active"] for ds in key.get("ds", ())]
-            return {"ds": tuple(sorted(ds for ds in records if ds.split()[2] != "1"))}
+            return {"ds": tuple(sorted(ds for ds in records if ds.split()[2] == "2"))}
 
     def scopes(self) -> Sequence[str]:
         return sorted(self._tokens())

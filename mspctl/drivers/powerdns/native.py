@@ -183,8 +183,10 @@ def _parameter(match: re.Match[str]) -> str:
     name, value = match[1], match[2] or ""
     if name == "mandatory":
         value = _NAMES.sub(lambda named: _UNNAMED[named[0]], value)
+    if name in _UNNAMED:
+        return f" {_UNNAMED[name]}=" + (value or '""')
     value = value[1:-1] if name in _BARE else value
-    return f" {_UNNAMED.get(name, name)}{'=' if value else ''}{value}"
+    return f" {name}{'=' if value else ''}{value}"
 
 
 def spelled_type(rtype: str) -> str:
