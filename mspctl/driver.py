@@ -8,12 +8,14 @@ about it), `Reader` and `Driver(Reader)`, both constructed from one `Access` wit
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, TargetError
@@ -174,17 +176,25 @@ class ReadsSideBySide(ReadsEach):
     readers: int  # at once
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        left, answers, room = deque(scopes), SimpleQueue[Reading | Failed](), Semaphore(2 * self.readers)
+
+        def work() -> None:
+            with suppress(IndexError):
+                while room.acquire():
+                    scope = left.popleft()
+                    answers.put(self._answer(scope, known.get(scope, ())))
+
         executor = ThreadPoolExecutor(self.readers)
         try:
-            left = iter(scopes)
-            running = {executor.submit(self._answer, s, known.get(s, ())) for s in islice(left, 2 * self.readers)}
-            while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {executor.submit(self._answer, s, known.get(s, ())) for s in islice(left, len(done))}
-                for job in done:
-                    yield job.result()
+            for _ in range(min(self.readers, len(scopes))):
+                executor.submit(work)
+            for _ in scopes:
+                yield answers.get()
+                room.release()
         finally:
-            executor.shutdown(cancel_futures=True)
+            left.clear()
+            room.release(self.readers)
+            executor.shutdown()
 
 
 class AppliesEach:

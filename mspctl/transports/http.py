@@ -17,6 +17,7 @@ import email.utils
 import io
 import ipaddress
 import json
+import re
 import select
 import socket
 import ssl
@@ -26,7 +27,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -45,6 +46,8 @@ MAX_ANSWER = 256 * 1024 * 1024  # bytes
 PART = 1024 * 1024  # bytes read at a time
 MOST_SAID = 300  # characters of an answer that a message repeats
 
+_TARGET = re.compile(r"/[!-~]*")
+
 Headers = Callable[[], Mapping[str, str]]
 
 
@@ -52,7 +55,7 @@ class Settings(Model):
     """What targets.yaml may say of a driver that speaks HTTP."""
 
     timeout: Seconds = 30  # until an answer is complete
-    connections: Count = 4  # at once, to this target
+    connections: Count = 8  # at once, to this target
     ca_file: Text | None = None  # relative to the repository; its authorities are trusted, and no others
     allow_plain_http: Boolean = False  # to another machine; what is sent, the key too, can be read on the way
 
@@ -80,7 +83,7 @@ class Http:
         self._headers = headers
         self._settings = settings
         self._root = root
-        self._idle: list[HTTPConnection] = []
+        self._idle: list[socket.socket] = []
         self._free = threading.BoundedSemaphore(settings.connections)
         weakref.finalize(self, _close, self._idle)
 
@@ -112,11 +115,14 @@ class Http:
 
     def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         doubt = "" if method in READS else f"; what {method} asked for may have been done"
+        asked = self._asked(method, path, body)
         try:
             with self._connection() as connection:
-                connection.request(method, self.prefix + path, body, {**self._said, **_content(body)})
-                with connection.getresponse() as answer:
+                connection.sock.sendall(asked)
+                with HTTPResponse(cast(socket.socket, connection), method=method) as answer:
+                    answer.begin()
                     content = self._read(answer)
+                    connection.kept = not answer.will_close
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(f"{self.name} has no certificate that is trusted ({error.verify_message})") from None
         except TimeoutError:
@@ -152,46 +158,60 @@ class Http:
             raise Refused(f"{self.name} sends us to {place}; a key is for its own address only", status, content)
         raise Refused(f"{self.name} refuses ({status} {reason}): {as_line(content)}", status, content)
 
+    def _asked(self, method: str, path: str, body: bytes | None) -> bytes:
+        if not _TARGET.fullmatch(self.prefix + path):
+            raise TargetError(f"{shown(self.prefix + path)} is no path that can be asked for")
+        length = "" if body is None else f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"{method} {self.prefix}{path} HTTP/1.1\r\n{self._said}{length}\r\n".encode() + (body or b"")
+
     @cached_property
-    def _said(self) -> dict[str, str]:
+    def _said(self) -> str:
         """Headers of every request."""
-        headers = {"Accept": "application/json", "User-Agent": "mspctl", **self._headers()}
+        headers = {
+            "Host": f"{_bracketed(self.host)}:{self.port}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "mspctl",
+            **self._headers(),
+        }
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
                 raise TargetError(f"the secret for {self.name} cannot stand in the header {name} (a line break in it?)")
-        return headers
+        return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
     @contextmanager
-    def _connection(self) -> Iterator[HTTPConnection]:
-        """One that is ours meanwhile; afterwards it is kept, unless something went wrong."""
+    def _connection(self) -> Iterator[_Connection]:
+        """One that is ours meanwhile; kept for others when all of its answer was read."""
         with self._free:
-            connection = self._kept() or self._new()
-            connection.timeout = self._settings.timeout  # for each step until the answer begins to come
-            if connection.sock is not None:
-                connection.sock.settimeout(connection.timeout)
-            connection.response_class = _until(time.monotonic() + self._settings.timeout)
+            sock = self._kept() or self._opened()
+            connection = _Connection(sock, time.monotonic() + self._settings.timeout)
             try:
                 yield connection
-            except BaseException:
-                connection.close()
-                raise
-            if connection.sock is not None:
-                self._idle.append(connection)
+            finally:
+                if connection.kept:
+                    self._idle.append(sock)
+                else:
+                    sock.close()
 
-    def _kept(self) -> HTTPConnection | None:
+    def _kept(self) -> socket.socket | None:
         with suppress(IndexError):
             while True:
-                connection = self._idle.pop()
+                sock = self._idle.pop()
                 # Readable while nothing was asked: the other side has closed it.
-                if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
-                    return connection
-                connection.close()
+                if not select.select([sock], [], [], 0)[0]:
+                    sock.settimeout(self._settings.timeout)
+                    return sock
+                sock.close()
         return None
 
-    def _new(self) -> HTTPConnection:
-        if self.secure:
-            return HTTPSConnection(self.host, self.port, context=self._tls)
-        return HTTPConnection(self.host, self.port)
+    def _opened(self) -> socket.socket:
+        sock = socket.create_connection((self.host, self.port), self._settings.timeout)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return self._tls.wrap_socket(sock, server_hostname=self.host) if self.secure else sock
+        except BaseException:
+            sock.close()
+            raise
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -202,7 +222,7 @@ class Http:
             raise TargetError(f"ca_file {file} cannot be used ({error.strerror or error})") from None
 
 
-def _close(connections: list[HTTPConnection]) -> None:
+def _close(connections: list[socket.socket]) -> None:
     while connections:
         connections.pop().close()
 
@@ -215,37 +235,27 @@ class _TryAgain(Unreachable):
         self.after = after  # seconds that the target asks for
 
 
-class _Timed(io.RawIOBase):
+class _Connection(io.RawIOBase):
     """A socket's bytes until a moment, so that an answer that comes a byte at a time holds nobody up."""
 
     def __init__(self, sock: socket.socket, until: float) -> None:
-        self._socket = sock
-        self._raw = cast(io.RawIOBase, sock.makefile("rb", buffering=0))  # keeps the socket open while it is read
+        self.sock = sock
+        self.kept = False
         self._until = until
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """As HTTPResponse asks a socket."""
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _until(until: float) -> type[HTTPResponse]:
-    def respond(sock: socket.socket, *args: Any, **more: Any) -> HTTPResponse:
-        response = HTTPResponse(sock, *args, **more)
-        response.fp.close()
-        response.fp = io.BufferedReader(_Timed(sock, until))
-        return response
-
-    return cast(type[HTTPResponse], respond)  # called, and nothing else
+        self.sock.settimeout(left)
+        return self.sock.recv_into(buffer)
 
 
 def _parsed(address: str, plain: bool) -> tuple[bool, str, int, str]:
@@ -278,10 +288,6 @@ def _is_loopback(host: str) -> bool:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _content(body: bytes | None) -> dict[str, str]:
-    return {} if body is None else {"Content-Type": "application/json"}
 
 
 def _seconds(text: str | None) -> float | None:

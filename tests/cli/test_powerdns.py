@@ -116,6 +116,14 @@ def test_a_zone_is_signed_and_the_registrar_is_told(run: Run, repository: Path, 
     assert (run("plan").code, run("plan").out.splitlines()[-1]) == (0, NOTHING)
     assert "hands out" not in run("apply", "--yes").out
 
+    server.call("PUT", "/zones/acme.example.", {"dnssec": False})
+    assert "zone  deleted; Git says dnssec yes" in run("drift").out
+    adopted = run("adopt", "acme")
+    assert adopted.code == 1
+    assert "customers/acme/dns.yaml: dnssec of acme.example stands here, which mspctl does not edit" in adopted.err
+    assert run("apply", "--revert", "--yes").code == 0
+    assert server.zone("acme.example")["dnssec"] is True
+
     overview.write_text(overview.read_text().replace("dnssec: true", "dnssec: false"))
     assert "deletes" not in run("plan").out
     assert "needs approval" in run("plan").out

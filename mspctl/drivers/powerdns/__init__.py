@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
@@ -28,6 +28,7 @@ from mspctl.transports.http import Http, Refused, as_json, as_line
 
 APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 MAX_BODY = 1_500_000  # bytes of RRsets in one request; PowerDNS takes 2 MB unless its configuration says otherwise
+MAX_RECORDS = 250_000  # in one answer
 MAX_RESPELLED = 100  # values of one request that PowerDNS may want in a spelling of its own
 
 Asked = tuple[Id, Native]
@@ -99,17 +100,27 @@ class Reader(ReadsSideBySide):
             return {"ds": tuple(sorted(ds for ds in records if ds.split()[2] == "2"))}
 
     def scopes(self) -> Sequence[str]:
-        return sorted(self._tokens())
+        return sorted(self._zones())
 
     def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
-        tokens = self._tokens()
-        return {scope: tokens[scope.name] for scope in scopes if scope.name in tokens}
+        """In two calls, whatever the number of zones; none when PowerDNS has more records than we take at once."""
+        zones = self._zones()
+        rows: dict[str, list[str]] = {scope.name: [] for scope in scopes if scope.name in zones}
+        with suppress(Refused):  # it can list no record when it cannot show one; who reads the zones learns which
+            answer = self.http.call("GET", f"{self.server}/search-data?q=*&object_type=record&max={MAX_RECORDS}")
+            with making_sense("its records"):
+                for record in answer:
+                    if (name := native.zone_name(record["zone"])) in rows:
+                        rows[name].append(native.row(record))
+                if len(answer) < MAX_RECORDS - len(zones):
+                    return {s: native.token(zones[s.name], rows[s.name]) for s in scopes if s.name in zones}
+        return {}
 
-    def _tokens(self) -> dict[str, str]:
-        """By zone, for all of them in one call."""
+    def _zones(self) -> dict[str, Mapping[str, Any]]:
+        """What the API says of each zone besides its records, in one call."""
         answer = self.http.call("GET", f"{self.server}/zones")
         with making_sense("its zones"):
-            return {native.zone_name(zone["name"]): native.token(zone) for zone in answer}
+            return {native.zone_name(zone["name"]): zone for zone in answer}
 
     def _zone(self, name: str) -> Zone | None:
         """The zone; None when there is no such zone."""

@@ -7,9 +7,10 @@ refused before, with a reason, and what it only wants in another spelling is spe
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 
@@ -19,7 +20,6 @@ from mspctl.resource import Id, Resource
 from mspctl.transports.http import as_line
 
 WRITABLE = frozenset({"native", "master", "primary"})  # kinds of zones whose records are made here
-COUNTING = frozenset({"DEFAULT", "INCREASE", "SOA-EDIT-INCREASE"})  # of soa_edit_api: every change moves the serial
 # The types that 4.7 knows by name; any other goes there and back as TYPE123, in the generic form.
 TYPES = frozenset(
     """
@@ -41,12 +41,13 @@ class Zone:
             if zone_name(answer["name"]) != name:
                 raise ValueError(f"it is {as_line(answer['name'].encode())} that was answered")
             self.signed = answer["dnssec"] is True
-            self.token = token(answer) if answer["soa_edit_api"].upper() in COUNTING else ""
             if answer["kind"].lower() not in WRITABLE:
                 kind = as_line(answer["kind"].encode())
                 raise TargetError(f"{name} is a {kind} zone here: its records come from elsewhere")
             for rrset in answer["rrsets"]:
                 self._take(rrset)
+            rows = [row(rrset | record) for rrset in answer["rrsets"] for record in rrset["records"]]
+            self.token = token(answer, rows)
 
     def _take(self, rrset: Native) -> None:
         rtype = rrset["type"]
@@ -70,10 +71,12 @@ class Zone:
         rrset = self.native.get(id_)
         if rrset is None:
             return None
-        owner, rtype = dns.owner_type(id_)
-        with making_sense(f"{id_.name} in {self.name}"):
+        rtype = dns.owner_type(id_)[1]
+        try:
             values = [folded(rtype, record["content"]) for record in rrset["records"] if not record["disabled"]]
-            return dns.rrset(owner, rtype, rrset["ttl"], values) if values else None
+        except NONSENSE as error:
+            raise nonsense(f"{id_.name} in {self.name}", error) from None
+        return Resource(id_, {"ttl": rrset["ttl"], "values": frozenset(values)}) if values else None
 
     def asked(self, id_: Id, after: Resource | None) -> Native:
         """What to ask for, so that an RRset becomes `after`, and its disabled records stay disabled."""
@@ -98,7 +101,10 @@ class Zone:
 
 def unmade(name: str) -> Zone:
     """A zone that is not there yet."""
-    return Zone(name, {"name": name, "dnssec": False, "kind": "native", "soa_edit_api": "", "rrsets": []})
+    return Zone(name, {"name": name, "dnssec": False, "kind": "native", "rrsets": []})
+
+
+NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of what is taken apart
 
 
 @contextmanager
@@ -106,10 +112,13 @@ def making_sense(what: str) -> Iterator[None]:
     """What was answered is taken apart within: whatever it is, the error is the target's."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError):
-        raise TargetError(f"what PowerDNS answers about {what} makes no sense") from None
-    except ValueError as error:
-        raise TargetError(f"what PowerDNS answers about {what} cannot be read ({dns.first_line(error)})") from None
+    except NONSENSE as error:
+        raise nonsense(what, error) from None
+
+
+def nonsense(what: str, error: Exception) -> TargetError:
+    why = f"cannot be read ({dns.first_line(error)})" if isinstance(error, ValueError) else "makes no sense"
+    return TargetError(f"what PowerDNS answers about {what} {why}")
 
 
 def presigned(name: str) -> TargetError:
@@ -123,9 +132,21 @@ def zone_name(name: str) -> str:
     return name
 
 
-def token(zone: Mapping[str, Any]) -> str:
-    """`serial` moves with each change; `edited_serial`, which is served, with time too, where SOA-EDIT is set."""
-    return f"{zone['serial']} {zone['kind']}{' signed' if zone['dnssec'] is True else ''}"
+def row(record: Mapping[str, Any]) -> str:
+    """One record, served or disabled, in one line; "" for the SOA, which says nothing that is declared."""
+    if record["type"] == "SOA":
+        return ""
+    return f"{record['name']} {record['type']} {record['ttl']} {record['disabled']} {record['content']}"
+
+
+def token(zone: Mapping[str, Any], rows: Iterable[str]) -> str:
+    """
+    A fingerprint of a zone. Not its serial: that stays when somebody writes with pdnsutil or SQL, and where
+    soa_edit_api says so.
+    """
+    lines = "\n".join(sorted(filter(None, rows)))
+    digest = hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{digest[:16]} {zone['kind']}{' signed' if zone['dnssec'] is True else ''}"
 
 
 def zone_id(zone: str) -> str:
