@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from mspctl.errors import TargetError
 from mspctl.kinds import dns
+from mspctl.kinds import zone as whole
 from mspctl.resource import Id, Resource
 from mspctl.transports.http import as_line
 
@@ -258,10 +259,9 @@ def refusals(resource: Resource) -> Iterator[str]:
     if not _OWNER.fullmatch(owner):
         odd = " ".join(sorted({*owner} - {*_LETTERS}))
         yield f"PowerDNS takes no name with {odd} in it (letters, digits, - _ / and a * in front)"
-    if owner == dns.APEX and rtype in ("CNAME", "DS"):
-        yield f"a {rtype} cannot stand at the zone's own name"
-    if rtype in dns.SINGLE and len(values) > 1:
-        yield f"a name has one {rtype} record, not {len(values)}"
+    yield from whole.alone(resource)
+    if owner == dns.APEX and rtype == "DS":
+        yield "a DS cannot stand at the zone's own name"
     escaped = {match[1] for value in values for match in _ESCAPED.finditer(value)} if rtype not in _ONE_NAME else set()
     for character in sorted(escaped & _AMBIGUOUS):
         yield f"PowerDNS takes no {rtype} that names a host with {character} in it"
