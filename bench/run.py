@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import estate
+import on_powerdns
 import peer
 from measure import Command, Run, git_below, in_turn, output, peak, run
 
@@ -67,7 +68,7 @@ def main() -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mspctl-bench-") as folder:
         scratch = Path(folder).resolve()
-        goals = [*_against_octodns(scratch, args.zones), _help()]
+        goals = [*_against_octodns(scratch, args.zones), *_on_powerdns(scratch), _help()]
         _show(goals)
         _ledger(scratch, git)
         goals += _sizes(scratch, start + SECONDS)
@@ -114,6 +115,17 @@ def _against_octodns(scratch: Path, zones: Path) -> Iterator[Goal]:
 def _compared(what: str, ours: Run, theirs: Run) -> Iterator[Goal]:
     yield Goal(f"{what}: wall, s", ours.wall, 0.5, theirs.wall)
     yield Goal(f"{what}: peak, MiB", peak(ours), 1.5, peak(theirs), digits=1)
+
+
+def _on_powerdns(scratch: Path) -> Iterator[Goal]:
+    if not on_powerdns.HERE:
+        print("without pdns_server or octodns-powerdns no zones are planned on a server")
+        return
+    found, counted = on_powerdns.measure(scratch / "estate", scratch)
+    print(f"on a PowerDNS, octodns-powerdns {version('octodns-powerdns')}: {counted[0]:,} zones, {counted[1]:,} RRsets")
+    what = "plan; both on a PowerDNS"
+    yield Goal(f"{what}: wall, s", found["mspctl"].wall, 0.4, found["octoDNS"].wall)
+    yield Goal(f"{what}: peak, MiB", peak(found["mspctl"]), 1.5, peak(found["octoDNS"]), digits=1)
 
 
 def _zone_files() -> str:

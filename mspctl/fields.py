@@ -29,6 +29,7 @@ Mode = Literal["observe", "propose", "enforce"]
 
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,10}[smhdw]){1,5}", re.ASCII)
 _PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
@@ -111,6 +112,13 @@ def name(value: Any) -> str:
     text = typed(value)
     if not NAME.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a name (lower-case letters, digits and hyphens, at most 63)")
+    return text
+
+
+def role(value: Any) -> str:
+    text = typed(value)
+    if not _ROLE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not what a driver calls a secret (lower-case letters, digits and _)")
     return text
 
 
@@ -204,6 +212,7 @@ _AS_TYPED = PlainSerializer(str)
 Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]
 Window = Annotated[moments.Window, PlainValidator(window), _AS_TYPED, WithJsonSchema(WINDOW)]
 Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
+Role = Annotated[str, *_field(role, {"type": "string", "pattern": f"^{_ROLE.pattern}$"})]
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
 Port = Annotated[int, *_field(port, {"type": "integer", "minimum": 1, "maximum": 65535})]

@@ -22,12 +22,13 @@ FOLDERS = ("octodns", "zonefiles")  # sources that are a folder of files
 HELP = """Write YAML from zone files, octoDNS or a target.
 
 --from octodns FOLDER and --from zonefiles FOLDER read a folder with a file per zone; --from TARGET reads
-what lives on a target of inventory/targets.yaml. Everything that cannot come in is named."""
+what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver.
+Everything that cannot come in is named."""
 
 
 @click.command("import", help=HELP)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--from", "source", required=True, metavar="SOURCE", help="octodns, zonefiles, or a target's name.")
+@click.option("--from", "source", required=True, metavar="SOURCE", help="octodns, zonefiles, a target or a driver.")
 @click.option("-c", "--customer", required=True, metavar="NAME", help="Whose zones they become; made when missing.")
 @click.option("-t", "--target", metavar="NAME", help="Where the zones live; the source itself when it is a target.")
 @click.option("--name", default="", metavar="TEXT", help="A new customer's full name.")
@@ -46,9 +47,9 @@ def command(
     from mspctl.desired import Selection
     from mspctl.imports.write import write
 
-    if source in FOLDERS and folder is None:
-        raise click.UsageError(f"--from {source} needs a FOLDER")
     work = Workspace(directory, Selection())
+    if source not in FOLDERS or folder is None:
+        source = _living(work, source)
     target = check_names(work, customer, source, target)
     found = _read(work, source, folder)
     only = _only(found, zones)
@@ -61,6 +62,24 @@ def command(
         _say_rest(found, written.rrsets, written.values)
     Workspace(directory, Selection([customer]))  # what was written loads, or we say so now
     return Exit.PARTLY if found.left_out else Exit.DONE
+
+
+def _living(work: Workspace, source: str) -> str:
+    """The target that is meant: by its own name, or by its driver's when no other target has that driver."""
+    from mspctl.errors import InputError
+    from mspctl.model.base import nearest
+
+    targets = work.estate.inventory.targets
+    able = work.estate.inventory.with_facet("dns")
+    driven = [name for name in able if targets[name].facets["dns"].driver == source]
+    if source in able or len(driven) == 1:
+        return source if source in able else driven[0]
+    if driven:
+        raise InputError.at("--from", f"{source} drives {len(driven)} targets: {', '.join(driven)} (name one)")
+    if source in FOLDERS:
+        raise click.UsageError(f"--from {source} needs a FOLDER")
+    drivers = {targets[name].facets["dns"].driver for name in able}
+    raise InputError.at("--from", f"there is no source {source}{nearest(source, [*FOLDERS, *able, *sorted(drivers)])}")
 
 
 def check_names(work: Workspace, customer: str, source: str, target: str | None) -> str:
@@ -85,17 +104,12 @@ def check_names(work: Workspace, customer: str, source: str, target: str | None)
 def _read(work: Workspace, source: str, folder: Path | None) -> Found:
     from importlib import import_module
 
-    from mspctl.errors import InputError
     from mspctl.imports import target as from_target
-    from mspctl.model.base import nearest
     from mspctl.resource import Scope
 
-    if source in FOLDERS:
+    if source in FOLDERS and folder is not None:
         found: Found = import_module(f"mspctl.imports.{source}").read(folder)
         return found
-    able = work.estate.inventory.with_facet("dns")
-    if source not in able:
-        raise InputError.at("--from", f"there is no source {source}{nearest(source, [*FOLDERS, *able])}")
     return from_target.read(work.targets.reader(Scope(source, "dns", "")), source, "dns")
 
 

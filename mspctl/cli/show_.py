@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from mspctl.cli import console, options
@@ -21,6 +23,7 @@ Without CUSTOMER, a line for each."""
 def command(directory: str | None, customer: str | None, history: bool, limit: int, form: str) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
+    from mspctl.errors import LedgerError
     from mspctl.report import history as report
     from mspctl.report.customer import as_json, lines, overview
 
@@ -32,7 +35,10 @@ def command(directory: str | None, customer: str | None, history: bool, limit: i
     elif form == "json":
         shown = [as_json(work.estate, declared)]
     elif customer:
-        shown = list(lines(work.estate.customers[customer], declared))
+        outputs = {}
+        with suppress(LedgerError):  # before the first apply there is none
+            outputs = work.outputs()
+        shown = list(lines(work.estate.customers[customer], declared, outputs))
     else:
         shown = list(overview(work.estate, declared))
     for line in shown:

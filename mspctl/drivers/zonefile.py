@@ -60,6 +60,8 @@ class Reader(ReadsEach):
         self.filled = dns.rrset(dns.APEX, "NS", ttl, hosts) if hosts else None
 
     def accept(self, resource: Resource) -> Resource:
+        if resource.id == dns.ZONE:
+            raise Unsupported("a zone file says nothing of dnssec: who serves it signs it, or not (remove the key)")
         if resource.id.kind != dns.KIND:
             raise Unsupported(f"a zone file cannot hold {resource.id.kind}")
         for why in _refusals(resource, self.settings.check_names):

@@ -1,5 +1,6 @@
 """
 DNS records: one resource per RRset, `dns.rrset` "<owner> <TYPE>", with fields `ttl` (seconds) and `values`.
+What is declared of a zone besides its records is one more, `dns.zone` "zone", with the field `dnssec`.
 
 Two spellings of the same record give the same resource (promise 9): names are lower-case A-labels, names within
 values are absolute, TXT is one string however it was split, addresses are in their shortest form. The common
@@ -12,6 +13,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
     import dns.rdata
 
 KIND = "dns.rrset"
+ZONE = Id("dns.zone", "zone")
 APEX = "@"
 MAX_TTL = 2**31 - 1
 
 # What a server makes by itself: never declared, never shown as live.
 SERVER_MADE = frozenset("SOA RRSIG NSEC NSEC3 NSEC3PARAM DNSKEY CDS CDNSKEY TYPE65534".split())
 # Not DNS types: some targets hold them, the others refuse them in `accept`.
-PSEUDO = frozenset({"ALIAS"})
+PSEUDO = frozenset({"ALIAS", "LUA"})
 # The types a person meets; any other is written by its name or as TYPE123, values in generic form.
 COMMON = tuple("A AAAA ALIAS CAA CNAME DNAME DS HTTPS LOC MX NAPTR NS PTR SRV SSHFP SVCB TLSA TXT URI".split())
 # Only one value may stand at a name.
@@ -43,6 +46,11 @@ def rrset(owner: str, rtype: str, ttl: int, values: Iterable[str], source: str =
     """An RRset from parts already in normal form."""
     fields: dict[str, Value] = {"ttl": ttl, "values": frozenset(values)}
     return Resource(Id(KIND, f"{owner} {rtype}"), fields, source, handle)
+
+
+def zone(dnssec: bool, source: str = "") -> Resource:
+    """Whether a zone is signed. A reader shows it only where it is declared: it has no place among unmanaged things."""
+    return Resource(ZONE, {"dnssec": dnssec}, source)
 
 
 def owner_type(id_: Id) -> tuple[str, str]:
@@ -81,7 +89,9 @@ class Derived:
 
 
 def precious(resource: Resource) -> str:
-    """Without them no mail arrives, or nobody finds the zone."""
+    """Without them no mail arrives, or nobody finds the zone, or believes it."""
+    if resource.id == ZONE:
+        return "signature of the zone" if resource.fields["dnssec"] else ""
     owner, rtype = owner_type(resource.id)
     return (
         f"{rtype} of {'the zone' if owner == APEX else owner}"
@@ -274,6 +284,17 @@ def _txt(text: str, relative: Relative) -> str:
     return quoted(text.encode())
 
 
+_LUA = re.compile(r'([A-Za-z0-9]+)((?:\s+"(?:[^"\\]|\\.)*")+)', re.DOTALL)
+
+
+def _lua(text: str, relative: Relative) -> str:
+    match = _LUA.fullmatch(text)
+    with suppress(UnicodeError):
+        if match:
+            return f"{fold_type(match[1])} {joined(match[2])}"
+    raise ValueError(f"{shown(text)} is not a LUA value (write A \"ifportup(443, {{'192.0.2.1'}})\")")
+
+
 _FAST: dict[str, Callable[[str, Relative], str]] = {
     "A": _a,
     "AAAA": _aaaa,
@@ -282,6 +303,7 @@ _FAST: dict[str, Callable[[str, Relative], str]] = {
     "NS": _target,
     "PTR": _target,
     "ALIAS": _target,
+    "LUA": _lua,
     "MX": _mx,
     "SRV": _srv,
     "CAA": _caa,
@@ -298,6 +320,13 @@ def quoted(content: bytes) -> str:
     return '"' + _ESCAPED.sub(_escape, content.decode("latin-1")) + '"'
 
 
+def joined(strings: str) -> str:
+    """Quoted strings, as they stand one after another in a master file, as one in normal form. Raises UnicodeError."""
+    octets = strings.encode().decode("latin-1")
+    return quoted(b"".join(content(string) for string in _STRING.findall(octets)))
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPED = re.compile(r'["\\]|[^\x20-\x7e]')
 _UNESCAPED = re.compile(r"\\(?:(\d{3})|(.))", re.DOTALL)
 
@@ -439,11 +468,12 @@ def to_rdata(rtype: str, value: str) -> dns.rdata.Rdata:
 
 def master_text(rtype: str, value: str) -> str:
     """A value in normal form as it stands in a master file."""
-    if rtype not in _TEXTS or len(value) <= 257:
+    if len(value) <= 257 or not (rtype in _TEXTS or rtype == "LUA"):
         return value
-    octets = content(value)
+    before, quote, text = value.partition('"')
+    octets = content(quote + text)
     chunks = [octets[i : i + 255] for i in range(0, len(octets), 255)] or [b""]
-    return " ".join(map(quoted, chunks))
+    return before + " ".join(map(quoted, chunks))
 
 
 def as_typed(rtype: str, value: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Email, Host, Model, Mxs, Name, Names, SpfTerms, Text, Timezone, Window, typed
+from mspctl.fields import Email, Host, Model, Mxs, Name, Names, Role, SpfTerms, Text, Timezone, Window, typed
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
@@ -54,7 +54,7 @@ class TargetInfo(Model):
     """A system that can be driven: a server, a provider account, a device."""
 
     address: Text | None = None
-    secrets: dict[Name, Annotated[str, BeforeValidator(_secret_name)]] = {}  # role → name of the secret
+    secrets: dict[Role, Annotated[str, BeforeValidator(_secret_name)]] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
     publish: Published | None = None
     window: Window | None = None  # changes are carried out only inside it

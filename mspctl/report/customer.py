@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from click import style
 
-from mspctl.resource import Resource, Scope
+from mspctl.report.view import said
+from mspctl.resource import Resource, Scope, Value
 
 
 class Declared(Protocol):
@@ -32,8 +33,8 @@ def overview(estate: Any, declared: Sequence[Declared]) -> Iterator[str]:
         yield f"{style(f'{name:<{width}}', bold=True)}  {customer.info.name}  {terms}  {said}"
 
 
-def lines(customer: Any, declared: Iterable[Declared]) -> Iterator[str]:
-    """One customer, section by section."""
+def lines(customer: Any, declared: Iterable[Declared], outputs: Mapping[Scope, Mapping[str, Value]]) -> Iterator[str]:
+    """One customer, section by section, with what the scopes hand out."""
     info = customer.info
     yield f"{style(info.name, bold=True)} ({customer.name})"
     facts = {
@@ -50,6 +51,9 @@ def lines(customer: Any, declared: Iterable[Declared]) -> Iterator[str]:
     for declaration in declared:
         kinds = f"{len(declaration.resources):,} resources"
         yield f"  {style(str(declaration.scope), bold=True)}  {kinds}  {style(declaration.source, dim=True)}"
+        for name, value in sorted(outputs.get(declaration.scope, {}).items()):
+            if value:
+                yield f"    {name}  {said(value)}"
 
 
 def _contract(contract: Any) -> str:

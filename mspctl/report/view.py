@@ -404,6 +404,9 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
         line = change_line(change)
         lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that nobody has made") for i in end.waits]
+    before = plan.outputs if plan else {}
+    made = {name: value for name, value in end.outputs.items() if value and value != before.get(name)}
+    lines += [Line(Tone.QUIET, "hands out", name, said(value)) for name, value in sorted(made.items())]
     if end.held_by:
         lines.insert(0, Line(Tone.QUIET, "held", detail=f"comes after {end.held_by}, which did not finish"))
     if end.error:
@@ -596,6 +599,7 @@ def _outcome_document(outcome: Outcome) -> dict[str, object]:
                 "landed": [_change(c) for c in end.landed],
                 "not_landed": [_change(c) for c in end.failed],
                 "waits": [i.name for i in end.waits],
+                "outputs": {name: _plain_value(value) for name, value in sorted(end.outputs.items())},
             }
             for end in ends
         ],

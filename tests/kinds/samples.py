@@ -64,6 +64,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "HINFO": _join(STRINGS, STRINGS),
     "HTTPS": SVCB,
     "LOC": _join(DEGREES, st.sampled_from("NS"), DEGREES, st.sampled_from("EW"), METRES, METRES, METRES, METRES),
+    "LUA": _join(st.sampled_from(["A", "aaaa", "TXT"]), st.lists(STRINGS, min_size=1, max_size=3).map(" ".join)),
     "MX": _join(WORD, NAMES),
     "NAPTR": _join(WORD, WORD, STRINGS, STRINGS, STRINGS, NAMES),
     "NS": NAMES,

@@ -285,6 +285,14 @@ def test_every_name_in_a_value_is_asked_about(rtype: str, typed: str) -> None:
         kind.fold_value(rtype, typed, ask)
 
 
+def test_code_is_one_string_of_a_type_however_it_is_split() -> None:
+    typed = ['a  "ab" "c"', 'A "abc"', r'TYPE1 "\097bc"', 'A "" "abc"']
+    assert {kind.fold_value("LUA", text, absolute) for text in typed} == {'A "abc"'}
+    long = kind.fold_value("LUA", f'TXT "{"x" * 300}è"', absolute)
+    assert kind.master_text("LUA", long) == f'TXT "{"x" * 255}" "{"x" * 45}\\195\\168"'
+    assert kind.fold_value("LUA", kind.master_text("LUA", long), absolute) == long
+
+
 def test_texts_are_split_at_255_octets_and_joined_again() -> None:
     value = kind.quoted(("é" * 300).encode())
     strings = kind.to_rdata("TXT", value).to_text().split('" "')
@@ -300,6 +308,11 @@ def test_texts_are_split_at_255_octets_and_joined_again() -> None:
         ("SSHFP", "4 1 x ; y", "what follows “;” would be lost"),
         ("TXT", '"a"', "quotes around a text"),
         ("ALIAS", r"\# 1 00", "ALIAS has no generic form"),
+        ("LUA", r"\# 1 00", "LUA has no generic form"),
+        ("LUA", "ifportup(443)", "is not a LUA value (write A"),
+        ("LUA", 'A "a', "is not a LUA value (write A"),
+        ("LUA", r'A "\999"', "is not a LUA value (write A"),
+        ("LUA", 'NOSUCH "1"', "'NOSUCH' is not a record type"),
         ("A", "\u0661.0.2.1", "is not an IPv4 address"),
         ("MX", "\u0661 a.", "is not a preference"),
         ("MX", "9" * 5000 + " a.", "is not a preference"),

@@ -126,3 +126,36 @@ def test_records_of_every_zone_of_a_customer(tmp_path: Path) -> None:
         "a.example": ["www A", "@ CAA"],
         "b.example": ["@ CAA"],
     }
+
+
+# -- whether a zone is signed ---------------------------------------------------------------------------------
+
+
+def signed(root: Path) -> list[tuple[str, object, str]]:
+    found = declarations(load(root), Selection(), {}, date(2027, 1, 1))
+    return [(d.scope.name, r.fields["dnssec"], r.source) for d in found for r in d.resources if r.id == dns.ZONE]
+
+
+@pytest.mark.parametrize(
+    ("overview", "expected"),
+    [
+        ("zones: {a.example: {target: one}}", []),
+        ("zones:\n  A.example: {target: one,\n    dnssec: true}", [("a.example", True, f"{OVERVIEW}:3")]),
+        ("zones: {a.example: {target: one, dnssec: false}}", [("a.example", False, f"{OVERVIEW}:1")]),
+        ("defaults: {target: one, dnssec: true}\nzones: {a.example: }", [("a.example", True, f"{OVERVIEW}:1")]),
+        (
+            "defaults: {target: one, dnssec: true}\nzones:\n  a.example: {dnssec: false}",
+            [("a.example", False, f"{OVERVIEW}:3")],
+        ),
+    ],
+)
+def test_a_zone_says_whether_it_is_signed_or_nothing(
+    tmp_path: Path, overview: str, expected: list[tuple[str, object, str]]
+) -> None:
+    assert signed(zones(tmp_path, overview, **{"a.example.yaml": "www: {A: 192.0.2.1}"})) == expected
+
+
+def test_signed_is_true_or_false(tmp_path: Path) -> None:
+    overview = "zones: {a.example: {target: one, dnssec: yes}}"
+    (text,) = said(zones(tmp_path, overview, **{"a.example.yaml": "www: {A: 192.0.2.1}"}))
+    assert text.endswith("zones.a.example.dnssec: 'yes' is not true or false")

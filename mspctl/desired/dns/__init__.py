@@ -7,11 +7,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
+from mspctl.kinds import dns
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.dns import FACET, Records, Section, Zone, derived
 from mspctl.moments import Span
 from mspctl.resource import Cause, Resource, Scope
+from mspctl.strict_yaml import Map, find
 
 FACETS = (FACET,)
 
@@ -20,10 +22,13 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
     section = customer.sections["dns"]
     assert isinstance(section, Section), "load puts each section's own model here"
     said = derived.by_zone(customer, inventory)
+    settings = _settings(customer, section)
     for zone, found in customer.files["dns"].items():
         resources = [*found.resources, *_standing(found, now)] if found.timed else found.resources
         if zone in said:
             resources = derived.joined(zone, section.zones[zone].ttl, resources, said[zone], outputs)
+        if zone in settings:
+            resources = [*resources, *settings[zone]]
         # A pattern is about owner names; a resource's name is "<owner> <TYPE>".
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
         timed = {id_: why for id_, layers in found.timed.items() if (why := _why(layers[0][1], now))}
@@ -55,6 +60,21 @@ def _why(span: Span, now: datetime) -> str:
     if span.is_over(now):
         return f"expired {span.until}"
     return f"from {span.since}" if span.since and span.holds(now) else ""
+
+
+def _settings(customer: Customer, section: Section) -> dict[str, list[Resource]]:
+    """What is declared of zones besides their records, each at its place in dns.yaml or a baseline."""
+    if all(zone.dnssec is None for zone in section.zones.values()):
+        return {}
+    zones = customer.data["dns"]["zones"]
+    assert isinstance(zones, Map), "a section that was validated has its zones in a mapping"
+    declared = {}
+    for key in zones:
+        zone, mark = dns.fold_zone(key), find(zones, [key, "dnssec"])
+        dnssec = section.zones[zone].dnssec
+        if dnssec is not None and mark is not None:
+            declared[zone] = [dns.zone(dnssec, f"{mark.file}:{mark.line}")]
+    return declared
 
 
 def _also(zone: Zone) -> frozenset[Cause]:

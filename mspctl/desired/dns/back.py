@@ -73,6 +73,9 @@ def rewrite(estate: Estate, customer: str, zone: str, adopted: Mapping[Id, Resou
     """The zone's record file, declaring `adopted` (None: no longer) besides all else that it says."""
     model = estate.customers[customer].sections["dns"]
     assert isinstance(model, Section), "load puts each section's own model here"
+    if dns.ZONE in adopted:
+        text = f"dnssec of {zone} stands here, which mspctl does not edit (change it by hand, or use apply --revert)"
+        raise InputError.at(f"customers/{customer}/dns.yaml", text)
     file, ttl = estate.customers[customer].files["dns"][zone].file, model.zones[zone].ttl
     if not file.endswith(".yaml"):
         raise InputError.at(file, "is a zone file, which mspctl does not edit (change it by hand, or import the zone)")

@@ -45,6 +45,7 @@ class Zone(Model):
     drift: Literal["report", "revert"] = "report"  # revert: an apply also undoes what was changed outside
     unmanaged: Literal["report", "delete"] = "report"  # delete: what is live and not in Git goes
     public: Boolean = True  # false: known inside only, so nobody asks the DNS of the Internet about it
+    dnssec: Boolean | None = None  # whether it is signed; absent: not managed
     renewal: Renewal | None = None
 
     @model_validator(mode="after")
