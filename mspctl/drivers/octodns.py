@@ -14,15 +14,16 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from queue import SimpleQueue
 from socket import gaierror
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
@@ -30,7 +31,7 @@ from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, 
 from mspctl.errors import Error, Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Model, boolean, one_line
 from mspctl.kinds import dns, shown
-from mspctl.resource import Change, Id, Resource, Scope
+from mspctl.resource import Change, Fields, Id, Resource, Scope
 from mspctl.secrets import RedactingFilter
 
 if TYPE_CHECKING:
@@ -75,12 +76,10 @@ PROVIDERS = {
         "token!",
         min_ttl=120,
     ),
-    "constellix": Provider("ConstellixProvider", "ratelimit_delay:float", "api_key! secret_key!"),
+    "constellix": Provider("ConstellixProvider", "", "api_key! secret_key!"),
     "digitalocean": Provider("DigitalOceanProvider", "", "token!"),
     "dnsimple": Provider("DnsimpleProvider", "account! sandbox:bool", "token!"),
-    "dnsmadeeasy": Provider(
-        "DnsMadeEasyProvider", "sandbox:bool ratelimit_delay:float batch_size:int", "api_key! secret_key!"
-    ),
+    "dnsmadeeasy": Provider("DnsMadeEasyProvider", "sandbox:bool batch_size:int", "api_key! secret_key!"),
     "easydns": Provider("EasyDnsProvider", "currency portfolio sandbox:bool", "token! api_key!"),
     "edgecenter": Provider("EdgeCenterProvider", "token_type login", "token password"),
     "edgedns": Provider("AkamaiProvider", "contract_id gid", "client_secret! access_token! client_token!", True),
@@ -130,47 +129,39 @@ def _number(value: Any) -> int:
     return int(text)
 
 
-def _fraction(value: Any) -> float:
-    text = one_line(value)
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
-        raise ValueError(f"{shown(text)} is not a number")
-    return float(text)
-
-
 def _few(value: Any) -> int:
     if not 1 <= (number := _number(value)) <= 16:
         raise ValueError(f"{number} is not from 1 to 16")
     return number
 
 
-_PLAIN: Mapping[str, Callable[[Any], Any]] = {"": one_line, "int": _number, "float": _fraction, "bool": boolean}
+_TYPES: Mapping[str, Callable[[Any], Any]] = {"": one_line, "int": _number, "bool": boolean}
 _ANY_PLAIN = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+
+Options = Annotated[dict[str, Any], WithJsonSchema(_ANY_PLAIN)]
+Few = Annotated[int, BeforeValidator(_few), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 16})]
 
 
 class Settings(Model):
     provider: Annotated[str, BeforeValidator(_provider), WithJsonSchema({"enum": [*PROVIDERS]})]
-    # of the provider, as octoDNS calls them; docs/drivers.md has the table
-    options: Annotated[dict[str, Any], WithJsonSchema(_ANY_PLAIN)] = Field({}, validate_default=True)
-    # zones read side by side; fewer where the provider limits how often it may be asked
-    at_once: Annotated[int, BeforeValidator(_few), WithJsonSchema({"type": "integer"})] = 4
+    options: Options = Field({}, validate_default=True)  # of the provider, as octoDNS calls them
+    at_once: Few = 4  # zones read side by side; fewer where a provider limits how often it may be asked
 
     @field_validator("options")
     @classmethod
     def _options(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         provider = info.data.get("provider")
-        if provider is None:  # which is a problem of its own
-            return given
-        known = _spec(PROVIDERS[provider].options)
-        for name in given.keys() - known.keys():
-            raise ValueError(f"{provider} has no option {shown(name)} (it has: {', '.join(known) or 'none'})")
+        known = _spec(PROVIDERS[provider].options) if provider else {}
+        if unknown := provider and given.keys() - known.keys():
+            raise ValueError(f"{provider} has no option {shown(min(unknown))} (it has: {', '.join(known) or 'none'})")
         if missing := [name for name, (_, needed) in known.items() if needed and name not in given]:
             raise ValueError(f"{provider} needs {', '.join(missing)}")
-        return {name: _option(name, known[name][0], value) for name, value in given.items()}
+        return {name: _option(name, known[name][0], value) for name, value in given.items()} if provider else {}
 
 
 def _option(name: str, kind: str, value: Any) -> Any:
     try:
-        return _PLAIN[kind](value)
+        return _TYPES[kind](value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -179,27 +170,26 @@ def _option(name: str, kind: str, value: Any) -> Any:
 
 
 def resource_of(record: Record, zone: str) -> Resource:
-    """
-    As YAML would say it. What YAML cannot say, or we could not give back whole, is of the kind `octodns.record`.
-    """
-    try:
-        return dns.rrset(dns.fold_owner(record.fqdn, zone), record._type, record.ttl, _values(record))
-    except ValueError:
-        data = json.dumps(record.data, default=str, sort_keys=True)
-        return Resource(Id(OWN, f"{record.name or dns.APEX} {record._type} (octoDNS)"), {"data": data})
-
-
-def _values(record: Record) -> Iterable[str]:
-    """Raises ValueError when YAML cannot say this record."""
+    """As YAML would say it. Raises ValueError when YAML cannot."""
     rtype = dns.fold_type(record._type)
     if getattr(record, "dynamic", None) or getattr(record, "geo", None):
         raise ValueError("it has more than values")
+    return dns.rrset(dns.fold_owner(record.fqdn, zone), rtype, record.ttl, _values(record, rtype))
+
+
+def _values(record: Record, rtype: str) -> Iterable[str]:
     if rtype not in ("TXT", "SPF"):
         return {dns.fold_value(rtype, text, lambda name: f"{name}.") for text in record.to_rrset().rdatas}
     texts = {value.to_raw_text() for value in record.values}
     if any(c in text for text in texts for c in '\\"'):
         raise ValueError('octoDNS’s providers do not agree on how a text holds \\ or "')
     return {dns.quoted(text.encode()) for text in texts}
+
+
+def own(record: Record) -> Resource:
+    """What YAML cannot say, or we could not give back: of a kind that nobody can declare."""
+    name = _printable(f"{record.name or dns.APEX} {record._type} (octoDNS)")
+    return Resource(Id(OWN, name), {"data": json.dumps(record.data, default=str, sort_keys=True)})
 
 
 def record_of(resource: Resource, zone: Zone, live: Record | None = None) -> Record:
@@ -233,36 +223,26 @@ def _told(provider: str) -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     reasons = getattr(error, "reasons", None)  # of octoDNS's ValidationError, whose text has many lines
-    return "; ".join(str.__str__(reason) for reason in reasons) if reasons else dns.first_line(error)[:300]
+    said = "; ".join(str.__str__(reason) for reason in reasons) if reasons else dns.first_line(error)
+    return _printable(said[:300])
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it was raised for: providers wrap what they meet."""
-    at: BaseException | None = error
-    while at is not None:
-        yield at
-        at = at.__cause__ or at.__context__
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _silence(error: BaseException) -> Exception | None:
-    """What the socket said; None when the provider did answer."""
+    """What the socket said, however often it was wrapped; None when the provider did answer."""
     from dns.exception import Timeout
 
-    found = None
-    for each in _chain(error):
-        if getattr(each, "response", None) is not None:
+    found, at = None, cast("BaseException | None", error)
+    while at is not None:
+        if getattr(at, "response", None) is not None:
             return None
-        if isinstance(each, (ConnectionError, TimeoutError, EOFError, Timeout, gaierror)) or type(each) is OSError:
-            found = each
+        if isinstance(at, (ConnectionError, TimeoutError, EOFError, Timeout, gaierror)) or type(at) is OSError:
+            found = at
+        at = at.__cause__ or at.__context__
     return found
-
-
-def _is_no_zone(error: BaseException) -> bool:
-    """A name server said that it is not authoritative."""
-    from dns.query import TransferError
-    from dns.rcode import NOTAUTH
-
-    return any(isinstance(each, TransferError) and each.rcode == NOTAUTH for each in _chain(error))
 
 
 class _Last(logging.Handler):
@@ -297,23 +277,14 @@ def _log(target: str) -> logging.Logger:
 
 @cache
 def _class(name: str) -> Any:
-    """A provider's class. Raises TargetError when its package is not installed."""
-    _ready()
-    try:
-        return getattr(import_module(f"octodns_{name}"), PROVIDERS[name].cls)
-    except ImportError as error:
-        if error.name == f"octodns_{name}":
-            raise TargetError(f"octodns-{name} is not installed (pip install octodns-{name})") from None
-        raise TargetError(f"octodns-{name} cannot be imported: {dns.first_line(error)}") from error
-
-
-@cache
-def _ready() -> None:
-    try:
-        from octodns.record import Record
-    except ImportError:
-        raise TargetError("octoDNS is not installed (pip install 'mspctl[octodns]')") from None
-    Record.enable_validators({"legacy"})  # what octoDNS's own manager does unless it is told otherwise
+    """A provider's class. Raises TargetError when a package is missing."""
+    for package, installed_by in ("octodns.record", "'mspctl[octodns]'"), (f"octodns_{name}", f"octodns-{name}"):
+        try:
+            module = import_module(package)
+        except ImportError as error:
+            raise TargetError(f"{dns.first_line(error)} (pip install {installed_by})") from None
+    sys.modules["octodns.record"].Record.enable_validators({"legacy"})  # as octoDNS's manager does, unless told else
+    return getattr(module, PROVIDERS[name].cls)
 
 
 def _zone(name: str) -> Zone:
@@ -342,14 +313,15 @@ def _file(secret: str) -> Iterator[str]:
 
 
 class Reader:
-    traits = Traits(cas="reread")
+    traits = Traits(cas="reread", holds_data=frozenset({OWN}))
 
     def __init__(self, access: Access) -> None:
         self.settings: Settings = access.settings
         self.access = access
         self.name = self.settings.provider
         self.provider = PROVIDERS[self.name]
-        self.roles = {role.replace("-", "_"): role for role in access.secrets}
+        self.wanted = _spec(self.provider.secrets)
+        self.roles = {name: role for role in access.secrets if (name := role.replace("-", "_")) in self.wanted}
         self.log = _log(access.target)
         self._check()
         self.cls = _class(self.name)
@@ -360,13 +332,11 @@ class Reader:
             self.scopes = self._scopes
 
     def _check(self) -> None:
-        secrets = _spec(self.provider.secrets)
-        missing = [role for role, (_, needed) in secrets.items() if needed and role not in self.roles]
-        spelled = ", ".join(role.replace("_", "-") for role in missing or secrets)
+        missing = [
+            name.replace("_", "-") for name, (_, needed) in self.wanted.items() if needed and name not in self.roles
+        ]
         if missing:
-            raise TargetError(f"{self.name} needs secrets of {self.access.target}: {spelled}")
-        if unknown := self.roles.keys() - secrets.keys():
-            raise TargetError(f"{self.name} takes no secret {shown(min(unknown))} (it takes: {spelled})")
+            raise TargetError(f"{self.name} needs secrets of {self.access.target}: {', '.join(missing)}")
         if self.provider.host and not self.access.address:
             raise TargetError(f"{self.name} needs the address of {self.access.target} (address: 192.0.2.1)")
 
@@ -376,31 +346,30 @@ class Reader:
 
         if resource.id.kind != dns.KIND:
             raise Unsupported(f"octoDNS cannot hold {resource.id.kind}")
-        owner, rtype = dns.owner_type(resource.id)
+        rtype = dns.owner_type(resource.id)[1]
         if rtype not in self.closed.SUPPORTS:
             raise Unsupported(f"octoDNS’s {self.name} has no {rtype} records")
         try:
-            return self._accepted(owner, rtype, resource)
+            held = self._as_held(resource)
         except (RecordException, SupportsException, ValueError) as error:
-            raise Unsupported(_line(error).removeprefix(": ").replace(f".{ANY}.", "")) from None
+            text = _line(error).removeprefix(": ").replace(f".{ANY}", "").replace(ANY, "the zone")
+            raise Unsupported(text) from None
+        return resource if held == resource.fields else replace(resource, fields=held)
 
-    def _accepted(self, owner: str, rtype: str, resource: Resource) -> Resource:
-        zone = _zone(ANY)
+    def _as_held(self, resource: Resource) -> Fields:
+        owner, rtype = dns.owner_type(resource.id)
+        zone, values = _zone(ANY), dns.values_of(resource)
         ttl = max(dns.ttl_of(resource), int(self.settings.options.get("min_ttl", self.provider.min_ttl)))
-        wanted = dns.rrset(owner, rtype, ttl, dns.values_of(resource))
-        record = record_of(wanted, zone)
-        _values(record)
+        record = held = record_of(dns.rrset(owner, rtype, ttl, values), zone)
         zone.add_record(record)
         if rtype == "DS":  # some look for the delegation, which is in the zone and not here
             zone.add_record(record_of(dns.rrset(owner, "NS", ttl, ["ns.invalid."]), zone))
-        try:
+        with suppress(AttributeError):  # for what only an open provider knows: then it is told when it is written
             held = self.closed._process_desired_zone(zone).get_type(record.name, rtype)
-        except AttributeError:  # asks what only an open provider knows: then it is told when it is written
-            held = record
-        if held is None or dns.values_of(resource_of(held, ANY)) != dns.values_of(resource):
-            raise Unsupported(f"octoDNS’s {self.name} would make something else of it")
-        fields = resource_of(held, ANY).fields
-        return resource if fields == resource.fields else replace(resource, fields=fields)
+        made = resource_of(held or record, ANY)
+        if held is None or dns.values_of(made) != values:
+            raise ValueError(f"octoDNS’s {self.name} would make something else of it")
+        return made.fields
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
         """Side by side, each worker with a provider of its own: they are not made to be shared."""
@@ -425,25 +394,34 @@ class Reader:
 
     def _reading(self, provider: Any, scope: Scope, known: Collection[Id]) -> Reading:
         zone, exists = self._populated(provider, scope)
-        resources = [resource_of(record, scope.name) for record in sorted(zone.records)]
+        resources = [self._shown(record, scope.name) for record in sorted(zone.records)]
         # The provider names its own servers at the apex: they are not Git's to declare, unless it does.
         return Reading(scope, [r for r in resources if r.id != APEX_NS or r.id in known], exists=exists)
 
+    def _shown(self, record: Record, zone: str) -> Resource:
+        """What we would not write is not shown as if we would: what is imported can be planned."""
+        try:
+            resource = resource_of(record, zone)
+            self.accept(resource)
+        except (ValueError, Unsupported):
+            return own(record)
+        return resource
+
     def _populated(self, provider: Any, scope: Scope) -> tuple[Zone, bool]:
         zone = _zone(scope.name)
-        with _told(self.name):
-            try:
+        try:
+            with _told(self.name):
                 return zone, provider.populate(zone, target=True, lenient=True) is not False
-            except Exception as error:
-                if self.name == "bind" and _is_no_zone(error):
-                    text = f"the server has no zone {scope.name}, and octoDNS’s bind cannot make it (add it there)"
-                    raise TargetError(text) from error
-                raise
+        except TargetError as error:
+            if self.name == "bind" and "NOTAUTH" in str(error):
+                text = f"the server has no zone {scope.name}, and octoDNS’s bind cannot make it (add it there)"
+                raise TargetError(text) from error
+            raise
 
     def _scopes(self) -> Sequence[str]:
         """Zones of the account."""
         with _told(self.name):
-            return sorted({str(name).removesuffix(".") for name in self._open().list_zones()})
+            return sorted({dns.fold_zone(str(name)) for name in self._open().list_zones()})
 
     def _open(self) -> Any:
         """A provider of its own, with nothing cached."""
@@ -455,7 +433,7 @@ class Reader:
                 secret = self.access.secrets[role].reveal_text()
                 given[argument] = stack.enter_context(_file(secret)) if argument == AS_FILE else secret
             provider = self.cls(self.access.target, **given)
-        provider.log = self.log
+        provider.log, provider.root_ns_warnings = self.log, False
         return provider
 
 
@@ -470,51 +448,53 @@ class Driver(Reader):
                 yield Failed(item.scope, error)
 
     def _apply_one(self, provider: Any, work: Work) -> Iterator[Landed]:
-        changes = [change for change in work.changes if not _lets_go(change)]
-        whole, failure = True, None
-        if changes:
-            live, exists = self._populated(provider, work.scope)
-            _check_fresh(work, changes, live, exists)
-            with _told(self.name):
-                plan = _plan(provider, live, exists, changes)
-                whole = len(plan.changes) == len(changes)
-            try:
-                with _told(self.name):
-                    provider.apply(plan)
-            except TargetError as error:
-                failure = error
-        done = work.changes if whole and not failure else self._true(work)
-        for change in done:
+        changes = [c for c in work.changes if c.id.kind == dns.KIND and not _lets_go(c)]
+        failure, done = self._write(provider, work, changes) if changes else (None, True)
+        true = [c for c in work.changes if c.id.kind == dns.KIND] if done else self._true(work, failure)
+        for change in true:
             yield Landed(work.scope, change)
         if failure:
             raise failure
-        if left := [change.id.name for change in work.changes if change not in done]:
-            raise TargetError(
-                f"octoDNS’s {self.name} leaves as it is: {', '.join(left)} (has it a TTL of its own there?)"
-            )
+        if left := sorted({c.id.name for c in work.changes} - {c.id.name for c in true}):
+            raise TargetError(f"octoDNS’s {self.name} leaves as it is: {', '.join(left)}")
 
-    def _true(self, work: Work) -> list[Change]:
+    def _write(self, provider: Any, work: Work, changes: Sequence[Change]) -> tuple[TargetError | None, bool]:
+        """What went wrong once writing had begun, and whether all was done. Raises TargetError before that."""
+        live, exists = self._populated(provider, work.scope)
+        self._check_fresh(work, changes, live, exists)
+        with _told(self.name):
+            plan = _plan(provider, live, exists, changes)
+        try:
+            with _told(self.name):
+                provider.apply(plan)
+        except TargetError as error:
+            return error, False
+        return None, len(plan.changes) == len(changes)
+
+    def _check_fresh(self, work: Work, changes: Sequence[Change], live: Zone, exists: bool) -> None:
+        if not exists and {r.id for r in work.after} - {c.id for c in changes if c.before is None}:
+            raise Stale(f"{work.scope.name} was removed since it was read")
+        for change in changes:
+            record = _get(live, change.id)
+            held = self._shown(record, work.scope.name) if record else None
+            if held and held.id != change.id:
+                raise TargetError(f"{change.id.name} is there in a form that only octoDNS can say; it is left as it is")
+            if (held and held.fields) != (change.before and change.before.fields):
+                raise Stale(f"{change.id.name} was changed since it was read")
+
+    def _true(self, work: Work, failure: TargetError | None) -> list[Change]:
         """What is as it was asked for, read by a provider that has nothing cached."""
-        zone, _ = self._populated(self._open(), work.scope)
-        held = {r.id: r.fields for r in (resource_of(record, work.scope.name) for record in zone.records)}
-        return [c for c in work.changes if _lets_go(c) or held.get(c.id) == (c.after.fields if c.after else None)]
+        try:
+            zone, _ = self._populated(self._open(), work.scope)
+        except TargetError as error:
+            raise failure or error from None
+        held = {r.id: r.fields for r in (self._shown(record, work.scope.name) for record in zone.records)}
+        return [c for c in work.changes if _lets_go(c) or held.get(c.id) == (c.after and c.after.fields)]
 
 
 def _lets_go(change: Change) -> bool:
     """A zone must have name servers: those that leave Git stay, and are the provider's to name from then on."""
     return change.id == APEX_NS and change.after is None
-
-
-def _check_fresh(work: Work, changes: Sequence[Change], live: Zone, exists: bool) -> None:
-    if not exists and {r.id for r in work.after} - {c.id for c in changes if c.before is None}:
-        raise Stale(f"{work.scope.name} was removed since it was read")
-    for change in changes:
-        record = _get(live, change.id)
-        held = resource_of(record, work.scope.name) if record else None
-        if held and held.id != change.id:
-            raise TargetError(f"{change.id.name} is there in a form that only octoDNS can say; it is left as it is")
-        if (held.fields if held else None) != (change.before.fields if change.before else None):
-            raise Stale(f"{change.id.name} was changed since it was read")
 
 
 def _plan(provider: Any, live: Zone, exists: bool, changes: Sequence[Change]) -> Any:
@@ -528,24 +508,22 @@ def _plan(provider: Any, live: Zone, exists: bool, changes: Sequence[Change]) ->
     from octodns.record import Create, Delete, Update
 
     desired = _zone(live.name[:-1])
+    old = {change.id: _get(live, change.id) for change in changes}
     for change in changes:
         if change.after:
-            desired.add_record(record_of(change.after, desired, _get(live, change.id)))
-    ours = [_get(live, change.id) for change in changes]
-    others = [record for record in live.records if record not in ours]
+            desired.add_record(record_of(change.after, desired, old[change.id]))
+    others = live.records - {record for record in old.values() if record}
     for record in others:
         if record._type == "NS" and record.name:  # some look for the delegation beside a DS
             desired.add_record(record, lenient=True)
     desired = provider._process_desired_zone(desired)
     asked = []
     for change in changes:
-        old, new = _get(live, change.id), _get(desired, change.id)
-        if old and new:
-            asked.append(Update(old, new))
-        elif old and not change.after:
-            asked.append(Delete(old))
-        elif new:
-            asked.append(Create(new))
+        before, after = old[change.id], _get(desired, change.id)
+        if change.after is None:
+            asked.append(Delete(before))
+        elif after:
+            asked.append(Update(before, after) if before else Create(after))
     for record in others:  # providers look here for what is still in use
         desired.add_record(record, replace=True, lenient=True)
     return Plan(live, desired, [each for each in asked if provider._include_change(each)], exists)

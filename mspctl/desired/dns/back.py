@@ -72,6 +72,7 @@ def rewrite(estate: Estate, customer: str, zone: str, adopted: Mapping[Id, Resou
     model = estate.customers[customer].sections["dns"]
     assert isinstance(model, Section), "load puts each section's own model here"
     file, ttl = estate.customers[customer].files["dns"][zone].file, model.zones[zone].ttl
+    adopted = {i: r for i, r in adopted.items() if i.kind == dns.KIND}  # a target may hold what YAML cannot say
     if not file.endswith(".yaml"):
         raise InputError.at(file, "is a zone file, which mspctl does not edit (change it by hand, or import the zone)")
     said = derived.by_zone(estate.customers[customer], estate.inventory).get(zone, ())
