@@ -64,46 +64,31 @@ class Provider:
 
 
 PROVIDERS = {
-    "azure": Provider(
-        "AzureProvider", "sub_id! resource_group! directory_id client_id client_credential_method authority", "key"
-    ),
-    "bind": Provider(
-        "Rfc2136Provider", "port:int key_name key_algorithm timeout:int update_batch_size:int", "key_secret", True
-    ),
-    "cloudflare": Provider(
-        "CloudflareProvider",
-        "account_id email min_ttl:int pagerules:bool retry_count:int retry_period:int zones_per_page:int",
-        "token!",
-        min_ttl=120,
-    ),
+    "azure": Provider("AzureProvider", "sub_id! resource_group! directory_id client_id", "key"),
+    "bind": Provider("Rfc2136Provider", "port:int key_name key_algorithm update_batch_size:int", "key_secret", True),
+    "cloudflare": Provider("CloudflareProvider", "account_id email min_ttl:int pagerules:bool", "token!", min_ttl=120),
     "constellix": Provider("ConstellixProvider", "", "api_key! secret_key!"),
     "digitalocean": Provider("DigitalOceanProvider", "", "token!"),
     "dnsimple": Provider("DnsimpleProvider", "account! sandbox:bool", "token!"),
-    "dnsmadeeasy": Provider("DnsMadeEasyProvider", "sandbox:bool batch_size:int", "api_key! secret_key!"),
+    "dnsmadeeasy": Provider("DnsMadeEasyProvider", "sandbox:bool", "api_key! secret_key!"),
     "easydns": Provider("EasyDnsProvider", "currency portfolio sandbox:bool", "token! api_key!"),
-    "edgecenter": Provider("EdgeCenterProvider", "token_type login", "token password"),
+    "edgecenter": Provider("EdgeCenterProvider", "", "token!"),
     "edgedns": Provider("AkamaiProvider", "contract_id gid", "client_secret! access_token! client_token!", True),
-    "gandi": Provider("GandiProvider", "per_page:int", "token!"),
-    "gcore": Provider("GCoreProvider", "token_type login", "token password"),
-    "googlecloud": Provider("GoogleCloudProvider", "project private:bool batch_size:int", "credentials_file"),
+    "gandi": Provider("GandiProvider", "", "token!"),
+    "gcore": Provider("GCoreProvider", "", "token!"),
+    "googlecloud": Provider("GoogleCloudProvider", "project private:bool", "credentials_file"),
     "hetzner": Provider("HetznerProvider", "backend", "token!"),
-    "mythicbeasts": Provider("MythicBeastsProvider", "timeout:int", "api_key! api_secret!"),
-    "ns1": Provider("Ns1Provider", "retry_count:int parallelism:int", "api_key!"),
+    "mythicbeasts": Provider("MythicBeastsProvider", "", "api_key! api_secret!"),
+    "ns1": Provider("Ns1Provider", "", "api_key!"),
     "ovh": Provider("OvhProvider", "endpoint!", "application_key! application_secret! consumer_key!"),
-    "powerdns": Provider(
-        "PowerDnsProvider",
-        "port:int scheme server_id mode_of_operation soa_edit_api notify:bool timeout:int",
-        "api_key!",
-        True,
-    ),
+    "powerdns": Provider("PowerDnsProvider", "port:int scheme server_id mode_of_operation", "api_key!", True),
     "route53": Provider(
         "Route53Provider",
-        "role_arn delegation_set_id private:bool vpc_id vpc_region get_zones_by_name:bool max_changes:int"
-        " client_max_attempts:int",
+        "role_arn delegation_set_id private:bool vpc_id vpc_region",
         "access_key_id secret_access_key session_token",
     ),
     "selectel": Provider("SelectelProvider", "", "token!", min_ttl=60),
-    "ultra": Provider("UltraProvider", "account! username! timeout:int", "password!"),
+    "ultra": Provider("UltraProvider", "account! username!", "password!"),
 }
 AS_FILE = "credentials_file"  # the one secret that its provider takes as the path of a file
 
