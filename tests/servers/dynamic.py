@@ -27,6 +27,7 @@ import dns.name
 import dns.query
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
 import dns.tsig
 import dns.update
 
@@ -124,6 +125,28 @@ class Dynamic:
     def send(self, update: dns.message.Message) -> int:
         """The answer's rcode."""
         return dns.query.tcp(update, HOST, timeout=SECONDS, port=self.port).rcode()
+
+    def records(self, zone: str) -> list[dns.rrset.RRset]:
+        """All that a transfer gives, record by record."""
+        ring = {self.key.name: self.key}
+        messages = dns.query.xfr(
+            HOST, zone, port=self.port, keyring=ring, keyname=self.key.name, timeout=SECONDS, relativize=False
+        )
+        return [record for message in messages for record in message.answer][:-1]
+
+    def clear(self, zone: str) -> None:
+        """Take everything out of a zone; what a new one has is there again."""
+        apex = dns.name.from_text(zone)
+        update = self.update(zone)
+        for host in NAME_SERVERS:
+            update.add(apex, 3600, "NS", host)
+        for record in self.records(zone):
+            if record.name == apex and record.rdtype == dns.rdatatype.NS:
+                if record[0].to_text() not in NAME_SERVERS:
+                    update.delete(apex, record[0])
+            elif record.rdtype != dns.rdatatype.SOA:
+                update.delete(record.name, record.rdtype)
+        assert self.send(update) == dns.rcode.NOERROR
 
     def soa(self, zone: str) -> int:
         """The serial of a zone."""

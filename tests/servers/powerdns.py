@@ -121,6 +121,13 @@ class PowerDNS:
         for zone in self.call("GET", "/zones"):
             self.call("DELETE", f"/zones/{zone['id']}")
 
+    @contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """What lies behind the API, for what it does not let one do."""
+        with closing(sqlite3.connect(self.folder / "pdns.sqlite", timeout=10)) as database:
+            yield database
+            database.commit()
+
 
 def zone_id(name: str) -> str:
     """A zone's name as it stands in the API's paths."""
