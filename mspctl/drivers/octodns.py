@@ -268,7 +268,9 @@ def _class(name: str) -> Any:
             module = import_module(package)
         except ImportError as error:
             raise TargetError(f"{dns.first_line(error)} (pip install {installed_by})") from None
-    sys.modules["octodns.record"].Record.enable_validators({"legacy"})  # as octoDNS's manager does, unless told else
+    record = sys.modules["octodns.record"].Record
+    if not record.validators.configured:
+        record.enable_validators({"legacy"})  # as octoDNS's own manager does, unless it is told otherwise
     return getattr(module, PROVIDERS[name].cls)
 
 
@@ -385,10 +387,12 @@ class Reader:
 
     def _shown(self, record: Record, zone: str) -> Resource:
         """What we would not write is not shown as if we would: what is imported can be planned."""
+        from octodns.record import RecordException
+
         try:
             resource = resource_of(record, zone)
             self.accept(resource)
-        except (ValueError, Unsupported):
+        except (RecordException, Unsupported, ValueError):
             return own(record)
         return resource
 

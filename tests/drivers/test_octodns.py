@@ -521,6 +521,13 @@ def test_dynamic_and_geo_records_are_never_flattened(stand_in: StandInRig) -> No
     assert {key: stand_in.server[key] for key in kept} == kept
 
 
+def test_a_record_that_makes_no_sense_costs_only_itself(stand_in: StandInRig) -> None:
+    stand_in.server["www", "A"] = {"ttl": 300, "value": "192.0.2.1"}
+    stand_in.server["empty", "A"] = {"ttl": 300, "values": []}
+    stand_in.server["a b\x1b[2J", "A"] = {"ttl": 300, "value": "192.0.2.1"}
+    assert {i.name for i in held(stand_in)} == {"www A", "empty A (octoDNS)", "a b?[2j A (octoDNS)"}
+
+
 def test_flags_of_a_provider_outlive_a_change_of_the_values(stand_in: StandInRig) -> None:
     scope, flags = stand_in.scopes[0], {"standin": {"proxied": True}}
     stand_in.server["www", "A"] = {"ttl": 300, "value": "192.0.2.1", "octodns": flags}
