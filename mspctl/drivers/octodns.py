@@ -64,7 +64,7 @@ class Provider:
 
 
 PROVIDERS = {
-    "azure": Provider("AzureProvider", "sub_id! resource_group! directory_id client_id", "key"),
+    "azure": Provider("AzureProvider", "sub_id! resource_group! directory_id! client_id!", "key!"),
     "bind": Provider("Rfc2136Provider", "port:int key_name key_algorithm update_batch_size:int", "key_secret", True),
     "cloudflare": Provider("CloudflareProvider", "account_id email min_ttl:int pagerules:bool", "token!", min_ttl=120),
     "constellix": Provider("ConstellixProvider", "", "api_key! secret_key!"),
