@@ -29,9 +29,10 @@ def rewrite(estate: Estate, plans: Iterable[ScopePlan], causes: Collection[Cause
         for difference in plan.left:
             if difference.cause in causes and wanted(scope, difference.id):
                 _agree(chosen.setdefault((scope.customer, scope.facet, scope.name), {}), difference, causes)
-    return [
+    files = [
         desired.back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()
     ]
+    return [file for file in files if file.adopted]
 
 
 def _agree(chosen: dict[Id, Resource | None], difference: Difference, causes: Collection[Cause]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from mspctl.driver import Failed, Lists, Reader
 from mspctl.errors import InputError, Problem
 from mspctl.imports import Found, count
+from mspctl.kinds import dns
 from mspctl.model.sections.dns import checks
 from mspctl.resource import Scope
 from mspctl.strict_yaml import Problems
+
+UNSAID = "is nothing that YAML can say (left out; it stays there as it is)"
 
 
 def read(reader: Reader, target: str, facet: str) -> Found:
@@ -24,8 +27,11 @@ def read(reader: Reader, target: str, facet: str) -> Found:
         found.rrsets += rrsets
         found.values += values
         problems = Problems()
-        refused = checks.zone(answer.scope.name, answer.resources, problems, glue=True)
+        said = [r for r in answer.resources if r.id.kind == dns.KIND]
+        for own in (r for r in answer.resources if r.id.kind != dns.KIND):
+            found.left_out.append(Problem(str(answer.scope), 0, 1, own.id.name, UNSAID))
+        refused = checks.zone(answer.scope.name, said, problems, glue=True)
         found.left_out += problems.errors
         found.warnings += [p for p in problems if p.level == "warning"]
-        found.zones[answer.scope.name] = [r for r in answer.resources if r.id not in refused]
+        found.zones[answer.scope.name] = [r for r in said if r.id not in refused]
     return found

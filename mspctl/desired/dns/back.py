@@ -77,6 +77,7 @@ def rewrite(estate: Estate, customer: str, zone: str, adopted: Mapping[Id, Resou
         text = f"dnssec of {zone} stands here, which mspctl does not edit (change it by hand, or use apply --revert)"
         raise InputError.at(f"customers/{customer}/dns.yaml", text)
     file, ttl = estate.customers[customer].files["dns"][zone].file, model.zones[zone].ttl
+    adopted = {i: r for i, r in adopted.items() if i.kind == dns.KIND}  # a target may hold what YAML cannot say
     if not file.endswith(".yaml"):
         raise InputError.at(file, "is a zone file, which mspctl does not edit (change it by hand, or import the zone)")
     said = derived.by_zone(estate.customers[customer], estate.inventory).get(zone, ())
