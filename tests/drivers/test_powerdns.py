@@ -835,7 +835,7 @@ def test_a_silent_server_is_not_asked_zone_by_zone(server: PowerDNS, rig: PowerD
 
 
 def test_a_wrong_key(server: PowerDNS, made: Workbench) -> None:
-    reader = powerdns.Reader(access(server.address, "wrong"))
+    reader = powerdns.Reader(access(server.address, "an-example-of-another-key"))
     error = refused(reader)
     assert not isinstance(error, Unreachable)
     assert str(error) == f"{server.address} does not take our key (401 Unauthorized)"

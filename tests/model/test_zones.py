@@ -132,7 +132,7 @@ def test_records_of_every_zone_of_a_customer(tmp_path: Path) -> None:
 
 
 def signed(root: Path) -> list[tuple[str, object, str]]:
-    found = declarations(load(root), Selection(), {}, date(2027, 1, 1))
+    found = declarations(load(root), Selection(), {}, datetime(2027, 1, 1, tzinfo=UTC))
     return [(d.scope.name, r.fields["dnssec"], r.source) for d in found for r in d.resources if r.id == dns.ZONE]
 
 

@@ -344,7 +344,7 @@ def test_a_page_that_repeats_our_key_does_not_give_it_away(server: StandIn) -> N
     assert "<secret API_KEY>" in str(refused(client(server.address)))
 
 
-@pytest.mark.parametrize("key", ["two\nlines", "car\rriage", "schlüssel", "nul\0"])
+@pytest.mark.parametrize("key", ["example\nof-a-key", "example\rof-a-key", "beispiel-schlüssel", "example-of-a-key\0"])
 def test_a_key_that_cannot_be_sent_is_not_shown(server: StandIn, key: str) -> None:
     with pytest.raises(TargetError, match="cannot stand in the header X-API-Key") as caught:
         client(server.address, key=key).call("GET", "/")
