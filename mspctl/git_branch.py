@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
-from signal import strsignal
-from subprocess import PIPE, TimeoutExpired
+from signal import SIGKILL, strsignal
+from subprocess import PIPE, Popen, TimeoutExpired
 
 from mspctl.errors import LedgerError
 
@@ -403,24 +403,18 @@ class Git:
     """git as a function: nobody is asked anything, and what fails is a LedgerError of one line."""
 
     def __init__(self, root: Path) -> None:
-        try:
-            import git  # late: it takes longer than all the rest of mspctl
-        except ImportError as error:
-            raise LedgerError("git is not installed, or not in PATH") from error
         if not root.is_dir():
             raise LedgerError(f"{root} is not a directory")
         self.root = root
-        self._library = git
-        self._program = git.Git(root)
-        unset = [word for name in FOREIGN if name in os.environ for word in ("-u", name)]
-        settings = [word for setting in SETTINGS for word in ("-c", setting)]
-        self._command = [*(["env", *unset] if unset else []), "git", "--no-pager", *settings]
+        self._command = ["git", "--no-pager", *(word for setting in SETTINGS for word in ("-c", setting))]
         self._met: dict[tuple[str, int, int], float] = {}  # lock files in the way → when they were first met
-        self._program.update_environment(
-            GIT_TERMINAL_PROMPT="0", GIT_COMMITTER_NAME="mspctl", GIT_COMMITTER_EMAIL="mspctl@localhost"
-        )
-        if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() and self.call("config", "core.sshCommand").code:
-            self._program.update_environment(GIT_SSH_COMMAND="ssh -oBatchMode=yes -oConnectTimeout=30")
+        self._environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_COMMITTER_NAME": "mspctl",
+            "GIT_COMMITTER_EMAIL": "mspctl@localhost",
+            "LANGUAGE": "C",  # what git complains of is looked at
+            "LC_ALL": "C",
+        }
 
     def __call__(self, *args: str, data: str | bytes = b"") -> str:
         return self.raw(*args, data=data).decode("utf-8", "surrogateescape")
@@ -438,17 +432,24 @@ class Git:
         """For those who want to look at a failure themselves."""
         try:
             # A session of its own: no terminal to ask at, and Ctrl-C ends mspctl in order, not a push in the middle.
-            process = self._program.execute(
-                [*self._command, *args], istream=PIPE, as_process=True, start_new_session=True
+            process = Popen(  # noqa: S603
+                [*self._command, *args],
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                cwd=self.root,
+                env=self._environment,
+                start_new_session=True,
             )
-        except self._library.GitCommandNotFound as error:
+        except FileNotFoundError as error:
             raise LedgerError("git is not installed, or not in PATH") from error
         except OSError as error:  # more arguments than the system takes
             raise LedgerError(f"cannot start git: {error.strerror}") from error
         try:
             out, err = process.communicate(data.encode() if isinstance(data, str) else data, timeout=PATIENCE)
         except TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, SIGKILL)  # the ssh below it as well
+            process.communicate()
             return Answer(124, b"", f"no answer within {PATIENCE:.0f} seconds".encode())
         except KeyboardInterrupt:
             # A push that was begun may still arrive, and whoever cleans up must come after it.
@@ -485,11 +486,13 @@ class Git:
         if answer.code and "not a git repository" in answer.complaint:
             raise LedgerError(f"{self.root} is not in a Git repository; run git init")
         remotes = self.checked(answer).text.split()
-        if "origin" in remotes or not remotes:
-            return "origin" if remotes else ""
-        if len(remotes) > 1:
+        if not remotes:
+            return ""
+        if len(remotes) > 1 and "origin" not in remotes:
             raise LedgerError(f"which remote holds {what}? none of {', '.join(remotes)} is called origin")
-        return remotes[0]
+        if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() and self.call("config", "core.sshCommand").code:
+            self._environment["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes -oConnectTimeout=30"
+        return "origin" if "origin" in remotes else remotes[0]
 
     def objects(self, ids: Iterable[str]) -> dict[str, bytes | None]:
         """Contents of many objects in one go; None for one that is not here."""

@@ -21,7 +21,7 @@ from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Reader
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
-from mspctl.git_branch import Away, RemoteError
+from mspctl.git_branch import Away, Git, RemoteError
 from mspctl.kinds.answers import ZoneQuestion, ZoneSeen
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
@@ -305,22 +305,14 @@ def _sweep(locks: Locks) -> None:
 
 def who(root: Path) -> str:
     """Who runs this: the person CI names, else Git's idea of the user, else the log-in name."""
-    import git
-
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
     if actor:
         return f"{actor} <{actor}@ci.invalid>"
-    config = git.Repo(root, search_parent_directories=True).config_reader()
+    known = Git(root).call("var", "GIT_AUTHOR_IDENT")  # "Paolo Zen <paolo@msp.example> 1804237200 +0100"
     login = getpass.getuser()
-    name = os.environ.get("GIT_AUTHOR_NAME") or str(config.get_value("user", "name", login))
-    return f"{name} <{os.environ.get('GIT_AUTHOR_EMAIL') or config.get_value('user', 'email', f'{login}@localhost')}>"
+    return f"{login} <{login}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
 
 
 def head(root: Path) -> str:
     """The commit that is checked out, or "" before the first one."""
-    import git
-
-    try:
-        return git.Repo(root, search_parent_directories=True).head.commit.hexsha
-    except ValueError:
-        return ""
+    return Git(root).call("rev-parse", "--verify", "--quiet", "HEAD").text.strip()
