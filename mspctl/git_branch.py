@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
 from signal import SIGKILL, strsignal
@@ -87,9 +88,14 @@ class Branch:
         self.name = name
         self._merge = merge
         self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
-        self.remote = "" if alone else self._git.remote(f"the {name}")
+        self._alone = alone
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
         self._obstacle = ""  # what was in the way last, when it was a file
+
+    @cached_property
+    def remote(self) -> str:
+        """Its name; "" when there is none, or it is done without."""
+        return "" if self._alone else self._git.remote(f"the {self.name}")
 
     # Reading
 
@@ -141,41 +147,56 @@ class Branch:
 
     # Together with the remote
 
-    def sync(self) -> None:
-        """Fetch, and bring the local branch forward. What could not be pushed before stays on top, replayed."""
+    def sync(self, *beside: Branch) -> None:
+        """
+        Fetch, and bring the local branch forward. What could not be pushed before stays on top, replayed.
+
+        `beside` are further branches of the repository: the remote is asked once for all, and fetched from once.
+        """
+        branches, remote = (self, *beside), self.remote
         for _ in self._attempts():
-            ours = self._ref(self._head)
-            theirs = self._fetch() if self.remote else ""
-            if not theirs or (ours and self._descends(ours, theirs)):
-                self.tip = ours
-                return
-            forward = not ours or self._descends(theirs, ours)
-            self.tip = theirs if forward else self._replay(ours, theirs)
-            if self._move(self.tip, ours, self._head):
+            # Ours are looked up first, for other processes fetch too.
+            here = self._git.refs(ref for branch in branches for ref in (branch._head, branch._seen))
+            there = self._fetched(branches, here) if remote else {}
+            if all([b._arrive(here.get(b._head, ""), there.get(b._head, "")) for b in branches]):
                 return
 
-    def _fetch(self) -> str:
-        """The remote's tip and all that hangs on it; "" when it has none."""
-        seen = self._ref(self._seen)  # asked first, for other processes fetch too
-        theirs = self._remote_tip()
-        if not theirs and seen:
+    def _fetched(self, branches: Collection[Branch], here: Mapping[str, str]) -> dict[str, str]:
+        """The remote's tips, and all that hangs on them."""
+        there = self._remote_tips(*(branch._head for branch in branches))
+        moved = [b for b in branches if there.get(b._head, "") != here.get(b._seen, "")]
+        if wanted := [branch._head for branch in moved if branch._head in there]:
+            self._download(*wanted)
+        for branch in moved:
+            branch._believe(there.get(branch._head, ""), here.get(branch._seen, ""))
+        return there
+
+    def _believe(self, theirs: str, seen: str) -> None:
+        """Take note that the remote has `theirs` now, if that can be after `seen`."""
+        if not theirs:
             raise RemoteError(f"the {self.name} is gone from {self.remote}, which had {seen[:12]}")
-        if theirs != seen:
-            self._download()
-            self._check_descent(theirs, seen)
-            self._advance(self._seen, theirs)
-        return theirs
+        self._check_descent(theirs, seen)
+        self._advance(self._seen, theirs)
 
-    def _remote_tip(self) -> str:
-        answer = self._git.call("ls-remote", self.remote, self._head)
+    def _arrive(self, ours: str, theirs: str) -> bool:
+        """Bring the local branch to where the remote is. False: another process has moved it meanwhile."""
+        if not theirs or (ours and self._descends(ours, theirs)):
+            self.tip = ours
+            return True
+        forward = not ours or self._descends(theirs, ours)
+        self.tip = theirs if forward else self._replay(ours, theirs)
+        return self._move(self.tip, ours, self._head)
+
+    def _remote_tips(self, *refs: str) -> dict[str, str]:
+        answer = self._git.call("ls-remote", self.remote, *refs)
         if answer.code:
             raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
-        refs = (line.partition("\t") for line in answer.text.splitlines())
-        return next((commit for commit, _, ref in refs if ref == self._head), "")
+        found = (line.partition("\t") for line in answer.text.splitlines())
+        return {ref: commit for commit, _, ref in found if ref in refs}
 
-    def _download(self, *more: str) -> None:
-        flags = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
-        answer = self._git.call("fetch", *flags, *more, self.remote, self._head)
+    def _download(self, *refs: str, flags: Sequence[str] = ()) -> None:
+        still = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
+        answer = self._git.call("fetch", *still, *flags, self.remote, *refs)
         if answer.code:
             raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
 
@@ -183,7 +204,9 @@ class Branch:
         if not seen or self._descends(theirs, seen):
             return
         if self._git("rev-parse", "--is-shallow-repository").strip() == "true":
-            self._download("--depth=2147483647")  # git's "all"; what lies between may just not be here
+            self._download(
+                self._head, flags=["--depth=2147483647"]
+            )  # git's "all"; what lies between may just not be here
             if self._descends(theirs, seen):
                 return
         raise RemoteError(
@@ -220,7 +243,7 @@ class Branch:
         exists = "a {} exists already {}"
         if self._ref(self._head):
             raise LedgerError(exists.format(self.name, "here"))
-        if self.remote and self._remote_tip():
+        if self.remote and self._remote_tips(self._head):
             raise LedgerError(exists.format(self.name, f"on {self.remote}"))
         if seen := self._ref(self._seen):
             self._git("update-ref", "-d", self._seen, seen)  # of one that was given up on purpose
@@ -277,7 +300,7 @@ class Branch:
         draft = f"refs/mspctl/draft-{SystemRandom().getrandbits(64):016x}"  # fast-import wants one; the end removes it
         who = ident(stamp)
         lines = [b"feature done", f"commit {draft}".encode(), b"mark :1", b"author " + who, b"committer " + who]
-        lines += _data(stamp.message.replace("\0", " ").encode("utf-8", "replace"))
+        lines += _data(_message(stamp))
         lines += [f"from {parent}".encode()] if parent else []
         for path, content in sorted(files.items()):
             name = _quoted(path)
@@ -300,12 +323,10 @@ class Branch:
     def _publish(self, commit: str) -> bool:
         """The remote first, then here. False: somebody was faster, and `tip` is theirs now; build again."""
         # A mirror clone's remote would refuse to be told what to push.
-        flags = ("--porcelain", "--no-verify", self.remote, f"{commit}:{self._head}")
+        flags = ("--porcelain", "--no-verify", *self._lease(), self.remote, f"{commit}:{self._head}")
         answer = self._git.call("-c", f"remote.{self.remote}.mirror=false", "push", *flags)
         if answer.code == 0:
-            if commit == self.tip or not self._move(commit, self.tip, self._head, self._seen):
-                self._advance(self._seen, commit)
-                self._advance(self._head, commit)
+            self._published(commit)
             return True
         verdict = next((line.split("\t")[-1] for line in answer.text.splitlines() if line.startswith("!")), "")
         self._obstacle = answer.complaint if answer.in_the_way else ""
@@ -314,6 +335,14 @@ class Branch:
         if self.tip == before and not LOST_RACE.search(verdict):
             raise RemoteError(f"cannot push the {self.name} to {self.remote}: {verdict or answer.complaint}")
         return False
+
+    def _lease(self) -> Sequence[str]:
+        return ()  # never forced
+
+    def _published(self, commit: str) -> None:
+        if commit == self.tip or not self._move(commit, self.tip, self._head, self._seen):
+            self._advance(self._seen, commit)
+            self._advance(self._head, commit)
 
     # Refs
 
@@ -355,6 +384,45 @@ class Branch:
         if self._obstacle:
             raise RemoteError(f"cannot write the {self.name}: {self._obstacle} ({ATTEMPTS} attempts were not enough)")
         raise RemoteError(f"others write the {self.name} all the time; {ATTEMPTS} attempts were not enough")
+
+
+class Cache(Branch):
+    """
+    A branch that could be made again: what the remote has is taken as it is, and its history may be dropped.
+
+    Nothing is kept that could not be published, so there is nothing to merge.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root, name, lambda path, base, ours, theirs: ours)
+        self._there = ""  # what the remote has
+
+    def squash(self, stamp: Stamp) -> None:
+        """Keep the files and drop how they came to be: one commit without a parent, and publish it."""
+        for _ in self._attempts():
+            tree, who = self._git("rev-parse", f"{self.tip}^{{tree}}").strip().encode(), ident(stamp)
+            content = b"tree %b\nauthor %b\ncommitter %b\n\n%b" % (tree, who, who, _message(stamp))
+            commit = self._git("hash-object", "-t", "commit", "-w", "--stdin", data=content).strip()
+            if self._place(commit):
+                self.tip = commit
+                return
+
+    def _believe(self, theirs: str, seen: str) -> None:
+        if theirs:
+            self._move(theirs, seen, self._seen)
+
+    def _arrive(self, ours: str, theirs: str) -> bool:
+        self._there = theirs
+        self.tip = theirs or ours
+        return self._move(self.tip, ours, self._head)
+
+    def _lease(self) -> Sequence[str]:
+        return (f"--force-with-lease={self._head}:{self._there}",)
+
+    def _published(self, commit: str) -> None:
+        self._there = commit
+        for ref in (self._head, self._seen):
+            self._move(commit, self._ref(ref), ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,6 +562,13 @@ class Git:
             self._environment["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes -oConnectTimeout=30"
         return "origin" if "origin" in remotes else remotes[0]
 
+    def refs(self, names: Iterable[str]) -> dict[str, str]:
+        """Ref → commit, of those that exist."""
+        found = (
+            line.split(" ") for line in self("for-each-ref", "--format=%(refname) %(objectname)", *names).splitlines()
+        )
+        return {ref: commit for ref, commit in found}
+
     def objects(self, ids: Iterable[str]) -> dict[str, bytes | None]:
         """Contents of many objects in one go; None for one that is not here."""
         wanted = list(dict.fromkeys(ids))
@@ -528,6 +603,10 @@ def ident(stamp: Stamp) -> bytes:
     address = "".join(c for c in address if c.isprintable() and c not in "<> ")
     when = f"{int(stamp.when.timestamp())} {stamp.when:%z}"
     return f"{name or 'unknown'} <{address}> {when}".encode("utf-8", "replace")
+
+
+def _message(stamp: Stamp) -> bytes:
+    return stamp.message.replace("\0", " ").encode("utf-8", "replace")
 
 
 def _data(content: bytes) -> list[bytes]:
