@@ -193,7 +193,7 @@ def _help() -> Goal:
 _WITHOUT = """\
 from mspctl.cli import main
 from mspctl.cli.workspace import Workspace
-Workspace.recorded = {}
+Workspace.recorded, Workspace.open_ledger = {}, lambda self: None
 main()
 """
 

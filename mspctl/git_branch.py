@@ -91,6 +91,7 @@ class Branch:
         self._alone = alone
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
         self._obstacle = ""  # what was in the way last, when it was a file
+        self._listed: tuple[str, Mapping[str, str]] = "", {}  # the files of a commit
 
     @cached_property
     def remote(self) -> str:
@@ -99,9 +100,11 @@ class Branch:
 
     # Reading
 
-    def paths(self) -> dict[str, str]:
+    def paths(self) -> Mapping[str, str]:
         """Every file: path → blob."""
-        return self._tree(self.tip)
+        if self._listed[0] != self.tip:
+            self._listed = self.tip, self._tree(self.tip)
+        return self._listed[1]
 
     def _tree(self, commit: str) -> dict[str, str]:
         entries = self._git("ls-tree", "-r", "-z", commit).split("\0")[:-1] if commit else ()

@@ -8,19 +8,36 @@ to be count as ours. `git log -p ledger` is the audit trail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import TypeVar
 
 from mspctl.errors import LedgerError
 from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
-from mspctl.ledger_page import Landing, Page, begun, edited, finished, is_page, landing, merged, parsed, path_of
+from mspctl.ledger_page import (
+    Landing,
+    Page,
+    begun,
+    edited,
+    finished,
+    hands_out,
+    is_page,
+    landing,
+    merged,
+    owner,
+    parsed,
+    path_of,
+    recorded,
+)
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import Id, Resource, Scope
+
+T = TypeVar("T")
 
 README = b"""\
 This branch is the ledger of mspctl: what was applied, scope by scope. mspctl compares it with what Git declares and
@@ -57,11 +74,14 @@ class Ledger:
     def __init__(self, branch: Branch, now: Callable[[], datetime]) -> None:
         """Use `open` or `init`."""
         self._branch, self._now, self._lock = branch, now, Lock()
+        self._ahead: Mapping[str, bytes] = {}  # contents that were read ahead
 
     @classmethod
-    def open(cls, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False) -> Ledger:
+    def open(
+        cls, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False, beside: Sequence[Branch] = ()
+    ) -> Ledger:
         """
-        Given a folder in a Git repository, fetch its ledger.
+        Given a folder in a Git repository, fetch its ledger, and other branches `beside` it.
 
         The remote is `origin`, else the only one; without any, the local branch is all there is. Outcomes that could
         not be pushed stay on top of what was fetched, and go out with the next `begin`, `finish` or `push`. `alone`: as
@@ -69,7 +89,7 @@ class Ledger:
         or one that cannot be fetched or trusted, and Away when the remote gives no answer.
         """
         branch = Branch(root, "ledger", merged, alone=alone)
-        branch.sync()
+        branch.sync(*beside)
         if not branch.tip:
             raise LedgerError("the ledger was never fetched here" if alone else "no ledger yet; run mspctl ledger init")
         return cls(branch, now)
@@ -86,17 +106,42 @@ class Ledger:
         """The commit that is read."""
         return self._branch.tip
 
-    def recorded(self, scopes: Iterable[Scope] | None = None) -> dict[Scope, ScopeRecord]:
-        """Of `scopes`, or of all; what was never recorded is absent. Keys carry customer and engine as recorded."""
-        blobs = self._branch.paths()
-        wanted = filter(is_page, blobs) if scopes is None else filter(blobs.__contains__, map(path_of, scopes))
-        records = (page.record for page in self._pages({path: blobs[path] for path in wanted}))
-        return {record.scope: record for record in records}
+    def read_ahead(self) -> Ledger:
+        """Have what the next `recorded` reads at hand; for a thread that has nothing else to do."""
+        self._ahead = self._branch.read(self.pages().values())
+        return self
 
-    def _pages(self, blobs: Mapping[str, str]) -> Iterator[Page]:
+    def pages(self) -> dict[str, str]:
+        """Path → blob of every page: while a blob is the same, nothing was recorded."""
+        return {path: blob for path, blob in self._branch.paths().items() if is_page(path)}
+
+    def recorded(
+        self, scopes: Iterable[Scope] | None = None, customers: Collection[str] = ()
+    ) -> dict[Scope, ScopeRecord]:
+        """
+        Of all; or of `scopes`, and with `customers` of all that was theirs, and of whatever hands something out.
+
+        What was never recorded is absent. Keys carry customer and engine as recorded.
+        """
+        pages = self.pages()
+        paths = pages.keys() if scopes is None else {*map(path_of, scopes)}
+
+        def wanted(path: str, content: bytes) -> bool:
+            return path in paths or owner(content) in customers or hands_out(content)
+
+        read = pages if customers else {path: blob for path, blob in pages.items() if path in paths}
+        return {record.scope: record for record in self._read(read, recorded, wanted)}
+
+    def _read(
+        self,
+        blobs: Mapping[str, str],
+        parse: Callable[[str, bytes], T],
+        wanted: Callable[[str, bytes], bool] = lambda path, content: True,
+    ) -> Iterator[T]:
         """One after the other: a page is several times as large as its record."""
-        contents = self._branch.read(blobs.values())
-        return (parsed(path, contents[blob]) for path, blob in blobs.items())
+        ahead, self._ahead = self._ahead, {}
+        contents = ahead if ahead.keys() >= {*blobs.values()} else self._branch.read(blobs.values())
+        return (parse(path, contents[blob]) for path, blob in blobs.items() if wanted(path, contents[blob]))
 
     def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
         """
@@ -169,7 +214,7 @@ class Ledger:
             else:
                 over |= {(run, path) for path in blobs}
             if blobs:
-                yield self._entry(commit, trailers, began, self._pages(blobs))
+                yield self._entry(commit, trailers, began, self._read(blobs, parsed))
 
     @staticmethod
     def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:

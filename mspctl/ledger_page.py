@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -22,7 +22,10 @@ from mspctl.document import (
     Object,
     change_from_json,
     id_from_json,
+    line,
+    list_of,
     members,
+    object_of,
     resource_from_json,
     scope_from_json,
     text,
@@ -68,17 +71,19 @@ class Page:
 
     @property
     def record(self) -> ScopeRecord:
-        states = {id: [_state(recorded)] for id, recorded in self.resources.items()}
+        records = {id: _record(recorded) for id, recorded in self.resources.items()}
         for (id, _), intended in sorted(self.intents.items(), key=itemgetter(0)):
-            known = states.setdefault(id, [None])
-            if intended not in known:
-                known.append(intended)
-        records = {id: self._record(id, known) for id, known in states.items()}
+            known = records.setdefault(id, NEVER)
+            if intended not in known.states:
+                records[id] = Record((*known.states, intended))
         return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used), self.emergencies)
 
-    def _record(self, id: Id, states: Sequence[Resource | None]) -> Record:
-        recorded = self.resources.get(id)
-        return Record(tuple(states), recorded if isinstance(recorded, date) and len(states) == 1 else None)
+
+NEVER = Record((None,))
+
+
+def _record(recorded: Resource | date) -> Record:
+    return Record((None,), recorded) if isinstance(recorded, date) else Record((recorded,))
 
 
 def _state(recorded: Resource | date) -> Resource | None:
@@ -239,41 +244,20 @@ def _stepped(base: Mapping[K, V], ours: Mapping[K, V], theirs: Mapping[K, V]) ->
 
 
 def rendered(page: Page) -> bytes:
-    resources = (_line(_recorded_to_json(*item)) for item in sorted(page.resources.items(), key=itemgetter(0)))
-    intents = (_line(_intent_to_json(*item)) for item in sorted(page.intents.items(), key=itemgetter(0)))
-    last = {name: _list_of(map(_line, it)) if isinstance(it, list) else _line(it) for name, it in page.last.items()}
+    resources = (line(_recorded_to_json(*item)) for item in sorted(page.resources.items(), key=itemgetter(0)))
+    intents = (line(_intent_to_json(*item)) for item in sorted(page.intents.items(), key=itemgetter(0)))
+    last = {name: list_of(map(line, it)) if isinstance(it, list) else line(it) for name, it in page.last.items()}
     sections = {
         "format": str(FORMAT),
-        "scope": _line(to_json(page.scope)),
-        "outputs": _object_of({name: _line(to_json(value)) for name, value in sorted(page.outputs.items())}),
-        "resources": _list_of(resources),
-        "intents": _list_of(intents),
-        "used": _object_of({key: _line(day.isoformat()) for key, day in sorted(page.used.items())}),
-        "emergencies": _object_of({run: _line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
-        "last": _object_of(last),
+        "scope": line(to_json(page.scope)),
+        "outputs": object_of({name: line(to_json(value)) for name, value in sorted(page.outputs.items())}),
+        "resources": list_of(resources),
+        "intents": list_of(intents),
+        "used": object_of({key: line(day.isoformat()) for key, day in sorted(page.used.items())}),
+        "emergencies": object_of({run: line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
+        "last": object_of(last),
     }
-    return (_object_of(sections) + "\n").encode()
-
-
-def _object_of(members: Mapping[str, str]) -> str:
-    """One line for each; what is empty is left out."""
-    lines = ",\n".join(f"{_line(name)}: {member}" for name, member in members.items() if member)
-    return f"{{\n{lines}\n}}" if lines else ""
-
-
-def _list_of(items: Iterable[str]) -> str:
-    lines = ",\n".join(items)
-    return f"[\n{lines}\n]" if lines else ""
-
-
-def _line(data: Json) -> str:
-    """JSON without line breaks, and with nothing in it that a terminal would act upon."""
-    line = json.dumps(data, ensure_ascii=False)
-    return line if line.isprintable() else "".join(c if c.isprintable() else _hidden(c) for c in line)
-
-
-def _hidden(character: str) -> str:
-    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+    return (object_of(sections) + "\n").encode()
 
 
 def _recorded_to_json(id: Id, recorded: Resource | date) -> Object:
@@ -316,6 +300,23 @@ def parsed(path: str, content: bytes) -> Page:
         if path_of(page.scope) != path:
             raise ValueError(f"it is about another scope, {page.scope}")
         return page
+
+
+def recorded(path: str, content: bytes) -> ScopeRecord:
+    """What is recorded, from the same; what the last run did is as long as all of that, and is not looked at."""
+    rest, found, _ = content.rpartition(b',\n"last": {\n')
+    return parsed(path, rest + b"\n}" if found else content).record
+
+
+def owner(content: bytes) -> str:
+    """Whose scope a page is about, without reading all of it: `rendered` gives the scope a line of its own."""
+    found = re.search(rb'^"scope": \{.*"customer": ("[^"\\\n]*")', content, re.MULTILINE)
+    return str(json.loads(found[1])) if found else ""
+
+
+def hands_out(content: bytes) -> bool:
+    """Whether a page has outputs, likewise."""
+    return b'\n"outputs": {' in content
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def command(
     from mspctl.cli.workspace import Workspace
     from mspctl.report import render, view
 
-    work = Workspace(directory, selected)
+    work = Workspace(directory, selected, ahead=True)
     plan = work.plan()
     findings = work.findings(plan, outside=check)
     console.say(render(view.of_drift(plan, findings), form), end="")

@@ -6,13 +6,15 @@ import getpass
 import logging
 import os
 import secrets
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 from mspctl import due, emergency, retired, sealed
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
@@ -34,6 +36,7 @@ from mspctl.retired import Nowhere
 from mspctl.targets import Targets
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 WORKERS = 8  # targets at once
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -62,14 +65,24 @@ class Workspace:
     """One run's view of a repository."""
 
     def __init__(
-        self, directory: str | None, selection: Selection, *, only_due: bool = False, in_emergency: bool = False
+        self,
+        directory: str | None,
+        selection: Selection,
+        *,
+        only_due: bool = False,
+        in_emergency: bool = False,
+        ahead: bool = False,
     ) -> None:
-        """`only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote."""
+        """
+        `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
+        ledger is needed, and read while the files are.
+        """
         self.root = find_root(directory)
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
         self.now = now()
+        self._opened = [begun(self.open_ledger)] if ahead else []
         self.estate: Estate = load(self.root, selection.customers, self.now)
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
@@ -98,17 +111,22 @@ class Workspace:
             raise error
         self.urgent.go_alone(error)
 
+    def open_ledger(self, *, alone: bool = False) -> Ledger:
+        return Ledger.open(self.root, alone=alone).read_ahead()
+
     @cached_property
     def ledger(self) -> Ledger:
         try:
-            return Ledger.open(self.root, alone=self.alone)
+            return self._opened.pop()() if self._opened else self.open_ledger(alone=self.alone)
         except Away as error:
             self._go_alone(error)
-            return Ledger.open(self.root, alone=True)
+            return self.open_ledger(alone=True)
 
     @cached_property
     def recorded(self) -> dict[Scope, ScopeRecord]:
-        return self.ledger.recorded()
+        wanted = self.selection.customers
+        mine = [scope for scope in scopes(self.estate) if scope.customer in wanted] if wanted else None
+        return self.ledger.recorded(mine, wanted)
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
@@ -293,6 +311,20 @@ class Workspace:
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
+
+
+def begun(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin in a thread; what is returned waits for the result, or raises what was raised there."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result
 
 
 def _sweep(locks: Locks) -> None:
