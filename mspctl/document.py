@@ -63,7 +63,7 @@ def _scope_to_json(scope: Scope) -> Object:
 
 
 def value_from_json(data: object) -> Value:
-    if isinstance(data, (str, int)):  # noqa: UP038  # a union is made anew each time, and there are many values
+    if isinstance(data, (str, int)):  # a union is made anew each time, and there are many values
         return data
     if isinstance(data, list):
         return tuple(_texts(data))
@@ -132,6 +132,18 @@ def text(document: Mapping[str, object], key: str) -> str:
     if not isinstance(found, str):
         raise ValueError(f'"{key}" must be text, not {_shown(found)}')
     return found
+
+
+def an_object(data: object) -> Object:
+    if not isinstance(data, dict):
+        raise ValueError("an object is missing")
+    return data
+
+
+def a_list(data: object) -> list[object]:
+    if not isinstance(data, list):
+        raise ValueError("a list is missing")
+    return data
 
 
 def _texts(items: list[object]) -> list[str]:

@@ -110,6 +110,10 @@ class Branch:
         entries = self._git("ls-tree", "-r", "-z", commit).split("\0")[:-1] if commit else ()
         return {path: about.split(" ")[2] for about, _, path in (entry.partition("\t") for entry in entries)}
 
+    def length(self) -> int:
+        """How many commits there are."""
+        return int(self._git("rev-list", "--count", self.tip)) if self.tip else 0
+
     def read(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Contents of many objects in one go."""
         contents = {}

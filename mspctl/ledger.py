@@ -116,14 +116,18 @@ class Ledger:
         return {path: blob for path, blob in self._branch.paths().items() if is_page(path)}
 
     def recorded(
-        self, scopes: Iterable[Scope] | None = None, customers: Collection[str] = ()
+        self,
+        scopes: Iterable[Scope] | None = None,
+        customers: Collection[str] = (),
+        without: Collection[str] = (),
     ) -> dict[Scope, ScopeRecord]:
         """
         Of all; or of `scopes`, and with `customers` of all that was theirs, and of whatever hands something out.
 
-        What was never recorded is absent. Keys carry customer and engine as recorded.
+        What was never recorded is absent, and so are pages at the paths `without`. Keys carry customer and engine as
+        recorded.
         """
-        pages = self.pages()
+        pages = {path: blob for path, blob in self.pages().items() if path not in without}
         paths = pages.keys() if scopes is None else {*map(path_of, scopes)}
 
         def wanted(path: str, content: bytes) -> bool:
@@ -190,10 +194,7 @@ class Ledger:
         counts += [f"{bad} failed"] if bad else []
         reason = _one_line(run.reason)
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
-        trailers = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
-        trailers |= {"Emergency": run.emergency.branch} if run.emergency else {}
-        lines = [f"{name}: {_one_line(value)}" for name, value in trailers.items() if value]
-        return Stamp(run.who, self._now(), "\n".join([subject, "", *lines, ""]))
+        return Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n")
 
     def history(self, scopes: Iterable[Scope] | None = None, limit: int = 20) -> list[Entry]:
         """What runs did, newest first; one that was begun and is not over says so as its error."""
@@ -203,8 +204,8 @@ class Ledger:
     def _entries(self, paths: Collection[str]) -> Iterator[Entry]:
         over: set[tuple[str, str]] = set()  # (run, path)
         for commit in self._branch.log(paths):
-            trailers = _trailers(commit)
-            run = trailers.get("Run")
+            said = _trailers(commit)
+            run = said.get("Run")
             began = commit.stamp.message.startswith("begin:")
             if run is None:
                 continue  # not by a run: the first commit
@@ -214,20 +215,27 @@ class Ledger:
             else:
                 over |= {(run, path) for path in blobs}
             if blobs:
-                yield self._entry(commit, trailers, began, self._read(blobs, parsed))
+                yield self._entry(commit, said, began, self._read(blobs, parsed))
 
     @staticmethod
-    def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
+    def _entry(commit: Commit, said: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
         unfinished = Landing((), "never finished")
         scopes = {page.scope: unfinished if began else landing(page) for page in pages}
         names = ("Run", "Commit", "Reason", "Plan", "Emergency")
-        run, revision, reason, plan, emergency = (trailers.get(name, "") for name in names)
+        run, revision, reason, plan, emergency = (said.get(name, "") for name in names)
         return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
 
     def push(self) -> None:
         """Bring outcomes that are only here to the remote."""
         with self._lock:
             self._branch.push()
+
+
+def trailers(run: Run) -> str:
+    """The last paragraph of a commit's message."""
+    said = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
+    said |= {"Emergency": run.emergency.branch} if run.emergency else {}
+    return "\n".join(f"{name}: {_one_line(value)}" for name, value in said.items() if value)
 
 
 def _trailers(commit: Commit) -> dict[str, str]:

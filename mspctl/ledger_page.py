@@ -20,6 +20,8 @@ from typing import TypeVar
 from mspctl.document import (
     Json,
     Object,
+    a_list,
+    an_object,
     change_from_json,
     id_from_json,
     line,
@@ -335,7 +337,7 @@ def landing(page: Page) -> Landing:
     """
     with _naming(path_of(page.scope)):
         document = members(page.last, "the last run", required=("run",), optional=("error", "changes"))
-        changes = tuple(_verbal_change_from_json(item) for item in _list(document.get("changes", [])))
+        changes = tuple(_verbal_change_from_json(item) for item in a_list(document.get("changes", [])))
         return Landing(changes, text(document, "error") if "error" in document else "")
 
 
@@ -349,12 +351,12 @@ def _page_from_json(data: object) -> Page:
     document = members(data, "a page", required=("format", "scope"), optional=sections)
     return Page(
         scope_from_json(document["scope"]),
-        {name: value_from_json(value) for name, value in _object(document.get("outputs", {})).items()},
-        _unique(_recorded_from_json(item) for item in _list(document.get("resources", []))),
-        _unique(_intent_from_json(item) for item in _list(document.get("intents", []))),
-        {key: date.fromisoformat(str(day)) for key, day in _object(document.get("used", {})).items()},
-        {run: _emergency_from_json(said) for run, said in _object(document.get("emergencies", {})).items()},
-        _object(document.get("last", {})),
+        {name: value_from_json(value) for name, value in an_object(document.get("outputs", {})).items()},
+        _unique(_recorded_from_json(item) for item in a_list(document.get("resources", []))),
+        _unique(_intent_from_json(item) for item in a_list(document.get("intents", []))),
+        {key: date.fromisoformat(str(day)) for key, day in an_object(document.get("used", {})).items()},
+        {run: _emergency_from_json(said) for run, said in an_object(document.get("emergencies", {})).items()},
+        an_object(document.get("last", {})),
     )
 
 
@@ -376,7 +378,7 @@ def _intent_from_json(data: object) -> tuple[tuple[Id, str], Resource | None]:
 def _emergency_from_json(data: object) -> Emergency:
     document = members(data, "an emergency", required=("who", "when", "reason", "branch", "resources"))
     who, when, reason, branch = (text(document, name) for name in ("who", "when", "reason", "branch"))
-    resources = [members(item, "a resource", required=("kind", "name")) for item in _list(document["resources"])]
+    resources = [members(item, "a resource", required=("kind", "name")) for item in a_list(document["resources"])]
     moment = datetime.fromisoformat(when)
     if moment.tzinfo is None:
         raise ValueError(f'"when" lacks its time zone: {when}')
@@ -385,7 +387,7 @@ def _emergency_from_json(data: object) -> Emergency:
 
 def _verbal_change_from_json(data: object) -> Change:
     """The verb is there for human readers; it follows from the rest."""
-    return change_from_json({k: v for k, v in _object(data).items() if k != "verb"})
+    return change_from_json({k: v for k, v in an_object(data).items() if k != "verb"})
 
 
 def _unique(items: Iterable[tuple[K, V]]) -> dict[K, V]:
@@ -395,15 +397,3 @@ def _unique(items: Iterable[tuple[K, V]]) -> dict[K, V]:
             raise ValueError(f"{key} is there twice")
         found[key] = item
     return found
-
-
-def _object(data: object) -> Object:
-    if not isinstance(data, dict):
-        raise ValueError("an object is missing")
-    return data
-
-
-def _list(data: object) -> list[object]:
-    if not isinstance(data, list):
-        raise ValueError("a list is missing")
-    return data

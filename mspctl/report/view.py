@@ -142,9 +142,11 @@ def _facts(plan: Plan) -> list[str]:
     customers = {s.scope.customer for s in plan.scopes}
     targets = {s.scope.target for s in plan.scopes}
     who = next(iter(customers)) if len(customers) == 1 else _count(len(customers), "customer")
+    seen = sum(s.seen_at is not None for s in plan.scopes)
     return [
         who,
         f"{_count(len(plan.scopes), 'scope')} on {_count(len(targets), 'target')}",
+        *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
     ]
 
@@ -195,7 +197,8 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
-    return Block(plan.scope.customer, str(plan.scope), plan.source, lines, aside, commands)
+    heading = f"{plan.scope} as seen {plan.seen_at:%Y-%m-%d %H:%M}" if plan.seen_at else str(plan.scope)
+    return Block(plan.scope.customer, heading, plan.source, lines, aside, commands)
 
 
 def _going(plan: ScopePlan) -> Line:
@@ -222,7 +225,7 @@ def _step_line(step: Step) -> Line:
 
 
 def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
-    lines = [_difference_line(d) for d in plan.drifted]
+    lines = [_since(plan, _difference_line(d), d) for d in plan.drifted]
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
         shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
@@ -242,6 +245,11 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     if any(d.cause in CONTESTED for d in plan.left):
         commands.append(f"$EDITOR customers/{plan.scope.customer}/approvals.yaml")
     return lines, commands
+
+
+def _since(plan: ScopePlan, line: Line, difference: Difference) -> Line:
+    since = plan.since.get(difference.id)
+    return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})") if since else line
 
 
 def _resource_path(plan: ScopePlan) -> str:
@@ -509,9 +517,12 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
         "exists": plan.exists,
         "error": plan.error,
         "unreachable": plan.unreachable,
+        "seen_at": plan.seen_at and plan.seen_at.isoformat(),
         "changes": [{**_change(s.change), "standing": str(s.standing), "reason": s.reason} for s in plan.steps],
-        "left": [_left(d) for d in plan.left],
-        "accepted": [_left(a.difference) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted],
+        "left": [_left(d, plan) for d in plan.left],
+        "accepted": [
+            _left(a.difference, plan) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted
+        ],
         "unknown": [i.name for i in plan.unknown],
     }
 
@@ -530,7 +541,8 @@ def _change(change: Change) -> dict[str, object]:
     }
 
 
-def _left(difference: Difference) -> dict[str, object]:
+def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
+    since = plan.since.get(difference.id)
     return {
         "kind": difference.id.kind,
         "name": difference.id.name,
@@ -538,6 +550,7 @@ def _left(difference: Difference) -> dict[str, object]:
         "fields": {name: str(cause) for name, cause in difference.fields.items()},
         "declared": _plain(difference.declared),
         "live": _plain(difference.live),
+        "since": since and since.isoformat(),
     }
 
 
