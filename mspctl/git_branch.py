@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
@@ -42,10 +42,8 @@ SETTINGS = (
     *("core.hooksPath=/dev/null", "core.useReplaceRefs=false", "gc.auto=0", "maintenance.auto=false"),
     *("push.followTags=false", "push.recurseSubmodules=no", "push.gpgSign=false"),
 )
-LOST_RACE = re.compile(
-    "but expected|already exists|File exists|unable to resolve reference|old value"
-    "|fetch first|non-fast-forward|stale info|failed to update ref"
-)
+_MOVED = "but expected|already exists|File exists|unable to resolve reference|old value|stale info|failed to update ref"
+LOST_RACE = re.compile(f"{_MOVED}|fetch first|non-fast-forward")
 CRASHED = "fast-import: dumping crash report to "
 IN_THE_WAY = re.compile(r"Unable to create '([^'\n]+\.lock)': File exists")
 
@@ -82,6 +80,8 @@ class Branch:
     Raises LedgerError when git is missing, or `root` is not in a repository. `merge` is asked when commits that
     could not be pushed meet newer ones of others. `alone`: without the remote, which `sync` makes up for later.
     """
+
+    races = LOST_RACE  # refusals of a push after which another one may succeed
 
     def __init__(self, root: Path, name: str, merge: Merge, *, alone: bool = False) -> None:
         self._git = Git(root)
@@ -128,11 +128,18 @@ class Branch:
         contents = self.read(tree[path] for path in paths if path in tree)
         return {path: contents[tree[path]] if path in tree else None for path in paths}
 
-    def log(self, paths: Collection[str] = ()) -> Iterator[Commit]:
+    def log(self, paths: Collection[str] = (), since: datetime | None = None) -> Iterator[Commit]:
         """Commits, newest first; with `paths`, those that touched them, and only these files."""
-        ids = self._git("rev-list", self.tip, "--", *paths).split()
+        # Of all, because a commit in between whose clock was slow must not hide those below it.
+        said = (line.split(" ") for line in self._git("log", "--format=%H %ct", self.tip, "--", *paths).splitlines())
+        ids = [name for name, seconds in said if since is None or int(seconds) >= since.timestamp()]
         for start in range(0, len(ids), 50):
             yield from self._commits(ids[start : start + 50], paths)
+
+    def times(self, number: int) -> list[datetime]:
+        """When the newest commits were made."""
+        said = self._git("log", f"--max-count={number}", "--format=%ct", self.tip).split()
+        return [datetime.fromtimestamp(int(seconds), UTC) for seconds in said]
 
     def _commits(self, ids: Collection[str], paths: Collection[str] = ()) -> Iterator[Commit]:
         files = self._touched(ids, paths)
@@ -140,7 +147,7 @@ class Branch:
             yield _parse_commit(name, content.decode("utf-8", "replace"), files.get(name, {}))
 
     def _touched(self, ids: Iterable[str], paths: Iterable[str]) -> dict[str, dict[str, str]]:
-        flags = ("--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
+        flags = ("--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--diff-merges=first-parent")
         tokens = iter(self._git("diff-tree", *flags, "--", *paths, data="\n".join(ids) + "\n").split("\0")[:-1])
         touched: dict[str, dict[str, str]] = {}
         files: dict[str, str] = {}
@@ -339,7 +346,7 @@ class Branch:
         self._obstacle = answer.complaint if answer.in_the_way else ""
         before = self.tip
         self.sync()
-        if self.tip == before and not LOST_RACE.search(verdict):
+        if self.tip == before and not self.races.search(verdict):
             raise RemoteError(f"cannot push the {self.name} to {self.remote}: {verdict or answer.complaint}")
         return False
 
@@ -399,6 +406,9 @@ class Cache(Branch):
 
     Nothing is kept that could not be published, so there is nothing to merge.
     """
+
+    # It is pushed with a lease: who is late is told so here, and "non-fast-forward" is the remote's last word.
+    races = re.compile(_MOVED)
 
     def __init__(self, root: Path, name: str) -> None:
         super().__init__(root, name, lambda path, base, ours, theirs: ours)

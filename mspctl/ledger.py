@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,12 +32,18 @@ from mspctl.ledger_page import (
     owner,
     parsed,
     path_of,
+    pruned,
     recorded,
+    scope_of,
 )
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import Id, Resource, Scope
 
 T = TypeVar("T")
+
+WITNESSES = 20  # commits by which a clock is judged
+BY_HAND = "written by hand, not by mspctl"
+AHEAD = timedelta(days=60)  # that nothing is applied for so long is nothing unusual
 
 README = b"""\
 This branch is the ledger of mspctl: what was applied, scope by scope. mspctl compares it with what Git declares and
@@ -176,10 +182,37 @@ class Ledger:
                 self._branch.keep(edits, stamp)
                 raise LedgerError(f"the outcome is kept locally, `mspctl ledger push` sends it: {error}") from error
 
+    def compact(self, who: str) -> int:
+        """
+        Take out of every page what is past its time, as happens to each that is written anyway; how many had some.
+
+        History stays as it is: a ledger that was rewritten could not be told from one that was rewound.
+        """
+        files: set[str] = set()
+        day = self._believed()
+        edits: dict[str, Edit] = {path: partial(pruned, path, day) for path in self.pages()}
+
+        def stamp(paths: Collection[str]) -> Stamp:
+            files.update(paths)
+            return Stamp(who, self._now(), f"compact: {_counted(len(paths), 'scope')}\n")
+
+        with self._lock:
+            self._branch.update(edits, stamp)
+        return len(files)
+
     def _edits(self, steps: Mapping[Scope, Callable[[Page], Page]]) -> dict[str, Edit]:
-        today = self._now().date()
+        day = self._believed() if steps else date.min
         paths = {path_of(scope): (scope, step) for scope, step in steps.items()}
-        return {path: partial(edited, path, scope, step, today) for path, (scope, step) in paths.items()}
+        return {path: partial(edited, path, scope, step, day) for path, (scope, step) in paths.items()}
+
+    def _believed(self) -> date:
+        """
+        Today, as far as the ledger bears it out: a clock that is years ahead must not make it forget.
+
+        Half of the newest commits must be of the last AHEAD days, or it is taken to be earlier.
+        """
+        days = sorted(self._branch.times(WITNESSES))
+        return min(self._now(), days[(len(days) - 1) // 2] + AHEAD).date()
 
     def _stamp(
         self,
@@ -196,31 +229,35 @@ class Ledger:
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
         return Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n")
 
-    def history(self, scopes: Iterable[Scope] | None = None, limit: int = 20) -> list[Entry]:
-        """What runs did, newest first; one that was begun and is not over says so as its error."""
-        paths = [] if scopes is None else [path_of(scope) for scope in scopes]
-        return list(islice(self._entries(paths), limit)) if paths or scopes is None else []
+    def history(
+        self, scopes: Iterable[Scope] | None = None, limit: int | None = 20, since: datetime | None = None
+    ) -> list[Entry]:
+        """
+        What runs did, newest first; one that was begun and is not over says so as its error.
 
-    def _entries(self, paths: Collection[str]) -> Iterator[Entry]:
+        So does what somebody wrote by hand: an entry without a run.
+        """
+        paths = [] if scopes is None else [path_of(scope) for scope in scopes]
+        entries = self._entries(paths, since) if paths or scopes is None else iter(())
+        return list(islice(entries, limit))
+
+    def _entries(self, paths: Collection[str], since: datetime | None) -> Iterator[Entry]:
         over: set[tuple[str, str]] = set()  # (run, path)
-        for commit in self._branch.log(paths):
+        for commit in self._branch.log(paths, since):
             said = _trailers(commit)
-            run = said.get("Run")
+            run = said.get("Run", "")
             began = commit.stamp.message.startswith("begin:")
-            if run is None:
-                continue  # not by a run: the first commit
-            blobs = {path: blob for path, blob in commit.files.items() if blob and is_page(path)}
+            blobs = {path: blob for path, blob in commit.files.items() if is_page(path)}
             if began:
                 blobs = {path: blob for path, blob in blobs.items() if (run, path) not in over}
             else:
                 over |= {(run, path) for path in blobs}
-            if blobs:
-                yield self._entry(commit, said, began, self._read(blobs, parsed))
+            if blobs and (run or not commit.stamp.message.startswith("compact:")):
+                yield self._entry(commit, said, blobs, BY_HAND if not run else "never finished" if began else "")
 
-    @staticmethod
-    def _entry(commit: Commit, said: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
-        unfinished = Landing((), "never finished")
-        scopes = {page.scope: unfinished if began else landing(page) for page in pages}
+    def _entry(self, commit: Commit, said: Mapping[str, str], blobs: Mapping[str, str], error: str) -> Entry:
+        contents = self._branch.read(filter(None, blobs.values()))
+        scopes = dict(_landed(path, contents.get(blob, b""), error) for path, blob in blobs.items())
         names = ("Run", "Commit", "Reason", "Plan", "Emergency")
         run, revision, reason, plan, emergency = (said.get(name, "") for name in names)
         return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
@@ -229,6 +266,15 @@ class Ledger:
         """Bring outcomes that are only here to the remote."""
         with self._lock:
             self._branch.push()
+
+
+def _landed(path: str, content: bytes, error: str) -> tuple[Scope, Landing]:
+    """What one commit says of one scope; a page that is damaged must not hide the rest of the history."""
+    try:
+        page = parsed(path, content)
+        return page.scope, Landing((), error) if error else landing(page)
+    except LedgerError as problem:
+        return scope_of(path), Landing((), error or str(problem))
 
 
 def trailers(run: Run) -> str:

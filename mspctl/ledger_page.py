@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import TypeVar
+from urllib.parse import unquote
 
 from mspctl.document import (
     Json,
@@ -113,6 +114,13 @@ def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
+def scope_of(path: str) -> Scope:
+    """The other way round; whose it is, only the page says."""
+    parts = path.removesuffix(".json").split("/")
+    target, facet, name = ("" if part == "%" else unquote(part, errors="surrogatepass") for part in parts)
+    return Scope(target, facet, name)
+
+
 def is_page(path: str) -> bool:
     """README.md, and whatever lies in folders that start with a dot, are no pages."""
     return re.fullmatch(r"[^./][^/]*/[^/]+/[^/]+\.json", path) is not None
@@ -208,6 +216,13 @@ def _owner(page: Page) -> tuple[str, str]:
 def _pruned(page: Page, today: date) -> Page:
     kept = {id: it for id, it in page.resources.items() if isinstance(it, Resource) or today - it <= TOMBSTONES}
     return replace(page, resources=kept, used={key: day for key, day in page.used.items() if today - day <= USED})
+
+
+def pruned(path: str, today: date, old: bytes | None) -> bytes | None:
+    """Without what is past its time, as old content → new content."""
+    page = parsed(path, old) if old is not None else None
+    new = page and _pruned(page, today)
+    return old if new is None or new == page else rendered(new)
 
 
 def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:

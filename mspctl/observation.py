@@ -104,32 +104,30 @@ def observed(plan: ScopePlan, now: datetime, basis: str, page: str, before: Obse
         page,
         plan.exists,
         {} if secret else plan.outputs,
-        {id: Seen(_printable(live), cause, first.get(id, now)) for id, live, cause in _differing(plan)},
+        {id: Seen(live, cause, first.get(id, now)) for id, live, cause in _differing(plan)},
         before.findings if before else (),
         before.proofs if before else (),
     )
 
 
 def _differing(plan: ScopePlan) -> Iterator[tuple[Id, Resource | None, Cause]]:
-    """A resource may be there twice: one field due, another left alone. The latter is told."""
-    yield from ((step.change.id, step.change.before, step.change.cause) for step in plan.steps)
-    yield from ((d.id, d.live, d.cause) for d in (*(a.difference for a in plan.accepted), *plan.left))
+    """As a plan would print it. One may be there twice: a field is due, another left alone. The latter is told."""
+    yield from (_printable(s.change.id, s.change.before, s.change.cause) for s in plan.steps)
+    yield from (_printable(d.id, d.live, d.cause) for d in (*(a.difference for a in plan.accepted), *plan.left))
 
 
-def _printable(live: Resource | None) -> Resource | None:
-    """As a plan would print it: what would give a secret away is blanked."""
+def _printable(id: Id, live: Resource | None, cause: Cause) -> tuple[Id, Resource | None, Cause]:
+    """What would give a secret away is blanked."""
     if live is None:
-        return None
-    shown = redact(line(to_json(Resource(live.id, live.fields))))
-    return resource_from_json(json.loads(shown))
+        return id, None, cause
+    shown = resource_from_json(json.loads(redact(line(to_json(Resource(id, live.fields))))))
+    return shown.id, shown, cause
 
 
 def since(plan: ScopePlan, observation: Observation | None) -> dict[Id, datetime]:
     """Since when what differs has been seen as it is; what was not seen like this before is absent."""
     known = observation.seen if observation else {}
-    return {
-        id: known[id].since for id, live, _ in _differing(plan) if id in known and known[id].live == _printable(live)
-    }
+    return {id: known[id].since for id, live, _ in _differing(plan) if id in known and known[id].live == live}
 
 
 def reading(observation: Observation, accepted: Declaration) -> Reading:

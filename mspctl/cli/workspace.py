@@ -214,6 +214,12 @@ class Workspace:
         found = retired.retired(self.recorded, {*scopes(self.estate)})
         return [scope for scope in found if not wanted or scope.customer in wanted]
 
+    def ever(self) -> list[Scope]:
+        """Scopes of the customers that were asked for: theirs now, and those that were theirs when last recorded."""
+        wanted = self.selection.customers
+        mine = {scope for scope in (*scopes(self.estate), *self.recorded) if scope.customer in wanted}
+        return sorted(mine)
+
     def _reader(self, scope: Scope) -> Reader:
         """The target's reader. What left Git may be on a target that is not in the inventory any more."""
         target = self.estate.inventory.targets.get(scope.target)

@@ -105,7 +105,7 @@ def _drift_summary(plan: Plan) -> str:
     if not drifted:
         return "Nothing was changed outside."
     unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
-    parts = [f"{_count(drifted, 'resource')} changed outside", f"{unmanaged} unmanaged"]
+    parts = [f"{_count(drifted, 'resource')} changed outside{_news(plan)}", f"{unmanaged} unmanaged"]
     if plan.changes:
         parts.append(f"{plan.changes} not yet applied")
     return "; ".join(parts) + "."
@@ -127,6 +127,13 @@ def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
         found.setdefault(each.branch, []).append(each)
     ordered = sorted(found.values(), key=lambda parts: (parts[0].when, parts[0].branch), reverse=True)
     return [(parts[0], sum(len(part.ids) for part in parts)) for parts in ordered]
+
+
+def _news(plan: Plan) -> str:
+    """How much of the drift is new, once there are observations to tell it by."""
+    if not any(s.seen_at or s.since for s in plan.scopes):
+        return ""
+    return f" ({sum(d.id not in s.since for s in plan.scopes for d in s.drifted)} new)"
 
 
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
