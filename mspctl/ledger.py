@@ -257,7 +257,7 @@ class Ledger:
 
     def _entry(self, commit: Commit, said: Mapping[str, str], blobs: Mapping[str, str], error: str) -> Entry:
         contents = self._branch.read(filter(None, blobs.values()))
-        scopes = dict(_landed(path, contents.get(blob, b""), error) for path, blob in blobs.items())
+        scopes = dict(_landed(path, contents.get(blob, b""), said.get("Run"), error) for path, blob in blobs.items())
         names = ("Run", "Commit", "Reason", "Plan", "Emergency")
         run, revision, reason, plan, emergency = (said.get(name, "") for name in names)
         return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
@@ -268,10 +268,11 @@ class Ledger:
             self._branch.push()
 
 
-def _landed(path: str, content: bytes, error: str) -> tuple[Scope, Landing]:
+def _landed(path: str, content: bytes, run: str | None, error: str) -> tuple[Scope, Landing]:
     """What one commit says of one scope; a page that is damaged must not hide the rest of the history."""
     try:
         page = parsed(path, content)
+        error = error or ("" if page.last.get("run") == run else BY_HAND)
         return page.scope, Landing((), error) if error else landing(page)
     except LedgerError as problem:
         return scope_of(path), Landing((), error or str(problem))

@@ -93,7 +93,7 @@ def _digest(said: object) -> str:
 
 def observed(plan: ScopePlan, now: datetime, basis: str, page: str, before: Observation | None) -> Observation:
     """What a plan that was just made says of its scope. Outputs are those recorded and those read."""
-    first = since(plan, before)
+    first = since(plan, before) if before else {}
     outputs = line({name: to_json(value) for name, value in plan.outputs.items()})
     secret = redact(outputs) != outputs  # what may not be written down must be read
     return Observation(
@@ -124,9 +124,9 @@ def _printable(id: Id, live: Resource | None, cause: Cause) -> tuple[Id, Resourc
     return shown.id, shown, cause
 
 
-def since(plan: ScopePlan, observation: Observation | None) -> dict[Id, datetime]:
+def since(plan: ScopePlan, observation: Observation) -> dict[Id, datetime]:
     """Since when what differs has been seen as it is; what was not seen like this before is absent."""
-    known = observation.seen if observation else {}
+    known = observation.seen
     return {id: known[id].since for id, live, _ in _differing(plan) if id in known and known[id].live == live}
 
 

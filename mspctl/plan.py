@@ -81,7 +81,7 @@ class ScopePlan:
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
-    since: Mapping[Id, datetime] = field(default_factory=dict)  # when differences were first seen, if not now
+    since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
 
     @property
     def due(self) -> list[Change]:

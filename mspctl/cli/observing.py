@@ -78,7 +78,8 @@ class Observing(Workspace):
         _LOG.info("%d of %d scopes are as they were seen", len(kept), len(declared))
         self._look_up(d.scope for d in declared if d.scope not in kept or kept[d.scope].seen)
         read = super()._scopes([d for d in declared if d.scope not in kept], causes)
-        plans = [replace(plan, since=since(plan, self.observed.get(plan.scope))) for plan in read]
+        known = ((plan, self.observed.get(plan.scope)) for plan in read)
+        plans = [replace(plan, since=since(plan, before)) if before else plan for plan, before in known]
         return plans + [self._as_seen(d, kept[d.scope], causes) for d in declared if d.scope in kept]
 
     def _how(self, scope: Scope) -> str:

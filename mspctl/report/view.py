@@ -131,9 +131,9 @@ def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
 
 def _news(plan: Plan) -> str:
     """How much of the drift is new, once there are observations to tell it by."""
-    if not any(s.seen_at or s.since for s in plan.scopes):
+    if all(s.since is None for s in plan.scopes):
         return ""
-    return f" ({sum(d.id not in s.since for s in plan.scopes for d in s.drifted)} new)"
+    return f" ({sum(d.id not in (s.since or ()) for s in plan.scopes for d in s.drifted)} new)"
 
 
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
@@ -255,7 +255,7 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
 
 
 def _since(plan: ScopePlan, line: Line, difference: Difference) -> Line:
-    since = plan.since.get(difference.id)
+    since = (plan.since or {}).get(difference.id)
     return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})") if since else line
 
 
@@ -549,7 +549,7 @@ def _change(change: Change) -> dict[str, object]:
 
 
 def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
-    since = plan.since.get(difference.id)
+    since = (plan.since or {}).get(difference.id)
     return {
         "kind": difference.id.kind,
         "name": difference.id.name,
