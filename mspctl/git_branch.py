@@ -21,6 +21,8 @@ from pathlib import Path
 from random import SystemRandom
 from signal import SIGKILL, strsignal
 from subprocess import PIPE, Popen, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import IO
 
 from mspctl.errors import LedgerError
 
@@ -92,6 +94,7 @@ class Branch:
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
         self._obstacle = ""  # what was in the way last, when it was a file
         self._listed: tuple[str, Mapping[str, str]] = "", {}  # the files of a commit
+        self._ahead: Mapping[str, bytes] = {}  # contents that were read ahead
 
     @cached_property
     def remote(self) -> str:
@@ -114,10 +117,18 @@ class Branch:
         """How many commits there are."""
         return int(self._git("rev-list", "--count", self.tip)) if self.tip else 0
 
-    def read(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """Contents of many objects in one go."""
+    def read_ahead(self, wanted: Callable[[str], bool]) -> None:
+        """Have the files at these paths at hand for the next `read`; for a thread that has nothing else to do."""
+        self._ahead = self.read(blob for path, blob in self.paths().items() if wanted(path))
+
+    def read(self, ids: Iterable[str]) -> Mapping[str, bytes]:
+        """Contents of many objects in one go, in this order."""
+        wanted = [*ids]
+        ahead, self._ahead = self._ahead, {}
+        if ahead and ahead.keys() >= {*wanted}:
+            return {name: ahead[name] for name in wanted}
         contents = {}
-        for name, content in self._git.objects(ids).items():
+        for name, content in self._git.objects(wanted).items():
             if content is None:
                 raise LedgerError(f"the {self.name} is damaged: {name} is missing")
             contents[name] = content
@@ -515,12 +526,19 @@ class Git:
 
     def call(self, *args: str, data: str | bytes = b"") -> Answer:
         """For those who want to look at a failure themselves."""
+        # What git says may be long: in a file it is there at once, and read without being pieced together.
+        with TemporaryFile() as out:
+            code, err = self._run(args, data.encode() if isinstance(data, str) else data, out)
+            out.seek(0)
+            return Answer(code, out.read(), err)
+
+    def _run(self, args: Sequence[str], data: bytes, out: IO[bytes]) -> tuple[int, bytes]:
         try:
             # A session of its own: no terminal to ask at, and Ctrl-C ends mspctl in order, not a push in the middle.
             process = Popen(  # noqa: S603
                 [*self._command, *args],
                 stdin=PIPE,
-                stdout=PIPE,
+                stdout=out,
                 stderr=PIPE,
                 cwd=self.root,
                 env=self._environment,
@@ -531,17 +549,17 @@ class Git:
         except OSError as error:  # more arguments than the system takes
             raise LedgerError(f"cannot start git: {error.strerror}") from error
         try:
-            out, err = process.communicate(data.encode() if isinstance(data, str) else data, timeout=PATIENCE)
+            _, err = process.communicate(data, timeout=PATIENCE)
         except TimeoutExpired:
             os.killpg(process.pid, SIGKILL)  # the ssh below it as well
             process.communicate()
-            return Answer(124, b"", f"no answer within {PATIENCE:.0f} seconds".encode())
+            return 124, f"no answer within {PATIENCE:.0f} seconds".encode()
         except KeyboardInterrupt:
             # A push that was begun may still arrive, and whoever cleans up must come after it.
             with suppress(TimeoutExpired):
                 process.communicate(timeout=LAST_ORDERS)
             raise
-        return Answer(process.returncode, out, err)
+        return process.returncode, err
 
     def clear(self, file: str, refs: Iterable[str]) -> None:
         """

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import TypeVar
 
 from mspctl.errors import LedgerError
 from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
@@ -38,8 +37,6 @@ from mspctl.ledger_page import (
 )
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import Id, Resource, Scope
-
-T = TypeVar("T")
 
 WITNESSES = 20  # commits by which a clock is judged
 BY_HAND = "written by hand, not by mspctl"
@@ -80,7 +77,6 @@ class Ledger:
     def __init__(self, branch: Branch, now: Callable[[], datetime]) -> None:
         """Use `open` or `init`."""
         self._branch, self._now, self._lock = branch, now, Lock()
-        self._ahead: Mapping[str, bytes] = {}  # contents that were read ahead
 
     @classmethod
     def open(
@@ -113,8 +109,8 @@ class Ledger:
         return self._branch.tip
 
     def read_ahead(self) -> Ledger:
-        """Have what the next `recorded` reads at hand; for a thread that has nothing else to do."""
-        self._ahead = self._branch.read(self.pages().values())
+        """Have what the next `recorded` reads at hand."""
+        self._branch.read_ahead(is_page)
         return self
 
     def pages(self) -> dict[str, str]:
@@ -140,18 +136,10 @@ class Ledger:
             return path in paths or owner(content) in customers or hands_out(content)
 
         read = pages if customers else {path: blob for path, blob in pages.items() if path in paths}
-        return {record.scope: record for record in self._read(read, recorded, wanted)}
-
-    def _read(
-        self,
-        blobs: Mapping[str, str],
-        parse: Callable[[str, bytes], T],
-        wanted: Callable[[str, bytes], bool] = lambda path, content: True,
-    ) -> Iterator[T]:
-        """One after the other: a page is several times as large as its record."""
-        ahead, self._ahead = self._ahead, {}
-        contents = ahead if ahead.keys() >= {*blobs.values()} else self._branch.read(blobs.values())
-        return (parse(path, contents[blob]) for path, blob in blobs.items() if wanted(path, contents[blob]))
+        contents = self._branch.read(read.values())
+        # One after the other: a page is several times as large as its record.
+        found = (recorded(path, contents[blob]) for path, blob in read.items() if wanted(path, contents[blob]))
+        return {record.scope: record for record in found}
 
     def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
         """

@@ -37,6 +37,10 @@ class Observations:
     def __init__(self, root: Path) -> None:
         self.branch = Cache(root, "observations")
 
+    def read_ahead(self) -> None:
+        """Have what the next `of` reads at hand."""
+        self.branch.read_ahead(is_page)
+
     def of(self, scopes: Iterable[Scope]) -> dict[Scope, Observation]:
         """Those there are; what cannot be understood is as good as not there."""
         files = self.branch.paths()

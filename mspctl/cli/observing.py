@@ -39,7 +39,9 @@ class Observing(Workspace):
 
     def open_ledger(self) -> Ledger:
         self.observations = Observations(self.root)
-        return Ledger.open(self.root, beside=[self.observations.branch])
+        ledger = Ledger.open(self.root, beside=[self.observations.branch])
+        self.observations.read_ahead()
+        return ledger
 
     @cached_property
     def everywhere(self) -> list[Scope]:
