@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import cast
 
 from mspctl.desired import Declaration
 from mspctl.document import (
+    Json,
     Object,
     a_list,
     an_object,
@@ -39,13 +41,14 @@ from mspctl.secrets import redact
 FORMAT = 1
 OLDEST = timedelta(days=7)  # then a scope is read again, whatever its token says
 SKEW = timedelta(minutes=5)  # what clocks may differ
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A resource that is not as declared."""
 
-    live: Resource | None  # None: it is not there
+    live: Resource | None  # None: it is not there; one that Git renames still has its old id
     cause: Cause
     since: datetime  # when it was first seen like this
 
@@ -66,9 +69,7 @@ class Observation:
     @property
     def digest(self) -> str:
         """Equal digests: the same differs in the same way."""
-        return _digest(
-            [[i.kind, i.name, it.cause, it.live and dict(it.live.fields)] for i, it in sorted(self.seen.items())]
-        )
+        return _digest([_seen_to_json(id, replace(it, since=_NEVER)) for id, it in sorted(self.seen.items())])
 
     def holds(self, basis: str, page: str, now: datetime) -> bool:
         """Whether it can stand for a reading of now, if the token is still the same."""
@@ -83,7 +84,7 @@ def basis(declaration: Declaration, driven: str) -> str:
     `driven` says how the target is driven: program, driver, address, settings.
     """
     resources = sorted(declaration.resources, key=lambda r: r.id)
-    said = [[r.id.kind, r.id.name, dict(r.fields)] for r in resources]
+    said = [[r.id.kind, r.id.name, dict(r.fields), r.was and r.was.name] for r in resources]
     return _digest([driven, str(declaration.scope), declaration.ignore, said])
 
 
@@ -120,8 +121,8 @@ def _printable(id: Id, live: Resource | None, cause: Cause) -> tuple[Id, Resourc
     """What would give a secret away is blanked."""
     if live is None:
         return id, None, cause
-    shown = resource_from_json(json.loads(redact(line(to_json(Resource(id, live.fields))))))
-    return shown.id, shown, cause
+    shown = resource_from_json(json.loads(redact(line(to_json(Resource(live.id, live.fields))))))
+    return shown.id if live.id == id else id, shown, cause
 
 
 def since(plan: ScopePlan, observation: Observation) -> dict[Id, datetime]:
@@ -173,12 +174,14 @@ def rendered(observation: Observation) -> bytes:
 
 
 def _seen_to_json(id: Id, seen: Seen) -> Object:
-    return {
-        "kind": id.kind,
-        "name": id.name,
+    said: Object = {"kind": id.kind, "name": id.name}
+    if seen.live and seen.live.id != id:
+        said |= {"was": seen.live.id.name}
+    live = None if seen.live is None else {n: to_json(value) for n, value in sorted(seen.live.fields.items())}
+    return said | {
         "cause": seen.cause.value,
         "since": seen.since.isoformat(timespec="seconds"),
-        "live": None if seen.live is None else {n: to_json(value) for n, value in sorted(seen.live.fields.items())},
+        "live": cast(Json, live),
     }
 
 
@@ -216,9 +219,10 @@ def _observation_from_json(data: object) -> Observation:
 
 
 def _seen_from_json(data: object) -> tuple[Id, Seen]:
-    document = members(data, "what was seen", ("kind", "name", "cause", "since", "live"))
-    id = id_from_json(document)
-    live = None if document["live"] is None else Resource(id, fields_from_json({"fields": document["live"]}))
+    document = members(data, "what was seen", ("kind", "name", "cause", "since", "live"), ("was",))
+    id, fields = id_from_json(document), document["live"]
+    there = Id(id.kind, text(document, "was")) if "was" in document else id
+    live = None if fields is None else Resource(there, fields_from_json({"fields": fields}))
     return id, Seen(live, Cause(text(document, "cause")), _time(document, "since"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mspctl.desired import Declaration
-from mspctl.driver import Reading
+from mspctl.driver import Reading, Traits
 from mspctl.model.permissions import Acceptance, Approval, Permissions
 from mspctl.observation import OLDEST, Observation, as_seen, basis, observed, parsed, reading, rendered, since
 from mspctl.plan import ScopePlan, plan_scope
@@ -35,6 +35,7 @@ states = st.builds(
         optional={"tags": st.frozensets(st.sampled_from("xyz")), "secret": st.just(UNKNOWN)},
     ),
 )
+RENAMES = Traits(renames=frozenset({THING}))
 lists = st.lists(states, unique_by=lambda r: r.id)
 records = st.dictionaries(
     ids,
@@ -54,7 +55,7 @@ permitted = st.sampled_from(
 
 
 def plan_of(declaration: Declaration, record: ScopeRecord, reading: Reading) -> ScopePlan:
-    return plan_scope(declaration, record, reading)
+    return plan_scope(declaration, record, reading, traits=RENAMES)
 
 
 def told(plan: ScopePlan) -> ScopePlan:
@@ -77,12 +78,13 @@ def drifted(size: int, token: str = TOKEN) -> ScopePlan:
     )
 
 
-@given(lists, records, lists, permitted)
+@given(lists, records, lists, permitted, st.none() | ids)
 def test_the_plan_is_the_same_as_if_it_had_been_read(
-    declared: list[Resource], recorded: dict[Id, Record], live: list[Resource], allowed: Permissions
+    declared: list[Resource], recorded: dict[Id, Record], live: list[Resource], allowed: Permissions, was: Id | None
 ) -> None:
-    """Whatever is declared, recorded, live, approved and accepted."""
+    """Whatever is declared, renamed, recorded, live, approved and accepted."""
     declared = [replace(r, fields={n: v for n, v in r.fields.items() if v is not UNKNOWN}) for r in declared]
+    declared[:1] = [replace(r, was=was) for r in declared[:1]]
     recorded = {
         i: Record(tuple(s and replace(s, id=i) for s in record.states), record.tombstone)
         for i, record in recorded.items()
@@ -103,6 +105,15 @@ def test_what_waits_for_something_still_waits() -> None:
     again = plan_of(declaration, ScopeRecord(NORTH), reading(seen(fresh), declaration))
     assert told(again) == told(fresh)
     assert [i.name for i in again.unknown] == ["b"]
+
+
+def test_what_git_renames_keeps_its_old_name_until_then() -> None:
+    declaration = Declaration(NORTH, [replace(thing("new", size=10), was=Id(THING, "old"))])
+    record = ScopeRecord(NORTH, {Id(THING, "old"): Record((thing("old", size=10),))})
+    fresh = plan_of(declaration, record, Reading(NORTH, [thing("old", size=10)], {}, "t1"))
+    assert [step.change.verb for step in fresh.steps] == ["rename"]
+    again = plan_of(declaration, record, reading(seen(fresh), declaration))
+    assert told(again) == told(fresh)
 
 
 def test_a_scope_that_is_not_there() -> None:
@@ -152,6 +163,7 @@ def test_the_basis_is_all_that_decides_what_is_seen() -> None:
         basis(Declaration(NORTH, [a, b], ignore=("b",)), "driven"),
         basis(Declaration(NORTH, [a, thing("b", size=11)]), "driven"),
         basis(Declaration(NORTH, [a, thing("b", size="10")]), "driven"),
+        basis(Declaration(NORTH, [a, replace(b, was=Id(THING, "c"))]), "driven"),
         basis(Declaration(NORTH, [a, thing("b", size=UNKNOWN)]), "driven"),
         basis(Declaration(replace(NORTH, name="south"), [a, b]), "driven"),
     ]
@@ -211,7 +223,7 @@ def test_it_is_one_line_for_each_thing_that_can_change() -> None:
         '{"kind": "memory.thing", "name": "a", "cause": "drift", "since": "2027-03-05T03:10:00+00:00", '
         '"live": {"size": 20}}',
         "],",
-        '"digest": "bdb15e223275f180"',
+        '"digest": "06d2f332ff1e7086"',
         "}",
     ]
 

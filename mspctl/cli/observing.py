@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
@@ -32,14 +32,13 @@ class Observing(Workspace):
 
     def __init__(self, directory: str | None, selection: Selection, *, full: bool) -> None:
         self.full = full
-        self.now = datetime.now(UTC).replace(microsecond=0)
         self.bases: dict[Scope, str] = {}
         self._driven: dict[tuple[str, str], str] = {}
         super().__init__(directory, selection, ahead=True)
 
-    def open_ledger(self) -> Ledger:
+    def open_ledger(self, *, alone: bool = False) -> Ledger:
         self.observations = Observations(self.root)
-        ledger = Ledger.open(self.root, beside=[self.observations.branch])
+        ledger = Ledger.open(self.root, alone=alone, beside=[self.observations.branch])
         self.observations.read_ahead()
         return ledger
 
@@ -59,7 +58,8 @@ class Observing(Workspace):
     @cached_property
     def recorded(self) -> dict[Scope, ScopeRecord]:
         """Of what need not be read, only what it hands out; `_look_up` reads the rest of it."""
-        same = {s: o for s, o in self.observed.items() if o.page and o.page == self._page(s) and not self.full}
+        trusted = {} if self.full else {s: o for s, o in self.observed.items() if o.page and o.token}
+        same = {scope: o for scope, o in trusted.items() if o.page == self._page(scope)}
         self._skipped = {*same}
         wanted = self.selection.customers
         mine = [scope for scope in self.everywhere if scope.customer in wanted] if wanted else None
@@ -113,14 +113,14 @@ class Observing(Workspace):
             return {}
 
     def _as_seen(self, declaration: Declaration, seen: Observation, causes: frozenset[Cause]) -> ScopePlan:
-        scope, wants = declaration.scope, self.selection.wants
+        scope = declaration.scope
         if seen.seen:
             reader = self._reader(scope)
             accepted, _ = accept(reader, declaration)  # nothing is refused, or it would not have been observed
-            record, holds_data = self.recorded.get(scope), reader.traits.holds_data
-            plan = plan_scope(accepted, record, reading(seen, accepted), causes, wants, holds_data)
+            record = self.recorded.get(scope)
+            plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
         else:
-            plan = as_seen(seen, declaration, wants)
+            plan = as_seen(seen, declaration, self.wants)
         return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
 
     def record(self, plan: Plan) -> None:
@@ -136,10 +136,16 @@ class Observing(Workspace):
             "not_read": sum(bool(p.error) for p in plan.scopes),
         }
         only = None if self.selection != Selection() else self.everywhere
-        self.observations.record(run, seen, facts, self.now, only)
+        self.observations.record(run, seen, facts, self._moment, only)
 
     def _observed(self, plan: ScopePlan) -> Observation:
         scope = plan.scope
-        known = self.recorded.get(scope)
-        plan = replace(plan, outputs={**(known.outputs if known else {}), **plan.outputs})
-        return observed(plan, self.now, self.bases[scope], self._page(scope), self.observed.get(scope))
+        known = self.recorded.get(scope) or ScopeRecord(scope)
+        plan = replace(plan, outputs={**known.outputs, **plan.outputs})
+        if known.emergencies:
+            plan = replace(plan, token="")  # until it is over, its page is looked at each time
+        return observed(plan, self._moment, self.bases[scope], self._page(scope), self.observed.get(scope))
+
+    @property
+    def _moment(self) -> datetime:
+        return self.now.replace(microsecond=0)

@@ -196,3 +196,10 @@ def test_compact_drops_the_history_of_the_observations_only(observed: Run, repos
     assert observed("ledger", "log").out == before
     assert observed("drift").code == 0
     assert read == []
+
+
+def test_an_emergency_is_told_each_time(observed: Run, repository: Path) -> None:
+    replace(repository / YAML, "voip: {A: 192.0.2.85}", "voip: {A: 192.0.2.86}")
+    assert observed("apply", "--emergency", "--reason", "ticket 4711").code == 0
+    for arguments in ((), ("--record",), (), ("--full",)):
+        assert "Emergency apply by" in observed("drift", *arguments).out
