@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import subprocess
 from datetime import timedelta
@@ -203,3 +205,44 @@ def test_an_emergency_is_told_each_time(observed: Run, repository: Path) -> None
     assert observed("apply", "--emergency", "--reason", "ticket 4711").code == 0
     for arguments in ((), ("--record",), (), ("--full",)):
         assert "Emergency apply by" in observed("drift", *arguments).out
+
+
+def test_a_forged_observation_fools_neither_full_nor_plan(observed: Run, repository: Path, read: list[str]) -> None:
+    """Whoever may write to the branch can hide drift from other runs; a slip of the hand only makes the scope be read."""
+    before, path = token(repository), "ns-1/dns/brenta.example.json"
+    edit(repository)
+    rewrite(repository, path, before, token(repository))
+    assert observed("drift").code == 0
+    assert read == []
+    assert observed("drift", "--full").code == 2
+    assert "1 difference from outside left alone" in observed("plan").out
+    assert observed("drift", "--full", "--record").code == 2
+    rewrite(repository, path, "203.0.113.66", "192.0.2.85")
+    assert observed("drift").code == 2
+    assert read == ["brenta.example on ns-1"]
+
+
+def token(repository: Path) -> str:
+    return hashlib.sha256((repository / ZONE).read_bytes()).hexdigest()[:16]
+
+
+def rewrite(repository: Path, path: str, old: str, new: str) -> None:
+    """By hand, on the branch."""
+
+    def git(*arguments: str, data: str = "") -> str:
+        command = ["git", "-c", "user.name=Eve", "-c", "user.email=eve@msp.example", *arguments]
+        done = subprocess.run(command, cwd=repository, input=data, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    content = git("show", f"observations:{path}") + "\n"
+    assert old in content
+    blob = git("hash-object", "-w", "--stdin", data=content.replace(old, new))
+    entries = [line for line in git("ls-tree", "-r", "observations").splitlines() if not line.endswith(f"\t{path}")]
+    index = {**os.environ, "GIT_INDEX_FILE": str(repository / "by-hand")}
+    said = "".join(f"{line}\n" for line in (*entries, f"100644 blob {blob}\t{path}"))
+    for words in (["read-tree", "--empty"], ["update-index", "--index-info"], ["write-tree"]):
+        command = ["git", *words]
+        done = subprocess.run(
+            command, cwd=repository, env=index, input=said, capture_output=True, text=True, check=True
+        )
+    git("update-ref", "refs/heads/observations", git("commit-tree", done.stdout.strip(), "-m", "by hand"))
