@@ -208,7 +208,7 @@ def test_an_emergency_is_told_each_time(observed: Run, repository: Path) -> None
 
 
 def test_a_forged_observation_fools_neither_full_nor_plan(observed: Run, repository: Path, read: list[str]) -> None:
-    """Whoever may write to the branch can hide drift from other runs; a slip of the hand only makes the scope be read."""
+    """Who may write to the branch can hide drift from other runs; a slip of the hand only makes the scope be read."""
     before, path = token(repository), "ns-1/dns/brenta.example.json"
     edit(repository)
     rewrite(repository, path, before, token(repository))
