@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from typing import TypeVar
 
 from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
 from mspctl.desired import Declaration, Selection, scopes
@@ -22,6 +23,28 @@ from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope
 
 _LOG = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Late(Mapping[K, V]):
+    """What is made when somebody looks into it."""
+
+    def __init__(self, make: Callable[[], Mapping[K, V]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[K, V]:
+        return self._make()
+
+    def __getitem__(self, key: K) -> V:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 class Observing(Workspace):
@@ -65,6 +88,14 @@ class Observing(Workspace):
         mine = [scope for scope in self.everywhere if scope.customer in wanted] if wanted else None
         known = self.ledger.recorded(mine, wanted, without={*map(path_of, same)})
         return known | {scope: ScopeRecord(scope, {}, o.outputs) for scope, o in same.items()}
+
+    @property
+    def history(self) -> Mapping[Scope, ScopeRecord]:
+        return Late(self._everything)
+
+    def _everything(self) -> Mapping[Scope, ScopeRecord]:
+        self._look_up({*self._skipped})
+        return self.recorded
 
     def _look_up(self, asked: Iterable[Scope]) -> None:
         missing = self._skipped.intersection(asked)

@@ -6,7 +6,7 @@ import getpass
 import logging
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -237,13 +237,18 @@ class Workspace:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
 
+    @property
+    def history(self) -> Mapping[Scope, ScopeRecord]:
+        """All that is recorded of the customers asked for."""
+        return self.recorded
+
     def findings(self, plan: Plan, *, outside: bool) -> Findings:
         """What is wrong although nothing differs; only with `outside` is anybody asked but the targets of the plan."""
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
         declared = declarations(self.estate, self.selection, self.outputs(), self.now)
-        facts = checks.facts_of(self.estate, declared, plan.scopes, self.recorded, self.now)
+        facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now)
         return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
 
     def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
