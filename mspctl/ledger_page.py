@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from typing import TypeVar
 from urllib.parse import unquote
@@ -106,6 +107,7 @@ def path_of(scope: Scope) -> str:
     return "/".join(_encoded(part) or "%" for part in (scope.target, scope.facet, scope.name)) + ".json"
 
 
+@lru_cache(1 << 14)
 def _encoded(part: str) -> str:
     return re.sub(r"[^a-z0-9._-]|^\.|\.\Z", lambda match: _escaped(match[0]), part)
 

@@ -146,9 +146,17 @@ def reading(observation: Observation, accepted: Declaration) -> Reading:
 def as_seen(observation: Observation, declaration: Declaration, wanted: Wanted) -> ScopePlan:
     """The plan of a scope in which nothing differed."""
     scope = declaration.scope
-    unknown = [r.id for r in declaration.resources if UNKNOWN in r.fields.values() and wanted(scope, r.id)]
-    said = ScopePlan(scope, declaration.source, unknown=unknown, token=observation.token)
-    return replace(said, exists=observation.exists, declared=len(declaration.resources), outputs=observation.outputs)
+    return ScopePlan(
+        scope,
+        declaration.source,
+        unknown=[r.id for r in declaration.resources if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
+        token=observation.token,
+        exists=observation.exists,
+        declared=len(declaration.resources),
+        outputs=observation.outputs,
+        seen_at=observation.read_at,
+        since={},
+    )
 
 
 # -- JSON -----------------------------------------------------------------------------------------------------

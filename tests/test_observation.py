@@ -61,7 +61,7 @@ def plan_of(declaration: Declaration, record: ScopeRecord, reading: Reading) -> 
 def told(plan: ScopePlan) -> ScopePlan:
     """All that a report can say."""
     lists = {"steps": [*plan.steps], "left": [*plan.left], "accepted": [*plan.accepted]}
-    return replace(plan, live=(), settles={}, **lists)  # type: ignore[arg-type]
+    return replace(plan, live=(), settles={}, seen_at=None, since=None, **lists)  # type: ignore[arg-type]
 
 
 def seen(plan: ScopePlan, before: Observation | None = None, now: datetime = NOW) -> Observation:

@@ -145,13 +145,12 @@ class Observing(Workspace):
 
     def _as_seen(self, declaration: Declaration, seen: Observation, causes: frozenset[Cause]) -> ScopePlan:
         scope = declaration.scope
-        if seen.seen:
-            reader = self._reader(scope)
-            accepted, _ = accept(reader, declaration)  # nothing is refused, or it would not have been observed
-            record = self.recorded.get(scope)
-            plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
-        else:
-            plan = as_seen(seen, declaration, self.wants)
+        if not seen.seen:
+            return as_seen(seen, declaration, self.wants)
+        reader = self._reader(scope)
+        accepted, _ = accept(reader, declaration)  # nothing is refused, or it would not have been observed
+        record = self.recorded.get(scope)
+        plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
         return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
 
     def record(self, plan: Plan) -> None:

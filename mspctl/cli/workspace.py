@@ -171,8 +171,12 @@ class Workspace:
         """Plans of all scopes, or of some; made anew where a reading hands out what another declares with."""
         declared: dict[Scope, Declaration] = {}
         plans: dict[Scope, ScopePlan] = {}
+        used = None
         for _ in range(MAX_WAVES):
             outputs = self._handed_out([*known, *plans.values()])
+            if outputs == used:
+                break
+            used = outputs
             new = [d for d in self._meant(outputs) if d != declared.get(d.scope) and (only is None or d.scope in only)]
             if not new:
                 break
