@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +98,12 @@ def _mebibytes(maxrss: int) -> float:
 _SHIM = """\
 #!{python} -SE
 import os, subprocess, sys
+words = iter(sys.argv[1:])
+verb = next((word for word in words if not (word == "-c" and next(words)) and not word.startswith("-")), "")
 process = subprocess.Popen(["{git}", *sys.argv[1:]])
 _, status, usage = os.wait4(process.pid, 0)
 with open("{log}", "a") as log:
-    log.write(f"{{usage.ru_utime + usage.ru_stime}} {{usage.ru_maxrss}}\\n")
+    log.write(f"{{usage.ru_utime + usage.ru_stime}} {{usage.ru_maxrss}} {{verb}}\\n")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -112,16 +115,25 @@ class Children:
     count: int
     cpu: float  # seconds, all together
     peak: float  # MiB, of the largest one
+    verbs: Counter[str]  # what was asked of git
+
+    @property
+    def talks(self) -> int:
+        """How many of them talk to a remote."""
+        return sum(self.verbs[verb] for verb in ("ls-remote", "fetch", "push"))
 
 
-def git_below(command: Command, git: str, scratch: Path) -> Children:
+def git_below(command: Command, git: str, scratch: Path, codes: Sequence[int] = (0,)) -> Children:
     """What git costs within a command: one run, with a program in its place that keeps account."""
     log, shim = scratch / "git.log", scratch / "shim/git"
     shim.parent.mkdir(exist_ok=True)
     shim.write_text(_SHIM.format(python=sys.executable, git=git, log=log))
     shim.chmod(0o755)
     log.write_text("")
-    output(command, environment=ENVIRONMENT | {"PATH": f"{shim.parent}{os.pathsep}{ENVIRONMENT['PATH']}"})
+    done = run(command, ENVIRONMENT | {"PATH": f"{shim.parent}{os.pathsep}{ENVIRONMENT['PATH']}"})
+    if done.code not in codes:
+        sys.exit(f"{' '.join(map(str, command))}: exit code {done.code}")
     lines = [line.split() for line in log.read_text().splitlines()]
-    peak = max((int(maxrss) for _, maxrss in lines), default=0)
-    return Children(len(lines), sum(float(cpu) for cpu, _ in lines), _mebibytes(peak))
+    peak = max((int(maxrss) for _, maxrss, *_ in lines), default=0)
+    verbs = Counter(verb for _, _, *verbs in lines for verb in verbs)
+    return Children(len(lines), sum(float(cpu) for cpu, *_ in lines), _mebibytes(peak), verbs)

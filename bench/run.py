@@ -23,7 +23,7 @@ from pathlib import Path
 import estate
 import on_powerdns
 import peer
-from measure import Command, Run, git_below, in_turn, output, peak, run
+from measure import Children, Command, Run, git_below, in_turn, output, peak, run
 
 BENCH = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -70,8 +70,8 @@ def main() -> int:
         scratch = Path(folder).resolve()
         goals = [*_against_octodns(scratch, args.zones), *_on_powerdns(scratch), _help()]
         _show(goals)
-        _ledger(scratch, git)
-        goals += _sizes(scratch, start + SECONDS)
+        goals += _ledger(scratch, git)
+        goals += _sizes(scratch, start + SECONDS, git)
     missed = [goal.what for goal in goals if not goal.met]
     print(f"\nMissed: {', '.join(missed)}" if missed else "\nEvery goal is met.")
     return 1 if missed else 0
@@ -105,9 +105,11 @@ def _against_octodns(scratch: Path, zones: Path) -> Iterator[Goal]:
     found = in_turn(validates, codes=(0, 1))  # octoDNS's is 1 when it has warned
     yield from _compared("validate", found["mspctl"], found["octoDNS"])
     theirs = {name: _octodns(SYNC, folder / config, "--quiet") for name, config in plans.items()}
-    found = in_turn({"mspctl": _mspctl(ours, "plan")} | theirs)
+    output(_mspctl(ours, "drift", "--record"))
+    found = in_turn({"mspctl": _mspctl(ours, "plan"), "drift": _mspctl(ours, "drift")} | theirs)
     for name in theirs:
         yield from _compared(f"plan; octoDNS's into {name}", found["mspctl"], found[name])
+    yield Goal("drift, tokens unchanged; octoDNS's plan: wall, s", found["drift"].wall, 0.2, found["YAML files"].wall)
     if peer.HAS_ZONE_FILES:
         print("octoDNS reads the YAML files that it plans for; zone files it only writes, all of them each time.")
 
@@ -146,12 +148,30 @@ def _import(folder: Path, zones: Path) -> None:
 
 
 def _begin(folder: Path) -> None:
-    for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "The estate")):
-        output(["git", "-C", folder, *words])
-    output(_mspctl(folder, "ledger", "init"))
-    applied = run(_mspctl(folder, "apply", "--yes", "--reason", "bench"))  # it says more than we have room for
+    """Committed and applied: nothing to do."""
+    _commit(folder)
+    applied = run(_apply(folder))  # it says more than we have room for
     if applied.code:
         sys.exit(f"mspctl apply: exit code {applied.code}")
+
+
+def _begin_shared(folder: Path, git: str, scratch: Path) -> Children:
+    """The same with a remote, until it is applied, and what that took of git."""
+    output(["git", "init", "--quiet", "--bare", f"{folder}.git"])
+    _commit(folder, ("remote", "add", "origin", f"{folder}.git"))
+    below = git_below(_apply(folder), git, scratch)
+    output(["git", "-C", folder, "remote", "remove", "origin"])
+    return below
+
+
+def _commit(folder: Path, *more: Sequence[str]) -> None:
+    for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "The estate"), *more):
+        output(["git", "-C", folder, *words])
+    output(_mspctl(folder, "ledger", "init"))
+
+
+def _apply(folder: Path) -> list[str | Path]:
+    return _mspctl(folder, "apply", "--yes", "--reason", "bench")
 
 
 def _same_work(ours: Path, folder: Path, configs: Iterable[str]) -> tuple[int, int]:
@@ -205,42 +225,62 @@ def _help() -> Goal:
 _WITHOUT = """\
 from mspctl.cli import main
 from mspctl.cli.workspace import Workspace
-Workspace.recorded = {}
+Workspace.recorded, Workspace.open_ledger = {}, lambda self: None
 main()
 """
 
 
-def _ledger(scratch: Path, git: str) -> None:
+def _ledger(scratch: Path, git: str) -> Iterator[Goal]:
     """What a plan pays for knowing what was applied, without a remote and with one on the same disk."""
-    here, there = scratch / "estate", scratch / "with-origin"
+    here, there, another = scratch / "estate", scratch / "with-origin", scratch / "fresh-clone"
     output(["git", "clone", "--quiet", "--bare", here, scratch / "origin.git"])
     shutil.copytree(here, there)
     output(["git", "-C", there, "remote", "add", "origin", scratch / "origin.git"])
+    output(["git", "clone", "--quiet", "--single-branch", f"file://{scratch}/origin.git", another])
     plans: dict[str, Command] = {
         "not read": [sys.executable, "-c", _WITHOUT, "-C", here, "plan"],
         "read": _mspctl(here, "plan"),
         "read, with a remote": _mspctl(there, "plan"),
     }
-    found = in_turn(plans)
+    found = in_turn(plans, times=9)
     print(f"\n{'the ledger in a plan':<24}{'wall, s':>9}{'CPU, s':>8}{'peak, MiB':>11}  of it in git")
+    below = {name: git_below(plans[name], git, scratch) for name in plans}
     for name, plan in found.items():
-        below = git_below(plans[name], git, scratch)
-        children = f"{below.count} processes, {below.cpu:.3f} s CPU, at most {below.peak:.0f} MiB"
-        print(f"{name:<24}{plan.wall:>9.2f}{plan.cpu:>8.2f}{peak(plan):>11.1f}  {children if below.count else 'none'}")
+        children = _said(below[name]) if below[name].count else "none"
+        print(f"{name:<24}{plan.wall:>9.2f}{plan.cpu:>8.2f}{peak(plan):>11.1f}  {children}")
+    with_, without = found["read"].wall, found["not read"].wall
+    share = Goal("the ledger's share of a plan: wall, %", 100 * (with_ - without) / with_, 10, digits=1)
+    print(share)
+    yield share
+    yield _talks("plan, ledger fetched before", below["read, with a remote"], 2)
+    yield _talks("drift in a fresh clone", git_below(_mspctl(another, "drift"), git, scratch, (4,)), 2)
+
+
+def _said(children: Children) -> str:
+    return f"{children.count} processes, {children.cpu:.3f} s CPU, at most {children.peak:.0f} MiB"
+
+
+def _talks(what: str, children: Children, limit: int) -> Goal:
+    """Each is a round trip, or the few that git makes of it."""
+    goal = Goal(f"{what}: talks", children.talks, limit, digits=0)
+    verbs = ", ".join(f"{n} {verb}" for verb, n in children.verbs.items() if verb in ("ls-remote", "fetch", "push"))
+    print(f"{goal}  {verbs}")
+    return goal
 
 
 # -- by size --------------------------------------------------------------------------------------------------
 
 
-def _sizes(scratch: Path, until: float) -> Iterator[Goal]:
+def _sizes(scratch: Path, until: float, git: str) -> Iterator[Goal]:
     zones: dict[int, int] = {}
+    below: dict[int, Children] = {}
     for records in SIZES:
         if time.monotonic() > until:
             print(f"\n{records:,} RRsets and more are left out: time is up")
             break
         folder = scratch / f"made-up-{records}"
         output([sys.executable, BENCH / "estate.py", folder, "-n", str(records)])
-        _begin(folder)
+        below[records] = _begin_shared(folder, git, scratch)
         output(_mspctl(folder, "plan"))  # exit code 0: nothing to do
         zones[records] = _validated(folder)[0]
     commands: dict[str, Command] = {
@@ -256,6 +296,8 @@ def _sizes(scratch: Path, until: float) -> Iterator[Goal]:
         walls = f"{validate.wall:>11.2f}{plan.wall:>8.2f}"
         each = f"{validate.wall / records * 1000:>11.3f}{plan.wall / records * 1000:>8.3f}"
         print(f"{records:>8,}{count:>8,}{walls}{each}{peak(validate):>11.1f}{peak(plan):>8.1f}")
+    for records, children in below.items():
+        yield _talks(f"apply of {zones[records]:,} new zones", children, 8)
     for command in ("validate", "plan"):
         yield from _growth(command, {records: found[f"{command} {records}"].cpu for records in zones})
 

@@ -178,6 +178,8 @@ def written(
 
 def _settled(declared: Resource, record: Record, live: Resource, written: Collection[str]) -> Resource | None:
     """What of a live resource is ours; None while that is in doubt, and for what somebody else made."""
+    if live.fields == declared.fields and UNKNOWN not in declared.fields.values():
+        return Resource(declared.id, declared.fields)  # as nearly all are
     fields: dict[str, Value] = {}
     for name, value in declared.fields.items():
         now, before = live.fields.get(name), _recorded(record, name)

@@ -9,7 +9,8 @@ record misread would be taken for somebody's change: what is not exactly right r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast, overload
 
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Unknown, Value
@@ -62,14 +63,14 @@ def _scope_to_json(scope: Scope) -> Object:
 
 
 def value_from_json(data: object) -> Value:
-    if isinstance(data, str | int):
+    if isinstance(data, (str, int)):  # a union is made anew each time, and there are many values
         return data
     if isinstance(data, list):
         return tuple(_texts(data))
-    if isinstance(data, dict):
-        if data.keys() == {"set"} and isinstance(data["set"], list):
-            return frozenset(_texts(data["set"]))
-        if data.keys() == {"unknown"} and data["unknown"] is True:
+    if isinstance(data, dict) and len(data) == 1:
+        if isinstance(items := data.get("set"), list):
+            return frozenset(_texts(items))
+        if data.get("unknown") is True:
             return UNKNOWN
     raise ValueError(f"{_shown(data)} is not a value")
 
@@ -113,14 +114,16 @@ def scope_from_json(data: object) -> Scope:
     return Scope(target, facet, name, customer, engine, tuple(map(scope_from_json, after)))
 
 
-def members(data: object, what: str, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, object]:
+def members(data: object, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, object]:
     """`data`, an object with all of `required` and nothing beyond `optional`: what is not understood is not dropped."""
     if not isinstance(data, dict):
         raise ValueError(f"{what} must be an object, not {_shown(data)}")
-    if lacking := [key for key in required if key not in data]:
-        raise ValueError(f'{what} lacks "{lacking[0]}": {_shown(data)}')
-    if unknown := sorted(data.keys() - {*required, *optional}):
-        raise ValueError(f"{what} cannot have {_shown(unknown[0])}")
+    for key in required:
+        if key not in data:
+            raise ValueError(f'{what} lacks "{key}": {_shown(data)}')
+    for key in data:
+        if key not in required and key not in optional:
+            raise ValueError(f"{what} cannot have {_shown(key)}")
     return data
 
 
@@ -131,13 +134,50 @@ def text(document: Mapping[str, object], key: str) -> str:
     return found
 
 
+def an_object(data: object) -> Object:
+    if not isinstance(data, dict):
+        raise ValueError("an object is missing")
+    return data
+
+
+def a_list(data: object) -> list[object]:
+    if not isinstance(data, list):
+        raise ValueError("a list is missing")
+    return data
+
+
 def _texts(items: list[object]) -> list[str]:
-    if all(isinstance(item, str) for item in items):
-        return cast("list[str]", items)
-    raise ValueError(f"a list must hold text only: {_shown(items)}")
+    for item in items:
+        if not isinstance(item, str):
+            raise ValueError(f"a list must hold text only: {_shown(items)}")
+    return cast("list[str]", items)
 
 
 def _shown(data: object) -> str:
     """Short and on one line, whatever it is."""
     shown = json.dumps(data, default=repr)
     return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+# -- one line for each thing that can change, so that Git shows what changed ------------------------------------
+
+
+def object_of(members: Mapping[str, str]) -> str:
+    """Of members that are JSON already, one line for each; what is empty is left out."""
+    lines = ",\n".join(f"{line(name)}: {member}" for name, member in members.items() if member)
+    return f"{{\n{lines}\n}}" if lines else ""
+
+
+def list_of(items: Iterable[str]) -> str:
+    lines = ",\n".join(items)
+    return f"[\n{lines}\n]" if lines else ""
+
+
+def line(data: Json) -> str:
+    """JSON without line breaks, and with nothing in it that a terminal would act upon."""
+    said = json.dumps(data, ensure_ascii=False)
+    return said if said.isprintable() else "".join(c if c.isprintable() else _hidden(c) for c in said)
+
+
+def _hidden(character: str) -> str:
+    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())

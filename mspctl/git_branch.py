@@ -12,14 +12,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from random import SystemRandom
-from signal import strsignal
-from subprocess import PIPE, TimeoutExpired
+from signal import SIGKILL, strsignal
+from subprocess import PIPE, Popen, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import IO
 
 from mspctl.errors import LedgerError
 
@@ -41,10 +44,8 @@ SETTINGS = (
     *("core.hooksPath=/dev/null", "core.useReplaceRefs=false", "gc.auto=0", "maintenance.auto=false"),
     *("push.followTags=false", "push.recurseSubmodules=no", "push.gpgSign=false"),
 )
-LOST_RACE = re.compile(
-    "but expected|already exists|File exists|unable to resolve reference|old value"
-    "|fetch first|non-fast-forward|stale info|failed to update ref"
-)
+_MOVED = "but expected|already exists|File exists|unable to resolve reference|old value|stale info|failed to update ref"
+LOST_RACE = re.compile(f"{_MOVED}|fetch first|non-fast-forward")
 CRASHED = "fast-import: dumping crash report to "
 IN_THE_WAY = re.compile(r"Unable to create '([^'\n]+\.lock)': File exists")
 
@@ -82,29 +83,52 @@ class Branch:
     could not be pushed meet newer ones of others. `alone`: without the remote, which `sync` makes up for later.
     """
 
+    races = LOST_RACE  # refusals of a push after which another one may succeed
+
     def __init__(self, root: Path, name: str, merge: Merge, *, alone: bool = False) -> None:
         self._git = Git(root)
         self.name = name
         self._merge = merge
         self._head, self._seen = f"refs/heads/{name}", f"refs/mspctl/{name}-seen"
-        self.remote = "" if alone else self._git.remote(f"the {name}")
+        self._alone = alone
         self.tip = ""  # "" until `sync` or `start`, and after a `sync` that found nothing
         self._obstacle = ""  # what was in the way last, when it was a file
+        self._listed: tuple[str, Mapping[str, str]] = "", {}  # the files of a commit
+        self._ahead: Mapping[str, bytes] = {}  # contents that were read ahead
+
+    @cached_property
+    def remote(self) -> str:
+        """Its name; "" when there is none, or it is done without."""
+        return "" if self._alone else self._git.remote(f"the {self.name}")
 
     # Reading
 
-    def paths(self) -> dict[str, str]:
+    def paths(self) -> Mapping[str, str]:
         """Every file: path → blob."""
-        return self._tree(self.tip)
+        if self._listed[0] != self.tip:
+            self._listed = self.tip, self._tree(self.tip)
+        return self._listed[1]
 
     def _tree(self, commit: str) -> dict[str, str]:
         entries = self._git("ls-tree", "-r", "-z", commit).split("\0")[:-1] if commit else ()
         return {path: about.split(" ")[2] for about, _, path in (entry.partition("\t") for entry in entries)}
 
-    def read(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """Contents of many objects in one go."""
+    def length(self) -> int:
+        """How many commits there are."""
+        return int(self._git("rev-list", "--count", self.tip)) if self.tip else 0
+
+    def read_ahead(self, wanted: Callable[[str], bool]) -> None:
+        """Have the files at these paths at hand for the next `read`; for a thread that has nothing else to do."""
+        self._ahead = self.read(blob for path, blob in self.paths().items() if wanted(path))
+
+    def read(self, ids: Iterable[str]) -> Mapping[str, bytes]:
+        """Contents of many objects in one go, in this order."""
+        wanted = [*ids]
+        ahead, self._ahead = self._ahead, {}
+        if ahead and ahead.keys() >= {*wanted}:
+            return {name: ahead[name] for name in wanted}
         contents = {}
-        for name, content in self._git.objects(ids).items():
+        for name, content in self._git.objects(wanted).items():
             if content is None:
                 raise LedgerError(f"the {self.name} is damaged: {name} is missing")
             contents[name] = content
@@ -115,11 +139,18 @@ class Branch:
         contents = self.read(tree[path] for path in paths if path in tree)
         return {path: contents[tree[path]] if path in tree else None for path in paths}
 
-    def log(self, paths: Collection[str] = ()) -> Iterator[Commit]:
+    def log(self, paths: Collection[str] = (), since: datetime | None = None) -> Iterator[Commit]:
         """Commits, newest first; with `paths`, those that touched them, and only these files."""
-        ids = self._git("rev-list", self.tip, "--", *paths).split()
+        # Of all, because a commit in between whose clock was slow must not hide those below it.
+        said = (line.split(" ") for line in self._git("log", "--format=%H %ct", self.tip, "--", *paths).splitlines())
+        ids = [name for name, seconds in said if since is None or int(seconds) >= since.timestamp()]
         for start in range(0, len(ids), 50):
             yield from self._commits(ids[start : start + 50], paths)
+
+    def times(self, number: int) -> list[datetime]:
+        """When the newest commits were made."""
+        said = self._git("log", f"--max-count={number}", "--format=%ct", self.tip).split()
+        return [datetime.fromtimestamp(int(seconds), UTC) for seconds in said]
 
     def _commits(self, ids: Collection[str], paths: Collection[str] = ()) -> Iterator[Commit]:
         files = self._touched(ids, paths)
@@ -127,7 +158,7 @@ class Branch:
             yield _parse_commit(name, content.decode("utf-8", "replace"), files.get(name, {}))
 
     def _touched(self, ids: Iterable[str], paths: Iterable[str]) -> dict[str, dict[str, str]]:
-        flags = ("--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
+        flags = ("--stdin", "--root", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--diff-merges=first-parent")
         tokens = iter(self._git("diff-tree", *flags, "--", *paths, data="\n".join(ids) + "\n").split("\0")[:-1])
         touched: dict[str, dict[str, str]] = {}
         files: dict[str, str] = {}
@@ -141,41 +172,56 @@ class Branch:
 
     # Together with the remote
 
-    def sync(self) -> None:
-        """Fetch, and bring the local branch forward. What could not be pushed before stays on top, replayed."""
+    def sync(self, *beside: Branch) -> None:
+        """
+        Fetch, and bring the local branch forward. What could not be pushed before stays on top, replayed.
+
+        `beside` are further branches of the repository: the remote is asked once for all, and fetched from once.
+        """
+        branches, remote = (self, *beside), self.remote
         for _ in self._attempts():
-            ours = self._ref(self._head)
-            theirs = self._fetch() if self.remote else ""
-            if not theirs or (ours and self._descends(ours, theirs)):
-                self.tip = ours
-                return
-            forward = not ours or self._descends(theirs, ours)
-            self.tip = theirs if forward else self._replay(ours, theirs)
-            if self._move(self.tip, ours, self._head):
+            # Ours are looked up first, for other processes fetch too.
+            here = self._git.refs(ref for branch in branches for ref in (branch._head, branch._seen))
+            there = self._fetched(branches, here) if remote else {}
+            if all([b._arrive(here.get(b._head, ""), there.get(b._head, "")) for b in branches]):
                 return
 
-    def _fetch(self) -> str:
-        """The remote's tip and all that hangs on it; "" when it has none."""
-        seen = self._ref(self._seen)  # asked first, for other processes fetch too
-        theirs = self._remote_tip()
-        if not theirs and seen:
+    def _fetched(self, branches: Collection[Branch], here: Mapping[str, str]) -> dict[str, str]:
+        """The remote's tips, and all that hangs on them."""
+        there = self._remote_tips(*(branch._head for branch in branches))
+        moved = [b for b in branches if there.get(b._head, "") != here.get(b._seen, "")]
+        if wanted := [branch._head for branch in moved if branch._head in there]:
+            self._download(*wanted)
+        for branch in moved:
+            branch._believe(there.get(branch._head, ""), here.get(branch._seen, ""))
+        return there
+
+    def _believe(self, theirs: str, seen: str) -> None:
+        """Take note that the remote has `theirs` now, if that can be after `seen`."""
+        if not theirs:
             raise RemoteError(f"the {self.name} is gone from {self.remote}, which had {seen[:12]}")
-        if theirs != seen:
-            self._download()
-            self._check_descent(theirs, seen)
-            self._advance(self._seen, theirs)
-        return theirs
+        self._check_descent(theirs, seen)
+        self._advance(self._seen, theirs)
 
-    def _remote_tip(self) -> str:
-        answer = self._git.call("ls-remote", self.remote, self._head)
+    def _arrive(self, ours: str, theirs: str) -> bool:
+        """Bring the local branch to where the remote is. False: another process has moved it meanwhile."""
+        if not theirs or (ours and self._descends(ours, theirs)):
+            self.tip = ours
+            return True
+        forward = not ours or self._descends(theirs, ours)
+        self.tip = theirs if forward else self._replay(ours, theirs)
+        return self._move(self.tip, ours, self._head)
+
+    def _remote_tips(self, *refs: str) -> dict[str, str]:
+        answer = self._git.call("ls-remote", self.remote, *refs)
         if answer.code:
             raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
-        refs = (line.partition("\t") for line in answer.text.splitlines())
-        return next((commit for commit, _, ref in refs if ref == self._head), "")
+        found = (line.partition("\t") for line in answer.text.splitlines())
+        return {ref: commit for commit, _, ref in found if ref in refs}
 
-    def _download(self, *more: str) -> None:
-        flags = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
-        answer = self._git.call("fetch", *flags, *more, self.remote, self._head)
+    def _download(self, *refs: str, flags: Sequence[str] = ()) -> None:
+        still = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--no-filter", "--refmap=")
+        answer = self._git.call("fetch", *still, *flags, self.remote, *refs)
         if answer.code:
             raise Away(f"cannot fetch the {self.name} from {self.remote}: {answer.complaint}")
 
@@ -183,7 +229,9 @@ class Branch:
         if not seen or self._descends(theirs, seen):
             return
         if self._git("rev-parse", "--is-shallow-repository").strip() == "true":
-            self._download("--depth=2147483647")  # git's "all"; what lies between may just not be here
+            self._download(
+                self._head, flags=["--depth=2147483647"]
+            )  # git's "all"; what lies between may just not be here
             if self._descends(theirs, seen):
                 return
         raise RemoteError(
@@ -220,7 +268,7 @@ class Branch:
         exists = "a {} exists already {}"
         if self._ref(self._head):
             raise LedgerError(exists.format(self.name, "here"))
-        if self.remote and self._remote_tip():
+        if self.remote and self._remote_tips(self._head):
             raise LedgerError(exists.format(self.name, f"on {self.remote}"))
         if seen := self._ref(self._seen):
             self._git("update-ref", "-d", self._seen, seen)  # of one that was given up on purpose
@@ -277,7 +325,7 @@ class Branch:
         draft = f"refs/mspctl/draft-{SystemRandom().getrandbits(64):016x}"  # fast-import wants one; the end removes it
         who = ident(stamp)
         lines = [b"feature done", f"commit {draft}".encode(), b"mark :1", b"author " + who, b"committer " + who]
-        lines += _data(stamp.message.replace("\0", " ").encode("utf-8", "replace"))
+        lines += _data(_message(stamp))
         lines += [f"from {parent}".encode()] if parent else []
         for path, content in sorted(files.items()):
             name = _quoted(path)
@@ -300,20 +348,26 @@ class Branch:
     def _publish(self, commit: str) -> bool:
         """The remote first, then here. False: somebody was faster, and `tip` is theirs now; build again."""
         # A mirror clone's remote would refuse to be told what to push.
-        flags = ("--porcelain", "--no-verify", self.remote, f"{commit}:{self._head}")
+        flags = ("--porcelain", "--no-verify", *self._lease(), self.remote, f"{commit}:{self._head}")
         answer = self._git.call("-c", f"remote.{self.remote}.mirror=false", "push", *flags)
         if answer.code == 0:
-            if commit == self.tip or not self._move(commit, self.tip, self._head, self._seen):
-                self._advance(self._seen, commit)
-                self._advance(self._head, commit)
+            self._published(commit)
             return True
         verdict = next((line.split("\t")[-1] for line in answer.text.splitlines() if line.startswith("!")), "")
         self._obstacle = answer.complaint if answer.in_the_way else ""
         before = self.tip
         self.sync()
-        if self.tip == before and not LOST_RACE.search(verdict):
+        if self.tip == before and not self.races.search(verdict):
             raise RemoteError(f"cannot push the {self.name} to {self.remote}: {verdict or answer.complaint}")
         return False
+
+    def _lease(self) -> Sequence[str]:
+        return ()  # never forced
+
+    def _published(self, commit: str) -> None:
+        if commit == self.tip or not self._move(commit, self.tip, self._head, self._seen):
+            self._advance(self._seen, commit)
+            self._advance(self._head, commit)
 
     # Refs
 
@@ -355,6 +409,48 @@ class Branch:
         if self._obstacle:
             raise RemoteError(f"cannot write the {self.name}: {self._obstacle} ({ATTEMPTS} attempts were not enough)")
         raise RemoteError(f"others write the {self.name} all the time; {ATTEMPTS} attempts were not enough")
+
+
+class Cache(Branch):
+    """
+    A branch that could be made again: what the remote has is taken as it is, and its history may be dropped.
+
+    Nothing is kept that could not be published, so there is nothing to merge.
+    """
+
+    # It is pushed with a lease: who is late is told so here, and "non-fast-forward" is the remote's last word.
+    races = re.compile(_MOVED)
+
+    def __init__(self, root: Path, name: str) -> None:
+        super().__init__(root, name, lambda path, base, ours, theirs: ours)
+        self._there = ""  # what the remote has
+
+    def squash(self, stamp: Stamp) -> None:
+        """Keep the files and drop how they came to be: one commit without a parent, and publish it."""
+        for _ in self._attempts():
+            tree, who = self._git("rev-parse", f"{self.tip}^{{tree}}").strip().encode(), ident(stamp)
+            content = b"tree %b\nauthor %b\ncommitter %b\n\n%b" % (tree, who, who, _message(stamp))
+            commit = self._git("hash-object", "-t", "commit", "-w", "--stdin", data=content).strip()
+            if self._place(commit):
+                self.tip = commit
+                return
+
+    def _believe(self, theirs: str, seen: str) -> None:
+        if theirs:
+            self._move(theirs, seen, self._seen)
+
+    def _arrive(self, ours: str, theirs: str) -> bool:
+        self._there = theirs
+        self.tip = theirs or ours
+        return self._move(self.tip, ours, self._head)
+
+    def _lease(self) -> Sequence[str]:
+        return (f"--force-with-lease={self._head}:{self._there}",)
+
+    def _published(self, commit: str) -> None:
+        self._there = commit
+        for ref in (self._head, self._seen):
+            self._move(commit, self._ref(ref), ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,24 +499,18 @@ class Git:
     """git as a function: nobody is asked anything, and what fails is a LedgerError of one line."""
 
     def __init__(self, root: Path) -> None:
-        try:
-            import git  # late: it takes longer than all the rest of mspctl
-        except ImportError as error:
-            raise LedgerError("git is not installed, or not in PATH") from error
         if not root.is_dir():
             raise LedgerError(f"{root} is not a directory")
         self.root = root
-        self._library = git
-        self._program = git.Git(root)
-        unset = [word for name in FOREIGN if name in os.environ for word in ("-u", name)]
-        settings = [word for setting in SETTINGS for word in ("-c", setting)]
-        self._command = [*(["env", *unset] if unset else []), "git", "--no-pager", *settings]
+        self._command = ["git", "--no-pager", *(word for setting in SETTINGS for word in ("-c", setting))]
         self._met: dict[tuple[str, int, int], float] = {}  # lock files in the way → when they were first met
-        self._program.update_environment(
-            GIT_TERMINAL_PROMPT="0", GIT_COMMITTER_NAME="mspctl", GIT_COMMITTER_EMAIL="mspctl@localhost"
-        )
-        if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() and self.call("config", "core.sshCommand").code:
-            self._program.update_environment(GIT_SSH_COMMAND="ssh -oBatchMode=yes -oConnectTimeout=30")
+        self._environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | {
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_COMMITTER_NAME": "mspctl",
+            "GIT_COMMITTER_EMAIL": "mspctl@localhost",
+            "LANGUAGE": "C",  # what git complains of is looked at
+            "LC_ALL": "C",
+        }
 
     def __call__(self, *args: str, data: str | bytes = b"") -> str:
         return self.raw(*args, data=data).decode("utf-8", "surrogateescape")
@@ -436,26 +526,40 @@ class Git:
 
     def call(self, *args: str, data: str | bytes = b"") -> Answer:
         """For those who want to look at a failure themselves."""
+        # What git says may be long: in a file it is there at once, and read without being pieced together.
+        with TemporaryFile() as out:
+            code, err = self._run(args, data.encode() if isinstance(data, str) else data, out)
+            out.seek(0)
+            return Answer(code, out.read(), err)
+
+    def _run(self, args: Sequence[str], data: bytes, out: IO[bytes]) -> tuple[int, bytes]:
         try:
             # A session of its own: no terminal to ask at, and Ctrl-C ends mspctl in order, not a push in the middle.
-            process = self._program.execute(
-                [*self._command, *args], istream=PIPE, as_process=True, start_new_session=True
+            process = Popen(  # noqa: S603
+                [*self._command, *args],
+                stdin=PIPE,
+                stdout=out,
+                stderr=PIPE,
+                cwd=self.root,
+                env=self._environment,
+                start_new_session=True,
             )
-        except self._library.GitCommandNotFound as error:
+        except FileNotFoundError as error:
             raise LedgerError("git is not installed, or not in PATH") from error
         except OSError as error:  # more arguments than the system takes
             raise LedgerError(f"cannot start git: {error.strerror}") from error
         try:
-            out, err = process.communicate(data.encode() if isinstance(data, str) else data, timeout=PATIENCE)
+            _, err = process.communicate(data, timeout=PATIENCE)
         except TimeoutExpired:
-            process.kill()
-            return Answer(124, b"", f"no answer within {PATIENCE:.0f} seconds".encode())
+            os.killpg(process.pid, SIGKILL)  # the ssh below it as well
+            process.communicate()
+            return 124, f"no answer within {PATIENCE:.0f} seconds".encode()
         except KeyboardInterrupt:
             # A push that was begun may still arrive, and whoever cleans up must come after it.
             with suppress(TimeoutExpired):
                 process.communicate(timeout=LAST_ORDERS)
             raise
-        return Answer(process.returncode, out, err)
+        return process.returncode, err
 
     def clear(self, file: str, refs: Iterable[str]) -> None:
         """
@@ -485,11 +589,20 @@ class Git:
         if answer.code and "not a git repository" in answer.complaint:
             raise LedgerError(f"{self.root} is not in a Git repository; run git init")
         remotes = self.checked(answer).text.split()
-        if "origin" in remotes or not remotes:
-            return "origin" if remotes else ""
-        if len(remotes) > 1:
+        if not remotes:
+            return ""
+        if len(remotes) > 1 and "origin" not in remotes:
             raise LedgerError(f"which remote holds {what}? none of {', '.join(remotes)} is called origin")
-        return remotes[0]
+        if not {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys() and self.call("config", "core.sshCommand").code:
+            self._environment["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes -oConnectTimeout=30"
+        return "origin" if "origin" in remotes else remotes[0]
+
+    def refs(self, names: Iterable[str]) -> dict[str, str]:
+        """Ref → commit, of those that exist."""
+        found = (
+            line.split(" ") for line in self("for-each-ref", "--format=%(refname) %(objectname)", *names).splitlines()
+        )
+        return {ref: commit for ref, commit in found}
 
     def objects(self, ids: Iterable[str]) -> dict[str, bytes | None]:
         """Contents of many objects in one go; None for one that is not here."""
@@ -525,6 +638,10 @@ def ident(stamp: Stamp) -> bytes:
     address = "".join(c for c in address if c.isprintable() and c not in "<> ")
     when = f"{int(stamp.when.timestamp())} {stamp.when:%z}"
     return f"{name or 'unknown'} <{address}> {when}".encode("utf-8", "replace")
+
+
+def _message(stamp: Stamp) -> bytes:
+    return stamp.message.replace("\0", " ").encode("utf-8", "replace")
 
 
 def _data(content: bytes) -> list[bytes]:

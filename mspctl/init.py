@@ -18,9 +18,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from mspctl import __version__, schema
-from mspctl.errors import Error, InputError
+from mspctl.errors import Error, InputError, LedgerError
 from mspctl.fields import one_line
-from mspctl.git_branch import Git
 from mspctl.ledger import Ledger
 
 TEMPLATES = files("mspctl") / "templates"
@@ -53,7 +52,7 @@ def init(folder: Path, name: str = "", *, example: bool = True, ledger: bool = T
         written += len(schema.write(draft / schema.FOLDER, schema.schemas()))
         repository = folder if (folder / ".git").exists() else draft
         if repository is draft:
-            Git(draft)("init", "--quiet", "--initial-branch=main")
+            _make_repository(draft)
         tip = Ledger.init(repository).tip if ledger else ""
         _place(draft, folder)
     except OSError as error:
@@ -61,6 +60,17 @@ def init(folder: Path, name: str = "", *, example: bool = True, ledger: bool = T
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Made(folder, name, written, tip)
+
+
+def _make_repository(folder: Path) -> None:
+    import git
+
+    try:
+        git.Repo.init(folder, initial_branch="main").close()
+    except git.GitCommandNotFound:
+        raise LedgerError("git is not installed, or not in PATH") from None
+    except git.GitError as error:
+        raise LedgerError(f"git cannot make a repository: {' '.join(str(error).split())}") from None
 
 
 def _check_free(folder: Path) -> None:

@@ -8,9 +8,9 @@ to be count as ours. `git log -p ledger` is the audit trail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,29 @@ from threading import Lock
 
 from mspctl.errors import LedgerError
 from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
-from mspctl.ledger_page import Landing, Page, begun, edited, finished, is_page, landing, merged, parsed, path_of
+from mspctl.ledger_page import (
+    Landing,
+    Page,
+    begun,
+    edited,
+    finished,
+    hands_out,
+    is_page,
+    landing,
+    merged,
+    owner,
+    parsed,
+    path_of,
+    pruned,
+    recorded,
+    scope_of,
+)
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import Id, Resource, Scope
+
+WITNESSES = 20  # commits by which a clock is judged
+BY_HAND = "written by hand, not by mspctl"
+AHEAD = timedelta(days=60)  # that nothing is applied for so long is nothing unusual
 
 README = b"""\
 This branch is the ledger of mspctl: what was applied, scope by scope. mspctl compares it with what Git declares and
@@ -59,9 +79,11 @@ class Ledger:
         self._branch, self._now, self._lock = branch, now, Lock()
 
     @classmethod
-    def open(cls, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False) -> Ledger:
+    def open(
+        cls, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False, beside: Sequence[Branch] = ()
+    ) -> Ledger:
         """
-        Given a folder in a Git repository, fetch its ledger.
+        Given a folder in a Git repository, fetch its ledger, and other branches `beside` it.
 
         The remote is `origin`, else the only one; without any, the local branch is all there is. Outcomes that could
         not be pushed stay on top of what was fetched, and go out with the next `begin`, `finish` or `push`. `alone`: as
@@ -69,7 +91,7 @@ class Ledger:
         or one that cannot be fetched or trusted, and Away when the remote gives no answer.
         """
         branch = Branch(root, "ledger", merged, alone=alone)
-        branch.sync()
+        branch.sync(*beside)
         if not branch.tip:
             raise LedgerError("the ledger was never fetched here" if alone else "no ledger yet; run mspctl ledger init")
         return cls(branch, now)
@@ -86,17 +108,38 @@ class Ledger:
         """The commit that is read."""
         return self._branch.tip
 
-    def recorded(self, scopes: Iterable[Scope] | None = None) -> dict[Scope, ScopeRecord]:
-        """Of `scopes`, or of all; what was never recorded is absent. Keys carry customer and engine as recorded."""
-        blobs = self._branch.paths()
-        wanted = filter(is_page, blobs) if scopes is None else filter(blobs.__contains__, map(path_of, scopes))
-        records = (page.record for page in self._pages({path: blobs[path] for path in wanted}))
-        return {record.scope: record for record in records}
+    def read_ahead(self) -> Ledger:
+        """Have what the next `recorded` reads at hand."""
+        self._branch.read_ahead(is_page)
+        return self
 
-    def _pages(self, blobs: Mapping[str, str]) -> Iterator[Page]:
-        """One after the other: a page is several times as large as its record."""
-        contents = self._branch.read(blobs.values())
-        return (parsed(path, contents[blob]) for path, blob in blobs.items())
+    def pages(self) -> dict[str, str]:
+        """Path → blob of every page: while a blob is the same, nothing was recorded."""
+        return {path: blob for path, blob in self._branch.paths().items() if is_page(path)}
+
+    def recorded(
+        self,
+        scopes: Iterable[Scope] | None = None,
+        customers: Collection[str] = (),
+        without: Collection[str] = (),
+    ) -> dict[Scope, ScopeRecord]:
+        """
+        Of all; or of `scopes`, and with `customers` of all that was theirs, and of whatever hands something out.
+
+        What was never recorded is absent, and so are pages at the paths `without`. Keys carry customer and engine as
+        recorded.
+        """
+        pages = {path: blob for path, blob in self.pages().items() if path not in without}
+        paths = pages.keys() if scopes is None else {*map(path_of, scopes)}
+
+        def wanted(path: str, content: bytes) -> bool:
+            return path in paths or owner(content) in customers or hands_out(content)
+
+        read = pages if customers else {path: blob for path, blob in pages.items() if path in paths}
+        contents = self._branch.read(read.values())
+        # One after the other: a page is several times as large as its record.
+        found = (recorded(path, contents[blob]) for path, blob in read.items() if wanted(path, contents[blob]))
+        return {record.scope: record for record in found}
 
     def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
         """
@@ -127,10 +170,37 @@ class Ledger:
                 self._branch.keep(edits, stamp)
                 raise LedgerError(f"the outcome is kept locally, `mspctl ledger push` sends it: {error}") from error
 
+    def compact(self, who: str) -> int:
+        """
+        Take out of every page what is past its time, as happens to each that is written anyway; how many had some.
+
+        History stays as it is: a ledger that was rewritten could not be told from one that was rewound.
+        """
+        files: set[str] = set()
+        day = self._believed()
+        edits: dict[str, Edit] = {path: partial(pruned, path, day) for path in self.pages()}
+
+        def stamp(paths: Collection[str]) -> Stamp:
+            files.update(paths)
+            return Stamp(who, self._now(), f"compact: {_counted(len(paths), 'scope')}\n")
+
+        with self._lock:
+            self._branch.update(edits, stamp)
+        return len(files)
+
     def _edits(self, steps: Mapping[Scope, Callable[[Page], Page]]) -> dict[str, Edit]:
-        today = self._now().date()
+        day = self._believed() if steps else date.min
         paths = {path_of(scope): (scope, step) for scope, step in steps.items()}
-        return {path: partial(edited, path, scope, step, today) for path, (scope, step) in paths.items()}
+        return {path: partial(edited, path, scope, step, day) for path, (scope, step) in paths.items()}
+
+    def _believed(self) -> date:
+        """
+        Today, as far as the ledger bears it out: a clock that is years ahead must not make it forget.
+
+        Half of the newest commits must be of the last AHEAD days, or it is taken to be earlier.
+        """
+        days = sorted(self._branch.times(WITNESSES))
+        return min(self._now(), days[(len(days) - 1) // 2] + AHEAD).date()
 
     def _stamp(
         self,
@@ -145,44 +215,62 @@ class Ledger:
         counts += [f"{bad} failed"] if bad else []
         reason = _one_line(run.reason)
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
-        trailers = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
-        trailers |= {"Emergency": run.emergency.branch} if run.emergency else {}
-        lines = [f"{name}: {_one_line(value)}" for name, value in trailers.items() if value]
-        return Stamp(run.who, self._now(), "\n".join([subject, "", *lines, ""]))
+        return Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n")
 
-    def history(self, scopes: Iterable[Scope] | None = None, limit: int = 20) -> list[Entry]:
-        """What runs did, newest first; one that was begun and is not over says so as its error."""
+    def history(
+        self, scopes: Iterable[Scope] | None = None, limit: int | None = 20, since: datetime | None = None
+    ) -> list[Entry]:
+        """
+        What runs did, newest first; one that was begun and is not over says so as its error.
+
+        So does what somebody wrote by hand: an entry without a run.
+        """
         paths = [] if scopes is None else [path_of(scope) for scope in scopes]
-        return list(islice(self._entries(paths), limit)) if paths or scopes is None else []
+        entries = self._entries(paths, since) if paths or scopes is None else iter(())
+        return list(islice(entries, limit))
 
-    def _entries(self, paths: Collection[str]) -> Iterator[Entry]:
+    def _entries(self, paths: Collection[str], since: datetime | None) -> Iterator[Entry]:
         over: set[tuple[str, str]] = set()  # (run, path)
-        for commit in self._branch.log(paths):
-            trailers = _trailers(commit)
-            run = trailers.get("Run")
+        for commit in self._branch.log(paths, since):
+            said = _trailers(commit)
+            run = said.get("Run", "")
             began = commit.stamp.message.startswith("begin:")
-            if run is None:
-                continue  # not by a run: the first commit
-            blobs = {path: blob for path, blob in commit.files.items() if blob and is_page(path)}
+            blobs = {path: blob for path, blob in commit.files.items() if is_page(path)}
             if began:
                 blobs = {path: blob for path, blob in blobs.items() if (run, path) not in over}
             else:
                 over |= {(run, path) for path in blobs}
-            if blobs:
-                yield self._entry(commit, trailers, began, self._pages(blobs))
+            if blobs and (run or not commit.stamp.message.startswith("compact:")):
+                yield self._entry(commit, said, blobs, BY_HAND if not run else "never finished" if began else "")
 
-    @staticmethod
-    def _entry(commit: Commit, trailers: Mapping[str, str], began: bool, pages: Iterable[Page]) -> Entry:
-        unfinished = Landing((), "never finished")
-        scopes = {page.scope: unfinished if began else landing(page) for page in pages}
+    def _entry(self, commit: Commit, said: Mapping[str, str], blobs: Mapping[str, str], error: str) -> Entry:
+        contents = self._branch.read(filter(None, blobs.values()))
+        scopes = dict(_landed(path, contents.get(blob, b""), said.get("Run"), error) for path, blob in blobs.items())
         names = ("Run", "Commit", "Reason", "Plan", "Emergency")
-        run, revision, reason, plan, emergency = (trailers.get(name, "") for name in names)
+        run, revision, reason, plan, emergency = (said.get(name, "") for name in names)
         return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
 
     def push(self) -> None:
         """Bring outcomes that are only here to the remote."""
         with self._lock:
             self._branch.push()
+
+
+def _landed(path: str, content: bytes, run: str | None, error: str) -> tuple[Scope, Landing]:
+    """What one commit says of one scope; a page that is damaged must not hide the rest of the history."""
+    try:
+        page = parsed(path, content)
+        error = error or ("" if page.last.get("run") == run else BY_HAND)
+        return page.scope, Landing((), error) if error else landing(page)
+    except LedgerError as problem:
+        return scope_of(path), Landing((), error or str(problem))
+
+
+def trailers(run: Run) -> str:
+    """The last paragraph of a commit's message."""
+    said = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
+    said |= {"Emergency": run.emergency.branch} if run.emergency else {}
+    return "\n".join(f"{name}: {_one_line(value)}" for name, value in said.items() if value)
 
 
 def _trailers(commit: Commit) -> dict[str, str]:

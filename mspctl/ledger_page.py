@@ -10,19 +10,26 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from typing import TypeVar
+from urllib.parse import unquote
 
 from mspctl.document import (
     Json,
     Object,
+    a_list,
+    an_object,
     change_from_json,
     id_from_json,
+    line,
+    list_of,
     members,
+    object_of,
     resource_from_json,
     scope_from_json,
     text,
@@ -68,17 +75,19 @@ class Page:
 
     @property
     def record(self) -> ScopeRecord:
-        states = {id: [_state(recorded)] for id, recorded in self.resources.items()}
+        records = {id: _record(recorded) for id, recorded in self.resources.items()}
         for (id, _), intended in sorted(self.intents.items(), key=itemgetter(0)):
-            known = states.setdefault(id, [None])
-            if intended not in known:
-                known.append(intended)
-        records = {id: self._record(id, known) for id, known in states.items()}
+            known = records.setdefault(id, NEVER)
+            if intended not in known.states:
+                records[id] = Record((*known.states, intended))
         return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used), self.emergencies)
 
-    def _record(self, id: Id, states: Sequence[Resource | None]) -> Record:
-        recorded = self.resources.get(id)
-        return Record(tuple(states), recorded if isinstance(recorded, date) and len(states) == 1 else None)
+
+NEVER = Record((None,))
+
+
+def _record(recorded: Resource | date) -> Record:
+    return Record((None,), recorded) if isinstance(recorded, date) else Record((recorded,))
 
 
 def _state(recorded: Resource | date) -> Resource | None:
@@ -98,12 +107,20 @@ def path_of(scope: Scope) -> str:
     return "/".join(_encoded(part) or "%" for part in (scope.target, scope.facet, scope.name)) + ".json"
 
 
+@lru_cache(1 << 14)
 def _encoded(part: str) -> str:
     return re.sub(r"[^a-z0-9._-]|^\.|\.\Z", lambda match: _escaped(match[0]), part)
 
 
 def _escaped(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def scope_of(path: str) -> Scope:
+    """The other way round; whose it is, only the page says."""
+    parts = path.removesuffix(".json").split("/")
+    target, facet, name = ("" if part == "%" else unquote(part, errors="surrogatepass") for part in parts)
+    return Scope(target, facet, name)
 
 
 def is_page(path: str) -> bool:
@@ -203,6 +220,13 @@ def _pruned(page: Page, today: date) -> Page:
     return replace(page, resources=kept, used={key: day for key, day in page.used.items() if today - day <= USED})
 
 
+def pruned(path: str, today: date, old: bytes | None) -> bytes | None:
+    """Without what is past its time, as old content → new content."""
+    page = parsed(path, old) if old is not None else None
+    new = page and _pruned(page, today)
+    return old if new is None or new == page else rendered(new)
+
+
 def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
     """
     What we changed since `base`, done to `theirs`.
@@ -239,41 +263,20 @@ def _stepped(base: Mapping[K, V], ours: Mapping[K, V], theirs: Mapping[K, V]) ->
 
 
 def rendered(page: Page) -> bytes:
-    resources = (_line(_recorded_to_json(*item)) for item in sorted(page.resources.items(), key=itemgetter(0)))
-    intents = (_line(_intent_to_json(*item)) for item in sorted(page.intents.items(), key=itemgetter(0)))
-    last = {name: _list_of(map(_line, it)) if isinstance(it, list) else _line(it) for name, it in page.last.items()}
+    resources = (line(_recorded_to_json(*item)) for item in sorted(page.resources.items(), key=itemgetter(0)))
+    intents = (line(_intent_to_json(*item)) for item in sorted(page.intents.items(), key=itemgetter(0)))
+    last = {name: list_of(map(line, it)) if isinstance(it, list) else line(it) for name, it in page.last.items()}
     sections = {
         "format": str(FORMAT),
-        "scope": _line(to_json(page.scope)),
-        "outputs": _object_of({name: _line(to_json(value)) for name, value in sorted(page.outputs.items())}),
-        "resources": _list_of(resources),
-        "intents": _list_of(intents),
-        "used": _object_of({key: _line(day.isoformat()) for key, day in sorted(page.used.items())}),
-        "emergencies": _object_of({run: _line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
-        "last": _object_of(last),
+        "scope": line(to_json(page.scope)),
+        "outputs": object_of({name: line(to_json(value)) for name, value in sorted(page.outputs.items())}),
+        "resources": list_of(resources),
+        "intents": list_of(intents),
+        "used": object_of({key: line(day.isoformat()) for key, day in sorted(page.used.items())}),
+        "emergencies": object_of({run: line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
+        "last": object_of(last),
     }
-    return (_object_of(sections) + "\n").encode()
-
-
-def _object_of(members: Mapping[str, str]) -> str:
-    """One line for each; what is empty is left out."""
-    lines = ",\n".join(f"{_line(name)}: {member}" for name, member in members.items() if member)
-    return f"{{\n{lines}\n}}" if lines else ""
-
-
-def _list_of(items: Iterable[str]) -> str:
-    lines = ",\n".join(items)
-    return f"[\n{lines}\n]" if lines else ""
-
-
-def _line(data: Json) -> str:
-    """JSON without line breaks, and with nothing in it that a terminal would act upon."""
-    line = json.dumps(data, ensure_ascii=False)
-    return line if line.isprintable() else "".join(c if c.isprintable() else _hidden(c) for c in line)
-
-
-def _hidden(character: str) -> str:
-    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
+    return (object_of(sections) + "\n").encode()
 
 
 def _recorded_to_json(id: Id, recorded: Resource | date) -> Object:
@@ -318,6 +321,23 @@ def parsed(path: str, content: bytes) -> Page:
         return page
 
 
+def recorded(path: str, content: bytes) -> ScopeRecord:
+    """What is recorded, from the same; what the last run did is as long as all of that, and is not looked at."""
+    rest, found, _ = content.rpartition(b',\n"last": {\n')
+    return parsed(path, rest + b"\n}" if found else content).record
+
+
+def owner(content: bytes) -> str:
+    """Whose scope a page is about, without reading all of it: `rendered` gives the scope a line of its own."""
+    found = re.search(rb'^"scope": \{.*"customer": ("[^"\\\n]*")', content, re.MULTILINE)
+    return str(json.loads(found[1])) if found else ""
+
+
+def hands_out(content: bytes) -> bool:
+    """Whether a page has outputs, likewise."""
+    return b'\n"outputs": {' in content
+
+
 @contextmanager
 def _naming(path: str) -> Iterator[None]:
     try:
@@ -334,7 +354,7 @@ def landing(page: Page) -> Landing:
     """
     with _naming(path_of(page.scope)):
         document = members(page.last, "the last run", required=("run",), optional=("error", "changes"))
-        changes = tuple(_verbal_change_from_json(item) for item in _list(document.get("changes", [])))
+        changes = tuple(_verbal_change_from_json(item) for item in a_list(document.get("changes", [])))
         return Landing(changes, text(document, "error") if "error" in document else "")
 
 
@@ -348,12 +368,12 @@ def _page_from_json(data: object) -> Page:
     document = members(data, "a page", required=("format", "scope"), optional=sections)
     return Page(
         scope_from_json(document["scope"]),
-        {name: value_from_json(value) for name, value in _object(document.get("outputs", {})).items()},
-        _unique(_recorded_from_json(item) for item in _list(document.get("resources", []))),
-        _unique(_intent_from_json(item) for item in _list(document.get("intents", []))),
-        {key: date.fromisoformat(str(day)) for key, day in _object(document.get("used", {})).items()},
-        {run: _emergency_from_json(said) for run, said in _object(document.get("emergencies", {})).items()},
-        _object(document.get("last", {})),
+        {name: value_from_json(value) for name, value in an_object(document.get("outputs", {})).items()},
+        _unique(_recorded_from_json(item) for item in a_list(document.get("resources", []))),
+        _unique(_intent_from_json(item) for item in a_list(document.get("intents", []))),
+        {key: date.fromisoformat(str(day)) for key, day in an_object(document.get("used", {})).items()},
+        {run: _emergency_from_json(said) for run, said in an_object(document.get("emergencies", {})).items()},
+        an_object(document.get("last", {})),
     )
 
 
@@ -375,7 +395,7 @@ def _intent_from_json(data: object) -> tuple[tuple[Id, str], Resource | None]:
 def _emergency_from_json(data: object) -> Emergency:
     document = members(data, "an emergency", required=("who", "when", "reason", "branch", "resources"))
     who, when, reason, branch = (text(document, name) for name in ("who", "when", "reason", "branch"))
-    resources = [members(item, "a resource", required=("kind", "name")) for item in _list(document["resources"])]
+    resources = [members(item, "a resource", required=("kind", "name")) for item in a_list(document["resources"])]
     moment = datetime.fromisoformat(when)
     if moment.tzinfo is None:
         raise ValueError(f'"when" lacks its time zone: {when}')
@@ -384,7 +404,7 @@ def _emergency_from_json(data: object) -> Emergency:
 
 def _verbal_change_from_json(data: object) -> Change:
     """The verb is there for human readers; it follows from the rest."""
-    return change_from_json({k: v for k, v in _object(data).items() if k != "verb"})
+    return change_from_json({k: v for k, v in an_object(data).items() if k != "verb"})
 
 
 def _unique(items: Iterable[tuple[K, V]]) -> dict[K, V]:
@@ -394,15 +414,3 @@ def _unique(items: Iterable[tuple[K, V]]) -> dict[K, V]:
             raise ValueError(f"{key} is there twice")
         found[key] = item
     return found
-
-
-def _object(data: object) -> Object:
-    if not isinstance(data, dict):
-        raise ValueError("an object is missing")
-    return data
-
-
-def _list(data: object) -> list[object]:
-    if not isinstance(data, list):
-        raise ValueError("a list is missing")
-    return data

@@ -80,6 +80,8 @@ class ScopePlan:
     outputs: Outputs = field(default_factory=dict)  # what the scope hands out, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
+    seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
+    since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
 
     @property
     def due(self) -> list[Change]:
@@ -200,7 +202,7 @@ def plan_scope(
         [r.id for r in declared if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
         {i: r for i, r in learned.items() if _says_new(recorded.get(i), r)},
         reading.resources if any(step.standing is Standing.DUE for step in steps) else (),
-        reading.token,
+        "" if reading.missing else reading.token,  # what could not be read whole is read again
         reading.exists,
         len(declared),
         outputs=reading.outputs,

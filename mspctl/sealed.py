@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mspctl import document, edit
+from mspctl import document
 from mspctl.errors import InputError
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.resource import Change, Id, Resource, Scope, Value
@@ -34,6 +34,8 @@ class Sealed:
 
 def save(path: Path, plan: Plan, *, revert: bool) -> None:
     """Keep a plan in a file, whole or not at all."""
+    from mspctl import edit  # late: whoever plans imports this file
+
     try:
         old = path.read_bytes().decode() if path.exists() else None
         edit.write(path, dump(plan, revert=revert), replaces=old)

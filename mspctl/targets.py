@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from mspctl import drivers
+from mspctl import __version__, drivers
 from mspctl.driver import Access, Driver, Reader
 from mspctl.errors import TargetError
 from mspctl.load import Estate
@@ -41,6 +41,12 @@ class Targets:
                 _LOG.info("opening %s of target %s", scope.facet, scope.target)
                 kept[key] = make(self._driver_name(scope), self._access(scope))
             return kept[key]
+
+    def driven(self, scope: Scope) -> str:
+        """How a scope's target is driven: when that changes, it may show the same otherwise."""
+        access = self._access(scope)
+        settings = access.settings.model_dump_json()
+        return f"{__version__} {self._driver_name(scope)} {access.address} {settings}"
 
     def _driver_name(self, scope: Scope) -> str:
         target = self.estate.inventory.targets.get(scope.target)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from mspctl import git_branch
+from mspctl import ledger as ledger_module
 from mspctl.errors import LedgerError
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import Landing, Page, path_of, rendered
@@ -197,8 +198,35 @@ def test_a_delete_leaves_a_tombstone_for_400_days(alone: Path) -> None:
     apply(here, None, Resource(Id("dns.rrset", "a A"), {}))
     assert state(here).tombstone == date(2027, 3, 5)
     day += timedelta(days=1)
+    bear_out(here)
+    assert state(here).tombstone == date(2027, 3, 5)
     apply(here, None, Resource(Id("dns.rrset", "b A"), {}))
     assert WWW not in here.recorded()[ZONE].resources
+
+
+def bear_out(ledger: Ledger) -> None:
+    """So many runs elsewhere that the ledger believes its clock."""
+    for number in range(ledger_module.WITNESSES // 2):
+        other = Resource(Id("dns.rrset", f"b{number} A"), {})
+        ledger.finish(replace(RUN, id=f"b{number}"), {MAIL: Finished({other.id: other}, [Change(None, other)])})
+
+
+def test_a_clock_years_ahead_makes_nothing_forgotten(alone: Path) -> None:
+    """Nor do several runs in a row on that machine; then the ledger goes on with the right time."""
+    day = DAY
+    here = Ledger.init(alone, now=lambda: day)
+    approval = "dns/brenta.example until 2027-03-10: #212"
+    apply(here, None, OLD)
+    here.finish(RUN, {ZONE: Finished({WWW: None}, [Change(OLD, None)], used=[approval])})
+    bear_out(here)
+    day += timedelta(days=3000)
+    for number in range(3):
+        apply(here, None, Resource(Id("dns.rrset", f"a{number} A"), {}))
+    assert here.compact("Paolo Zen <paolo@msp.example>") == 0
+    day = DAY + timedelta(days=1)
+    apply(Ledger.open(alone, now=lambda: day), None, Resource(Id("dns.rrset", "c A"), {}))
+    assert state(here).tombstone == date(2027, 3, 5)
+    assert here.recorded()[ZONE].used == {approval}
 
 
 def test_deleted_once_more_is_a_new_tombstone(alone: Path) -> None:
@@ -721,7 +749,7 @@ def test_405_scopes_cost_few_processes(ledger: Ledger, clone: Path, monkeypatch:
 
     monkeypatch.setattr(git_branch.Git, "call", counted)
     ledger.finish(RUN, ends)
-    assert calls == ["ls-tree", "fast-import", "-c", "update-ref"]  # -c … push
+    assert calls == ["log", "ls-tree", "fast-import", "-c", "update-ref"]  # -c … push
     calls.clear()
     assert len(ledger.recorded()) == 405
     assert calls == ["ls-tree", "cat-file"]

@@ -424,7 +424,6 @@ def test_breaking_spares_who_was_renewed_or_came_since(ours: Locks, theirs: Lock
 
 CROWD = """
 import os, random, sys, time
-import git
 from pathlib import Path
 from mspctl.errors import LockError
 from mspctl.locks import Locks

@@ -53,7 +53,7 @@ def command(
     check_options(due, emergency, revert, reason, review)
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency)
+    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due)
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 HELP = """Show what was changed outside, and findings: what is wrong although nothing differs.
 
-PATH is dns/ZONE or 'dns/ZONE/www A'."""
+PATH is dns/ZONE or 'dns/ZONE/www A'. What drift --record saw before, and of which its target says that nothing changed,
+is not read again."""
 
 GRAVEST = [Exit.DONE, Exit.UNREACHABLE, Exit.DIFFERS, Exit.ERROR]
 
@@ -23,19 +24,25 @@ GRAVEST = [Exit.DONE, Exit.UNREACHABLE, Exit.DIFFERS, Exit.ERROR]
 @click.command("drift", help=HELP)
 @options.selection
 @click.option("--check", is_flag=True, help="Also look from outside, as others do: ask the DNS about every zone.")
+@click.option("--record", is_flag=True, help="Keep what is seen, on the branch `observations`.")
+@click.option("--full", is_flag=True, help="Read everything.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
     directory: str | None,
     selected: Selection,
     check: bool,
+    record: bool,
+    full: bool,
     form: str,
 ) -> Exit:
-    from mspctl.cli.workspace import Workspace
+    from mspctl.cli.observing import Observing
     from mspctl.report import render, view
 
-    work = Workspace(directory, selected)
+    work = Observing(directory, selected, full=full)
     plan = work.plan()
     findings = work.findings(plan, outside=check)
     console.say(render(view.of_drift(plan, findings), form), end="")
+    if record:
+        work.record(plan)
     return max(plan.exit_code, findings.exit_code, key=GRAVEST.index)

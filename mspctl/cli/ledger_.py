@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import click
 
-from mspctl.cli import console
+from mspctl.cli import console, options
 from mspctl.exits import Exit
 
 
@@ -41,13 +43,38 @@ def push(directory: str | None) -> Exit:
 
 
 @command.command("log", help="What was applied, newest first.")
-@click.option("-n", "--limit", default=20, show_default=True, help="Entries to show.")
+@options.how_far
 @click.pass_obj
-def log(directory: str | None, limit: int) -> Exit:
+def log(directory: str | None, limit: int | None, since: datetime | None) -> Exit:
     from mspctl.cli.workspace import find_root
     from mspctl.ledger import Ledger
     from mspctl.report.history import lines
 
-    for line in lines(Ledger.open(find_root(directory)).history(limit=limit)):
+    for line in lines(Ledger.open(find_root(directory)).history(limit=limit, since=since)):
         console.say(line)
+    return Exit.DONE
+
+
+COMPACT = """Take out what is past its time, and drop the history of what drift runs saw.
+
+What was applied, by whom and when stays: the ledger's own history is never rewritten."""
+
+
+@command.command("compact", help=COMPACT)
+@click.pass_obj
+def compact(directory: str | None) -> Exit:
+    from datetime import UTC
+
+    from mspctl.cli.workspace import find_root, who
+    from mspctl.ledger import Ledger
+    from mspctl.observations import Observations
+
+    root = find_root(directory)
+    observations = Observations(root)
+    ledger = Ledger.open(root, beside=[observations.branch])
+    pages = len(ledger.pages())
+    count = ledger.compact(who(root))
+    console.say(f"The ledger: {pages:,} scopes; {count:,} held something past its time, which is gone.")
+    runs = observations.squash(who(root), datetime.now(UTC))
+    console.say(f"The observations: {runs:,} commits, now {min(runs, 1)}.")
     return Exit.DONE

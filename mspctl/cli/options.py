@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
@@ -29,6 +30,24 @@ def selection(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-t", "--target", "targets", multiple=True, metavar="NAME", help="Only what lives there."),
         click.option("-s", "--section", "sections", multiple=True, metavar="NAME", help="Only this section (dns, …)."),
         click.option("-c", "--customer", "customers", multiple=True, metavar="NAME", help="Only this customer."),
+    ):
+        chosen = option(chosen)
+    return chosen
+
+
+def how_far(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--limit and --since: how much of a history; 20 entries when neither says."""
+
+    @functools.wraps(command)
+    def limited(*args: Any, limit: int | None, since: datetime | None, **kwargs: Any) -> Any:
+        day = since and since.replace(tzinfo=UTC)
+        return command(*args, limit=20 if limit is None and since is None else limit, since=day, **kwargs)
+
+    chosen: Callable[..., Any] = limited
+    day = click.DateTime(["%Y-%m-%d"])
+    for option in (
+        click.option("--since", type=day, metavar="DAY", help="What happened on DAY (2027-03-05) and later."),
+        click.option("-n", "--limit", type=click.IntRange(1), help="Entries to show: 20, with --since all."),
     ):
         chosen = option(chosen)
     return chosen

@@ -37,7 +37,7 @@ def command(
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
-    work = Workspace(directory, selected, only_due=due)
+    work = Workspace(directory, selected, only_due=due, ahead=not due)
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)

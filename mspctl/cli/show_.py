@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 
 import click
 
@@ -17,10 +18,17 @@ Without CUSTOMER, a line for each."""
 @click.command("show", help=HELP)
 @click.argument("customer", required=False)
 @click.option("--history", is_flag=True, help="What was applied, newest first, from the ledger.")
-@click.option("-n", "--limit", default=20, show_default=True, help="Entries of the history.")
+@options.how_far
 @options.output("text", "json")
 @click.pass_obj
-def command(directory: str | None, customer: str | None, history: bool, limit: int, form: str) -> Exit:
+def command(
+    directory: str | None,
+    customer: str | None,
+    history: bool,
+    limit: int | None,
+    since: datetime | None,
+    form: str,
+) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.errors import LedgerError
@@ -28,19 +36,18 @@ def command(directory: str | None, customer: str | None, history: bool, limit: i
     from mspctl.report.customer import as_json, lines, overview
 
     work = Workspace(directory, Selection([customer] if customer else []))
-    declared = work.declare({})
     if history:
-        mine = [scope for scope in work.recorded if not customer or scope.customer == customer]
-        shown = list(report.lines(work.ledger.history(mine, limit)))
+        entries = work.ledger.history(work.ever() if customer else None, limit, since)
+        shown = [report.as_json(entries)] if form == "json" else list(report.lines(entries, customer or ""))
     elif form == "json":
-        shown = [as_json(work.estate, declared)]
+        shown = [as_json(work.estate, work.declare({}))]
     elif customer:
         outputs = {}
         with suppress(LedgerError):  # before the first apply there is none
             outputs = work.outputs()
-        shown = list(lines(work.estate.customers[customer], declared, outputs))
+        shown = list(lines(work.estate.customers[customer], work.declare({}), outputs))
     else:
-        shown = list(overview(work.estate, declared))
+        shown = list(overview(work.estate, work.declare({})))
     for line in shown:
         console.say(line)
     return Exit.DONE

@@ -6,13 +6,15 @@ import getpass
 import logging
 import os
 import secrets
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
+from threading import Thread
+from typing import TypeVar
 
 from mspctl import due, emergency, retired, sealed
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
@@ -21,7 +23,7 @@ from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Reader
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
-from mspctl.git_branch import Away, RemoteError
+from mspctl.git_branch import Away, Git, RemoteError
 from mspctl.kinds.answers import ZoneQuestion, ZoneSeen
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
@@ -34,6 +36,7 @@ from mspctl.retired import Nowhere
 from mspctl.targets import Targets
 
 _LOG = logging.getLogger(__name__)
+T = TypeVar("T")
 
 WORKERS = 8  # targets at once
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -62,14 +65,24 @@ class Workspace:
     """One run's view of a repository."""
 
     def __init__(
-        self, directory: str | None, selection: Selection, *, only_due: bool = False, in_emergency: bool = False
+        self,
+        directory: str | None,
+        selection: Selection,
+        *,
+        only_due: bool = False,
+        in_emergency: bool = False,
+        ahead: bool = False,
     ) -> None:
-        """`only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote."""
+        """
+        `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
+        ledger is needed, and read while the files are.
+        """
         self.root = find_root(directory)
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
         self.now = now()
+        self._opened = [begun(self.open_ledger)] if ahead else []
         self.estate: Estate = load(self.root, selection.customers, self.now)
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
@@ -98,17 +111,22 @@ class Workspace:
             raise error
         self.urgent.go_alone(error)
 
+    def open_ledger(self, *, alone: bool = False) -> Ledger:
+        return Ledger.open(self.root, alone=alone).read_ahead()
+
     @cached_property
     def ledger(self) -> Ledger:
         try:
-            return Ledger.open(self.root, alone=self.alone)
+            return self._opened.pop()() if self._opened else self.open_ledger(alone=self.alone)
         except Away as error:
             self._go_alone(error)
-            return Ledger.open(self.root, alone=True)
+            return self.open_ledger(alone=True)
 
     @cached_property
     def recorded(self) -> dict[Scope, ScopeRecord]:
-        return self.ledger.recorded()
+        wanted = self.selection.customers
+        mine = [scope for scope in scopes(self.estate) if scope.customer in wanted] if wanted else None
+        return self.ledger.recorded(mine, wanted)
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
@@ -153,8 +171,12 @@ class Workspace:
         """Plans of all scopes, or of some; made anew where a reading hands out what another declares with."""
         declared: dict[Scope, Declaration] = {}
         plans: dict[Scope, ScopePlan] = {}
+        used = None
         for _ in range(MAX_WAVES):
             outputs = self._handed_out([*known, *plans.values()])
+            if outputs == used:
+                break
+            used = outputs
             new = [d for d in self._meant(outputs) if d != declared.get(d.scope) and (only is None or d.scope in only)]
             if not new:
                 break
@@ -196,6 +218,12 @@ class Workspace:
         found = retired.retired(self.recorded, {*scopes(self.estate)})
         return [scope for scope in found if not wanted or scope.customer in wanted]
 
+    def ever(self) -> list[Scope]:
+        """Scopes of the customers that were asked for: theirs now, and those that were theirs when last recorded."""
+        wanted = self.selection.customers
+        mine = {scope for scope in (*scopes(self.estate), *self.recorded) if scope.customer in wanted}
+        return sorted(mine)
+
     def _reader(self, scope: Scope) -> Reader:
         """The target's reader. What left Git may be on a target that is not in the inventory any more."""
         target = self.estate.inventory.targets.get(scope.target)
@@ -213,13 +241,18 @@ class Workspace:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
 
+    @property
+    def history(self) -> Mapping[Scope, ScopeRecord]:
+        """All that is recorded of the customers asked for."""
+        return self.recorded
+
     def findings(self, plan: Plan, *, outside: bool) -> Findings:
         """What is wrong although nothing differs; only with `outside` is anybody asked but the targets of the plan."""
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
         declared = declarations(self.estate, self.selection, self.outputs(), self.now)
-        facts = checks.facts_of(self.estate, declared, plan.scopes, self.recorded, self.now)
+        facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now)
         return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
 
     def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
@@ -295,6 +328,20 @@ class Workspace:
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
 
 
+def begun(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin in a thread; what is returned waits for the result, or raises what was raised there."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result
+
+
 def _sweep(locks: Locks) -> None:
     """Locks of dead runs do not stay, though nobody needs what they lock; that this fails must not fail the run."""
     try:
@@ -305,22 +352,14 @@ def _sweep(locks: Locks) -> None:
 
 def who(root: Path) -> str:
     """Who runs this: the person CI names, else Git's idea of the user, else the log-in name."""
-    import git
-
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
     if actor:
         return f"{actor} <{actor}@ci.invalid>"
-    config = git.Repo(root, search_parent_directories=True).config_reader()
+    known = Git(root).call("var", "GIT_AUTHOR_IDENT")  # "Paolo Zen <paolo@msp.example> 1804237200 +0100"
     login = getpass.getuser()
-    name = os.environ.get("GIT_AUTHOR_NAME") or str(config.get_value("user", "name", login))
-    return f"{name} <{os.environ.get('GIT_AUTHOR_EMAIL') or config.get_value('user', 'email', f'{login}@localhost')}>"
+    return f"{login} <{login}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
 
 
 def head(root: Path) -> str:
     """The commit that is checked out, or "" before the first one."""
-    import git
-
-    try:
-        return git.Repo(root, search_parent_directories=True).head.commit.hexsha
-    except ValueError:
-        return ""
+    return Git(root).call("rev-parse", "--verify", "--quiet", "HEAD").text.strip()

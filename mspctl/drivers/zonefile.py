@@ -75,6 +75,17 @@ class Reader(ReadsEach):
         resources = [r for r in zone.resources if not self._is_filled(r, known, zone.ours)]
         return Reading(scope, resources, token=zone.token)
 
+    def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
+        """
+        Digests of the files. A time or an inode would be cheaper to ask for and mean less: a copy, a checkout or an
+        edit within the same tick of the clock would be taken for what they are not.
+        """
+        found = {}
+        for scope in scopes:
+            with suppress(OSError):  # reading it will tell
+                found[scope] = _token(self._path(scope).read_bytes())
+        return found
+
     def _is_filled(self, live: Resource, known: Sequence[Resource], ours: bool) -> bool:
         """Name servers that we fill in are not Git's to declare; unless it does, and then they are like any others."""
         if self.filled is None or live.id != self.filled.id or live.fields["values"] != self.filled.fields["values"]:
@@ -179,7 +190,7 @@ class _Zone:
         self.resources = resources
         self.made = made  # types that a server makes, as in a signed zone: not read, and not ours to drop
         self.ours = text.startswith(f"; {HEADER}\n")
-        self.token = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.token = _token(text.encode())
 
     @classmethod
     def load(cls, path: Path, zone: str) -> _Zone | None:
@@ -199,6 +210,10 @@ class _Zone:
         if read.soa is None:
             raise TargetError(f"{path} has no SOA record, so it is not a whole zone")
         return cls(text, read.soa, resources, read.made)
+
+
+def _token(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _set_aside(path: Path) -> None:

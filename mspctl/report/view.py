@@ -105,7 +105,7 @@ def _drift_summary(plan: Plan) -> str:
     if not drifted:
         return "Nothing was changed outside."
     unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
-    parts = [f"{_count(drifted, 'resource')} changed outside", f"{unmanaged} unmanaged"]
+    parts = [f"{_count(drifted, 'resource')} changed outside{_news(plan)}", f"{unmanaged} unmanaged"]
     if plan.changes:
         parts.append(f"{plan.changes} not yet applied")
     return "; ".join(parts) + "."
@@ -129,6 +129,13 @@ def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
     return [(parts[0], sum(len(part.ids) for part in parts)) for parts in ordered]
 
 
+def _news(plan: Plan) -> str:
+    """How much of the drift is new, once there are observations to tell it by."""
+    if all(s.since is None for s in plan.scopes):
+        return ""
+    return f" ({sum(d.id not in (s.since or ()) for s in plan.scopes for d in s.drifted)} new)"
+
+
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
     return sorted(scopes, key=lambda s: (s.scope.customer, s.scope.facet, s.scope.name, s.scope.target))
 
@@ -142,9 +149,11 @@ def _facts(plan: Plan) -> list[str]:
     customers = {s.scope.customer for s in plan.scopes}
     targets = {s.scope.target for s in plan.scopes}
     who = next(iter(customers)) if len(customers) == 1 else _count(len(customers), "customer")
+    seen = sum(s.seen_at is not None for s in plan.scopes)
     return [
         who,
         f"{_count(len(plan.scopes), 'scope')} on {_count(len(targets), 'target')}",
+        *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
     ]
 
@@ -195,7 +204,8 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
-    return Block(plan.scope.customer, str(plan.scope), plan.source, lines, aside, commands)
+    heading = f"{plan.scope} as seen {plan.seen_at:%Y-%m-%d %H:%M}" if plan.seen_at else str(plan.scope)
+    return Block(plan.scope.customer, heading, plan.source, lines, aside, commands)
 
 
 def _going(plan: ScopePlan) -> Line:
@@ -222,7 +232,7 @@ def _step_line(step: Step) -> Line:
 
 
 def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
-    lines = [_difference_line(d) for d in plan.drifted]
+    lines = [_since(plan, _difference_line(d), d) for d in plan.drifted]
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
         shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
@@ -242,6 +252,11 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     if any(d.cause in CONTESTED for d in plan.left):
         commands.append(f"$EDITOR customers/{plan.scope.customer}/approvals.yaml")
     return lines, commands
+
+
+def _since(plan: ScopePlan, line: Line, difference: Difference) -> Line:
+    since = (plan.since or {}).get(difference.id)
+    return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})") if since else line
 
 
 def _resource_path(plan: ScopePlan) -> str:
@@ -512,9 +527,12 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
         "exists": plan.exists,
         "error": plan.error,
         "unreachable": plan.unreachable,
+        "seen_at": plan.seen_at and plan.seen_at.isoformat(),
         "changes": [{**_change(s.change), "standing": str(s.standing), "reason": s.reason} for s in plan.steps],
-        "left": [_left(d) for d in plan.left],
-        "accepted": [_left(a.difference) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted],
+        "left": [_left(d, plan) for d in plan.left],
+        "accepted": [
+            _left(a.difference, plan) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted
+        ],
         "unknown": [i.name for i in plan.unknown],
     }
 
@@ -533,7 +551,8 @@ def _change(change: Change) -> dict[str, object]:
     }
 
 
-def _left(difference: Difference) -> dict[str, object]:
+def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
+    since = (plan.since or {}).get(difference.id)
     return {
         "kind": difference.id.kind,
         "name": difference.id.name,
@@ -541,6 +560,7 @@ def _left(difference: Difference) -> dict[str, object]:
         "fields": {name: str(cause) for name, cause in difference.fields.items()},
         "declared": _plain(difference.declared),
         "live": _plain(difference.live),
+        "since": since and since.isoformat(),
     }
 
 

@@ -113,7 +113,7 @@ def test_what_is_applied_is_kept_on_a_branch_of_its_own(run: Run, applied: Path)
 def test_the_ledger_says_that_it_was_an_emergency_and_what_was_applied(run: Run, applied: Path) -> None:
     replace(applied / YAML, VOIP, "voip: {A: 192.0.2.86}")
     urgent(run)
-    assert f"Paolo Zen · emergency · {WHY} · 1 in dns brenta.example on ns-1" in run("ledger", "log").out
+    assert f"Paolo Zen · emergency · {WHY} · ~1 in dns brenta.example on ns-1" in run("ledger", "log").out
     message = git(applied, "log", "-1", "--format=%B", "ledger")
     assert f"Emergency: {BRANCH}" in message
     assert f"Commit: {git(applied, 'rev-parse', BRANCH)}" in message

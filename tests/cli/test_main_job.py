@@ -178,7 +178,7 @@ def test_the_history_names_what_was_applied(run: Run) -> None:
     run("apply", "--reason", "#212")
     shown = run("show", "officine-brenta", "--history")
     assert "#212" in shown.out
-    assert "14 in dns brenta.example on ns-1" in shown.out
+    assert "+14 in dns brenta.example on ns-1" in shown.out
     assert "#212" in run("ledger", "log", "--limit", "1").out
 
 

@@ -1,0 +1,181 @@
+"""A repository as a drift run sees it: what was observed before and has not changed since is not read again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
+from mspctl.desired import Declaration, Selection, scopes
+from mspctl.driver import Tokens, translated
+from mspctl.errors import TargetError
+from mspctl.ledger import Ledger
+from mspctl.ledger_page import path_of
+from mspctl.observation import Observation, as_seen, basis, observed, reading, since
+from mspctl.observations import Observations
+from mspctl.plan import Plan, ScopePlan, accept, plan_scope
+from mspctl.record import Run, ScopeRecord
+from mspctl.resource import Cause, Scope
+
+_LOG = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Late(Mapping[K, V]):
+    """What is made when somebody looks into it."""
+
+    def __init__(self, make: Callable[[], Mapping[K, V]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Mapping[K, V]:
+        return self._make()
+
+    def __getitem__(self, key: K) -> V:
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+class Observing(Workspace):
+    """
+    A scope is read when its target cannot say, or does not say, that nothing changed; when what is declared or
+    recorded of it changed; when its observation is old; and always when `full`.
+    """
+
+    def __init__(self, directory: str | None, selection: Selection, *, full: bool) -> None:
+        self.full = full
+        self.bases: dict[Scope, str] = {}
+        self._driven: dict[tuple[str, str], str] = {}
+        super().__init__(directory, selection, ahead=True)
+
+    def open_ledger(self, *, alone: bool = False) -> Ledger:
+        self.observations = Observations(self.root)
+        ledger = Ledger.open(self.root, alone=alone, beside=[self.observations.branch])
+        self.observations.read_ahead()
+        return ledger
+
+    @cached_property
+    def everywhere(self) -> list[Scope]:
+        return [scope for scope in scopes(self.estate) if scope.engine == "mspctl"]
+
+    @cached_property
+    def pages(self) -> Mapping[str, str]:
+        return self.ledger.pages()
+
+    @cached_property
+    def observed(self) -> dict[Scope, Observation]:
+        _ = self.ledger  # with it, they are fetched
+        return self.observations.of(filter(self.selection.covers, self.everywhere))
+
+    @cached_property
+    def recorded(self) -> dict[Scope, ScopeRecord]:
+        """Of what need not be read, only what it hands out; `_look_up` reads the rest of it."""
+        trusted = {} if self.full else {s: o for s, o in self.observed.items() if o.page and o.token}
+        same = {scope: o for scope, o in trusted.items() if o.page == self._page(scope)}
+        self._skipped = {*same}
+        wanted = self.selection.customers
+        mine = [scope for scope in self.everywhere if scope.customer in wanted] if wanted else None
+        known = self.ledger.recorded(mine, wanted, without={*map(path_of, same)})
+        return known | {scope: ScopeRecord(scope, {}, o.outputs) for scope, o in same.items()}
+
+    @property
+    def history(self) -> Mapping[Scope, ScopeRecord]:
+        return Late(self._everything)
+
+    def _everything(self) -> Mapping[Scope, ScopeRecord]:
+        self._look_up({*self._skipped})
+        return self.recorded
+
+    def _look_up(self, asked: Iterable[Scope]) -> None:
+        missing = self._skipped.intersection(asked)
+        self.recorded.update(self.ledger.recorded(missing) if missing else {})
+        self._skipped -= missing
+
+    def _page(self, scope: Scope) -> str:
+        return self.pages.get(path_of(scope), "")
+
+    def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
+        self.bases |= {d.scope: basis(d, self._how(d.scope)) for d in declared if not d.gone}
+        kept = {} if self.full else self._kept(declared)
+        _LOG.info("%d of %d scopes are as they were seen", len(kept), len(declared))
+        self._look_up(d.scope for d in declared if d.scope not in kept or kept[d.scope].seen)
+        read = super()._scopes([d for d in declared if d.scope not in kept], causes)
+        known = ((plan, self.observed.get(plan.scope)) for plan in read)
+        plans = [replace(plan, since=since(plan, before)) if before else plan for plan, before in known]
+        return plans + [self._as_seen(d, kept[d.scope], causes) for d in declared if d.scope in kept]
+
+    def _how(self, scope: Scope) -> str:
+        key = (scope.target, scope.facet)
+        if key not in self._driven:
+            self._driven[key] = self.targets.driven(scope)
+        return self._driven[key]
+
+    def _kept(self, declared: Iterable[Declaration]) -> dict[Scope, Observation]:
+        """What of the observations still stands."""
+        known = ((d.scope, self.observed.get(d.scope)) for d in declared if not d.gone)
+        held = {s: o for s, o in known if o and o.holds(self.bases[s], self._page(s), self.now)}
+        targets: dict[tuple[str, str], list[Scope]] = {}
+        for scope in held:
+            targets.setdefault((scope.target, scope.facet), []).append(scope)
+        with ThreadPoolExecutor(WORKERS) as executor:
+            answers = [*executor.map(self._tokens, targets.values())]
+        tokens = {scope: token for answer in answers for scope, token in answer.items()}
+        return {scope: o for scope, o in held.items() if tokens.get(scope) == o.token}
+
+    def _tokens(self, asked: Sequence[Scope]) -> Mapping[Scope, str]:
+        """What one target says; one that does not answer is read, and then tells why."""
+        try:
+            with translated():
+                reader = self._reader(asked[0])
+                return reader.tokens(asked) if isinstance(reader, Tokens) else {}
+        except TargetError as error:
+            _LOG.info("no tokens from %s: %s", asked[0].target, error)
+            return {}
+
+    def _as_seen(self, declaration: Declaration, seen: Observation, causes: frozenset[Cause]) -> ScopePlan:
+        scope = declaration.scope
+        if not seen.seen:
+            return as_seen(seen, declaration, self.wants)
+        reader = self._reader(scope)
+        accepted, _ = accept(reader, declaration)  # nothing is refused, or it would not have been observed
+        record = self.recorded.get(scope)
+        plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
+        return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
+
+    def record(self, plan: Plan) -> None:
+        """Keep what was seen for the next run. Raises LedgerError when it cannot be published."""
+        run = Run(RUN_ID, who(self.root), head(self.root))
+        fresh = [p for p in plan.scopes if not (p.error or p.gone or p.seen_at)]
+        seen = [self._observed(p) for p in fresh]
+        facts = {
+            "scopes": len(plan.scopes),
+            "read": len(fresh),
+            "as_seen": sum(p.seen_at is not None for p in plan.scopes),
+            "differing": sum(bool(p.drifted) for p in plan.scopes),
+            "not_read": sum(bool(p.error) for p in plan.scopes),
+        }
+        only = None if self.selection != Selection() else self.everywhere
+        self.observations.record(run, seen, facts, self._moment, only)
+
+    def _observed(self, plan: ScopePlan) -> Observation:
+        scope = plan.scope
+        known = self.recorded.get(scope) or ScopeRecord(scope)
+        plan = replace(plan, outputs={**known.outputs, **plan.outputs})
+        if known.emergencies:
+            plan = replace(plan, token="")  # until it is over, its page is looked at each time
+        return observed(plan, self._moment, self.bases[scope], self._page(scope), self.observed.get(scope))
+
+    @property
+    def _moment(self) -> datetime:
+        return self.now.replace(microsecond=0)
