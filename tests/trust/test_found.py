@@ -55,3 +55,12 @@ def test_a_password_is_not_written_at_each_apply_while_another_field_is_conteste
     state.apply(shown=False)
     state.apply(shown=False)
     assert state.world.writes == []
+
+
+def test_somebody_who_was_faster_is_drift_once_git_says_again_what_was_applied() -> None:
+    state = at_work()
+    state.declare(place=NORTH, name="a", fields={"size": 15})
+    state.apply_in_trouble(what="somebody is faster", place=NORTH, after=0, revert=False, shown=False)
+    state.merge_after_review(place=NORTH, first=("size", 10), names=["a"], cell=("size", 10))
+    state.apply_and_revert()
+    assert state.world.witness.held(NORTH)["a"] == {"size": 10}

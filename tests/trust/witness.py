@@ -32,7 +32,7 @@ class Claim:
     fields: dict[str, set[Value | None]] = field(default_factory=dict)  # None: no such field
     sure: bool = False  # it was there for certain, once
     buried: bool = False  # we deleted it, or saw it go
-    kept: set[Value | None] | None = None  # the secrets that counted as ours before a run that is not over
+    kept: Claim | None = None  # what counted as ours before a run that is not over
 
     def of(self, name: str) -> set[Value | None]:
         """The values of a field that count as ours; none when the resource is not."""
@@ -226,7 +226,7 @@ class Witness:
         """It is written down what shall be: from now on that is ours as well as what was."""
         for name, step in steps.items():
             claim = self.claims.setdefault((place, name), Claim())
-            claim.kept = claim.of(SECRET)
+            claim.kept = Claim({*claim.there}, {n: {*found} for n, found in claim.fields.items()})
             if step.after is not None:
                 for n, v in step.after.items():
                     claim.fields[n] = (claim.fields.get(n, {None}) if True in claim.there else set()) | {v}
@@ -259,11 +259,10 @@ class Witness:
         live, claim = self.held(place)[name], self.claim(place, name)
         fields: dict[str, set[Value | None]] = {}
         for n, v in declared.items():
-            now, ours = live.get(n), claim.of(n)
+            now, ours = live.get(n), (claim.kept or claim).of(n)
             written = step is not None and step.after is not None and n in step.after
-            secrets = ours if claim.kept is None else claim.kept
             unread = n == SECRET and n in live
-            true = written or secrets <= {v} if unread else now == v
+            true = written or ours <= {v} if unread else now == v
             fields[n] = {v} if true else {now} if now in ours and not unread else ours
         if any(len(found) != 1 for found in fields.values()):  # in doubt, or somebody else's
             if step is not None and step.after is not None and SECRET in step.after and SECRET in live:
