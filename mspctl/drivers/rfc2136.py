@@ -27,7 +27,7 @@ from pydantic import BeforeValidator
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
 from mspctl.errors import Stale, TargetError, Unsupported
-from mspctl.fields import Count, Host, Model, Port, Seconds, ZoneName, one_or_many, typed
+from mspctl.fields import Boolean, Count, Host, Model, Port, Seconds, ZoneName, one_or_many, typed
 from mspctl.kinds import dns as kind
 from mspctl.kinds import shown
 from mspctl.kinds import zone as whole
@@ -53,6 +53,7 @@ class Settings(Model):
     port: Port = 53
     timeout: Seconds = 10  # without an answer
     connections: Count = 4  # at once
+    check_names: Boolean = False  # refuse host names that BIND takes only with `check-names primary warn` or `ignore`
     nameservers: Annotated[tuple[Host, ...], BeforeValidator(one_or_many)] = ()  # of zones that declare none
     zones: Annotated[tuple[ZoneName, ...], BeforeValidator(one_or_many)] = ()  # for import
     catalog: ZoneName | None = None  # for import: a zone that lists the zones (RFC 9432)
@@ -71,7 +72,7 @@ class Reader:
         _, rtype = kind.owner_type(resource.id)
         if rtype in kind.PSEUDO:
             raise Unsupported(f"a name server cannot hold {rtype} records (write A and AAAA)")
-        for why in whole.alone(resource):
+        for why in (*whole.alone(resource), *(whole.bad_hosts(resource) if self.settings.check_names else ())):
             raise Unsupported(why)
         return resource
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -164,21 +163,14 @@ class Driver(Reader, AppliesEach):
         return replace(soa, serial=serial if serial < 2**32 else 1)
 
 
-_HOST = re.compile(r"\.|(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+|\*\.")
-
-
 def _refusals(resource: Resource, check_names: bool) -> Iterator[str]:
     """Why no name server would load a zone with this RRset."""
-    owner, rtype = dns.owner_type(resource.id)
-    values = dns.values_of(resource)
+    _, rtype = dns.owner_type(resource.id)
     if rtype in dns.PSEUDO:
         yield f"a zone file cannot hold {rtype} records (write A and AAAA, or use a provider that has {rtype})"
     yield from whole.alone(resource)
-    hosts = [f"{owner}."] if rtype in ("A", "AAAA", "MX") and owner not in (dns.APEX, "gc._msdcs") else []
-    hosts += [value.split()[-1] for value in values if rtype in ("MX", "NS")]
-    for host in hosts if check_names else ():
-        if not _HOST.fullmatch(host):
-            yield f"BIND loads no zone with the host name {host.rstrip('.')} (rename it, or leave out check_names)"
+    if check_names:
+        yield from whole.bad_hosts(resource)
 
 
 class _Zone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from mspctl.kinds import dns
@@ -18,6 +19,19 @@ def alone(resource: Resource) -> Iterator[str]:
         yield "a CNAME cannot stand at the zone's own name"
     if rtype in dns.SINGLE and count > 1:
         yield f"a name has one {rtype} record, not {count}"
+
+
+_HOST = re.compile(r"\.|(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+|\*\.")
+
+
+def bad_hosts(resource: Resource) -> Iterator[str]:
+    """Why BIND refuses an RRset unless it is told `check-names primary warn` or `ignore`."""
+    owner, rtype = dns.owner_type(resource.id)
+    hosts = [f"{owner}."] if rtype in ("A", "AAAA", "MX") and owner not in (dns.APEX, "gc._msdcs") else []
+    hosts += [value.split()[-1] for value in dns.values_of(resource) if rtype in ("MX", "NS")]
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            yield f"BIND loads no zone with the host name {host.rstrip('.')} (rename it, or leave out check_names)"
 
 
 def together(zone: str, records: Mapping[Id, Resource]) -> Iterator[str]:

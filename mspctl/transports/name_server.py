@@ -323,8 +323,8 @@ _NO_TRANSFER = {
 _NO_UPDATE = {
     dns.rcode.REFUSED: (
         "the server refuses this change of {zone} by the TSIG key {key}; its log says why"
-        " (BIND: allow-update or update-policy, a frozen zone, check-names, an MX or NS in the zone without address;"
-        " Knot: what it takes to be no zone)"
+        " (BIND: allow-update or update-policy, a frozen zone, an MX or NS in the zone without address, check-names"
+        " (with check_names: true the plan names what that minds); Knot: what it takes to be no zone)"
     ),
     dns.rcode.NOTAUTH: "the server is not the primary one of {zone}, or does not have it",
     dns.rcode.NOTIMP: "the server takes no dynamic updates",
