@@ -28,7 +28,7 @@ from mspctl.transports.http import Http, Refused, as_json, as_line
 
 APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 MAX_BODY = 1_500_000  # bytes of RRsets in one request; PowerDNS takes 2 MB unless its configuration says otherwise
-MAX_RECORDS = 250_000  # in one answer
+MAX_RECORDS = 100_000  # in one answer, for which PowerDNS needs almost 2 kB of memory each
 MAX_RESPELLED = 100  # values of one request that PowerDNS may want in a spelling of its own
 
 Asked = tuple[Id, Native]
