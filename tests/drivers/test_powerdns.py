@@ -517,9 +517,9 @@ def test_there_are_no_tokens_where_they_could_be_wrong(
     reader = powerdns.Reader(access(server.address))
     with rig.garbled(SCOPE):  # it cannot list what it cannot show
         assert reader.tokens([SCOPE]) == {}
-    assert reader.tokens([SCOPE])
-    monkeypatch.setattr(powerdns, "MAX_RECORDS", 3)
-    assert reader.tokens([SCOPE]) == {}
+    assert reader.tokens([SCOPE]) == {SCOPE: read(rig).token}
+    monkeypatch.setattr(powerdns, "MAX_RECORDS", 3)  # and it has more
+    assert reader.tokens([SCOPE]) != {SCOPE: read(rig).token}
 
 
 def test_every_type_has_one_token_however_it_is_read(server: PowerDNS, rig: PowerDNSRig, bench: Workbench) -> None:
