@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import cast
+from typing import Any, cast
 
 from mspctl.desired import Declaration
 from mspctl.document import (
@@ -89,7 +89,11 @@ def basis(declaration: Declaration, driven: str) -> str:
 
 
 def _digest(said: object) -> str:
-    return sha256(json.dumps(said, sort_keys=True, default=to_json).encode()).hexdigest()[:16]
+    return sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> object:
+    return {"set": sorted(value)} if isinstance(value, frozenset) else to_json(value)
 
 
 def observed(plan: ScopePlan, now: datetime, basis: str, page: str, before: Observation | None) -> Observation:

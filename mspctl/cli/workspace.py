@@ -81,6 +81,7 @@ class Workspace:
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
+        self._made: tuple[tuple[Outputs, datetime], Sequence[Declaration]] | None = None
         self.now = now()
         self._opened = [begun(self.open_ledger)] if ahead else []
         self.estate: Estate = load(self.root, selection.customers, self.now)
@@ -130,12 +131,18 @@ class Workspace:
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
         """The declarations that our engine carries out."""
-        found = declarations(self.estate, self.selection, outputs, self.now)
-        declared = [d for d in found if d.scope.engine == "mspctl"]
+        declared = [d for d in self._declarations(outputs) if d.scope.engine == "mspctl"]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
                 raise InputError.at("", f"{path} names nothing that is declared (write dns/ZONE or 'dns/ZONE/www A')")
         return declared
+
+    def _declarations(self, outputs: Outputs) -> Sequence[Declaration]:
+        """Of every engine; made once for the same outputs and the same moment."""
+        if self._made is None or self._made[0] != (outputs, self.now):
+            found = [*declarations(self.estate, self.selection, outputs, self.now)]
+            self._made = (outputs, self.now), found
+        return self._made[1]
 
     def wants(self, scope: Scope, id_: Id) -> bool:
         """Whether a resource is meant."""
@@ -251,7 +258,7 @@ class Workspace:
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
-        declared = declarations(self.estate, self.selection, self.outputs(), self.now)
+        declared = self._declarations(self.outputs())
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now)
         return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
 

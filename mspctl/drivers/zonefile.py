@@ -79,10 +79,10 @@ class Reader(ReadsEach):
         Digests of the files. A time or an inode would be cheaper to ask for and mean less: a copy, a checkout or an
         edit within the same tick of the clock would be taken for what they are not.
         """
-        found = {}
+        folder, found = self._folder(), {}
         for scope in scopes:
-            with suppress(OSError):  # reading it will tell
-                found[scope] = _token(self._path(scope).read_bytes())
+            with suppress(OSError), open(f"{folder}/{_file_name(scope)}", "rb") as file:  # reading it will tell
+                found[scope] = _token(file.read())
         return found
 
     def _is_filled(self, live: Resource, known: Sequence[Resource], ours: bool) -> bool:
@@ -94,15 +94,20 @@ class Reader(ReadsEach):
 
     def scopes(self) -> Sequence[str]:
         """Zones of the folder: files named `<zone>.zone`."""
-        if not self.directory.is_dir():
-            raise Unreachable(f"{self.directory} is not a folder")
-        names = [path.name.removesuffix(".zone") for path in self.directory.glob("[!.]*.zone")]
+        names = [path.name.removesuffix(".zone") for path in self._folder().glob("[!.]*.zone")]
         return sorted(name.replace("%2F", "/") for name in names)
 
     def _path(self, scope: Scope) -> Path:
+        return self._folder() / _file_name(scope)
+
+    def _folder(self) -> Path:
         if not self.directory.is_dir():
             raise Unreachable(f"{self.directory} is not a folder")
-        return self.directory / f"{scope.name.replace('/', '%2F')}.zone"
+        return self.directory
+
+
+def _file_name(scope: Scope) -> str:
+    return f"{scope.name.replace('/', '%2F')}.zone"
 
 
 class Driver(Reader, AppliesEach):
