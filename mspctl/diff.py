@@ -11,6 +11,7 @@ drift, all must be as declared. What the target does not let us read is as we wr
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
@@ -19,6 +20,16 @@ from mspctl.record import Record
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Value
 
 NEVER = Record(())
+
+
+class _Absence(enum.Enum):
+    """Of a field: the resource itself may not have been there. Not the same as a resource without the field."""
+
+    ABSENT = "absent"
+
+
+ABSENT = _Absence.ABSENT
+Left = Value | None | _Absence  # what we may have left in a field; None: no such field
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +131,7 @@ def _both(declared: Resource, record: Record, live: Resource) -> Difference | No
     return Difference(declared.id, declared, live, record, _gravest(fields.values()), fields) if fields else None
 
 
-def _cause(declared: Value, recorded: Collection[Value | None], live: Value | None) -> Cause | None:
+def _cause(declared: Value, recorded: Collection[Left], live: Value | None) -> Cause | None:
     """Why one field differs; None as a value means that the field was, or is, not there."""
     as_declared = all(value == declared for value in recorded)
     if live is UNKNOWN:
@@ -129,14 +140,14 @@ def _cause(declared: Value, recorded: Collection[Value | None], live: Value | No
         return Cause.PENDING
     if recorded and as_declared:
         return Cause.DRIFT
-    return Cause.CONFLICT if recorded and None not in recorded else Cause.TAKE_OVER
+    return Cause.TAKE_OVER if not recorded or None in recorded or ABSENT in recorded else Cause.CONFLICT
 
 
-def _recorded(record: Record, name: str) -> list[Value | None]:
-    """What we may have left in a field, None for no such field; empty when the resource is not ours."""
+def _recorded(record: Record, name: str) -> list[Left]:
+    """What we may have left in a field; empty when the resource is not ours."""
     if not any(record.states):
         return []
-    return [state.fields.get(name) if state else None for state in record.states]
+    return [state.fields.get(name) if state else ABSENT for state in record.states]
 
 
 # -- what the ledger learns -----------------------------------------------------------------------------------
@@ -189,7 +200,7 @@ def _settled(declared: Resource, record: Record, live: Resource, written: Collec
         if len(kept) != 1:
             return None
         (left,) = kept
-        if left is not None:
+        if left is not None and left is not ABSENT:
             fields[name] = left
     return Resource(declared.id, fields)
 

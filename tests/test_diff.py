@@ -124,6 +124,13 @@ def test_each_row_of_the_table(row: Row) -> None:
     assert found.without(EVERY - {row.cause}) == found
 
 
+@pytest.mark.parametrize(("declared", "cause"), [(X, TAKE_OVER), (None, CONFLICT)])
+def test_what_may_never_have_been_made_is_not_there_without_a_field(declared: Fields | None, cause: Cause) -> None:
+    found = difference(declared, left(None, X), {"name": "Paolo"})
+    assert found is not None
+    assert (found.cause, found.change({PENDING})) == (cause, None)
+
+
 def test_the_rows_have_names_of_their_own() -> None:
     assert len({row.name for row in TABLE}) == len(TABLE)
     assert {row.cause for row in TABLE} == {*Cause, None}

@@ -64,3 +64,14 @@ def test_somebody_who_was_faster_is_drift_once_git_says_again_what_was_applied()
     state.merge_after_review(place=NORTH, first=("size", 10), names=["a"], cell=("size", 10))
     state.apply_and_revert()
     assert state.world.witness.held(NORTH)["a"] == {"size": 10}
+
+
+def test_a_create_that_never_was_takes_nothing_from_whoever_made_it_otherwise() -> None:
+    """What is there lacks a field that we declare; that is not our resource without the field."""
+    state = Histories()
+    state.start(applied=False)
+    state.declare(place=NORTH, name="a", fields={"size": 10})
+    state.apply_in_trouble(what="dies when it is begun", place=NORTH, after=0, revert=False, shown=True)
+    state.put_by_hand(place=NORTH, name="a", fields={})
+    state.apply(shown=False)
+    assert state.world.witness.held(NORTH)["a"] == {}

@@ -26,7 +26,7 @@ from mspctl.model.permissions import Acceptance, Approval
 from mspctl.plan import PENDING, REVERT
 from mspctl.resource import Cause
 from tests.trust.git import BOX, FACET, SECRET, Held, Typed, value
-from tests.trust.world import KINDS, PLACES, SCOPES, TARGETS, Trouble, World
+from tests.trust.world import KINDS, PLACES, SCOPES, TARGETS, Broken, Trouble, World
 
 NAMES = ("a", "b", "c", "d", "e", BOX)
 VALUES: dict[str, tuple[str | int, ...]] = {
@@ -57,7 +57,10 @@ def step(**arguments: Any) -> Callable[[Callable[..., None]], Any]:
         @wraps(do)
         def done(self: Histories, **drawn: Any) -> None:
             Histories.steps += 1
-            do(self, **drawn)
+            try:
+                do(self, **drawn)
+            except Broken as error:
+                raise AssertionError(str(error)) from error  # a failure like any other: its history is shortened
             self.world.check()
 
         return rule(**arguments)(done)  # type: ignore[no-untyped-call]

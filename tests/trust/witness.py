@@ -18,6 +18,7 @@ from mspctl.resource import UNKNOWN, Cause, Value
 from tests.trust.git import BOX, SECRET, Git, Held, Place, accepted
 
 WHOLE = ""  # stands for the resource itself among its fields
+ABSENT = "(no resource)"  # likewise among the values of a field
 CONTESTED = frozenset({Cause.CONFLICT, Cause.TAKE_OVER})
 
 Cell = tuple[Place, str, str]  # place, resource, field
@@ -38,7 +39,7 @@ class Claim:
         """The values of a field that count as ours; none when the resource is not."""
         if True not in self.there:
             return set()
-        return self.fields.get(name, {None}) | ({None} if False in self.there else set())
+        return self.fields.get(name, {None}) | ({ABSENT} if False in self.there else set())
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Witness:
             return Cause.PENDING
         if ours == {declared}:
             return Cause.DRIFT
-        return Cause.TAKE_OVER if not ours or None in ours else Cause.CONFLICT
+        return Cause.TAKE_OVER if not ours or {None, ABSENT} & ours else Cause.CONFLICT
 
     def steps(self, place: Place, asked: Collection[Cause]) -> dict[str, Step]:
         """What an apply that is asked to end these causes does in one scope."""
@@ -199,8 +200,9 @@ class Witness:
         if (old is None) is not (new is None):
             self._mark((place, name, WHOLE), (new is not None) in claim.there)
         was, now = _readable(old), _readable(new)
-        for n in {*was, *now}:
-            if was.get(n) != now.get(n):
+        made = claim.fields.keys() if old is None and new is not None else ()  # without a field, it is another one
+        for n in {*was, *now, *made}:
+            if was.get(n) != now.get(n) or n in made:
                 self._mark((place, name, n), now.get(n) is UNKNOWN or now.get(n) in claim.of(n))
 
     def _mark(self, cell: Cell, ours: bool) -> None:
@@ -266,7 +268,7 @@ class Witness:
             fields[n] = {v} if true else {now} if now in ours and not unread else ours
         if any(len(found) != 1 for found in fields.values()):  # in doubt, or somebody else's
             if step is not None and step.after is not None and SECRET in step.after and SECRET in live:
-                known = {n: claim.of(n) or {None} for n in claim.fields}
+                known = {n: {None if v == ABSENT else v for v in claim.of(n) or {None}} for n in claim.fields}
                 self.claims[place, name] = Claim({True}, {**known, SECRET: {declared[SECRET]}}, sure=True)
             return
         gone = {cell for cell in self.foreign if cell[:2] == (place, name) and cell[2] not in {*live, *declared}}
