@@ -18,6 +18,7 @@ from tests.faults.lab import (
     Lab,
     expected_serials,
     leftovers,
+    lock_files,
     name_runs,
     quiet,
     serials,
@@ -84,9 +85,9 @@ def mend_remote(lab: Lab) -> None:
 
     They are for those who look after that machine; test_hostile.py sees to it that they are named.
     """
-    if any(lab.remote.rglob("*.lock")):
+    if lock_files(lab.remote):
         time.sleep(0.5)  # a git that lives on has no lock file for that long
-    for file in lab.remote.rglob("*.lock"):
+    for file in lock_files(lab.remote):
         with suppress(FileNotFoundError):
             if file.stat().st_mtime < time.time() - 0.4:
                 file.unlink()

@@ -154,9 +154,14 @@ def leftovers(lab: Lab) -> list[str]:
     """What must not stay: locks of refs, drafts, our own temporary files. git's own garbage is git's."""
     found = [*lab.locks()]
     for place in (lab.clone / ".git", lab.remote):
-        found += [str(path.relative_to(lab.root)) for path in place.rglob("*.lock")]
+        found += [str(path.relative_to(lab.root)) for path in lock_files(place)]
     found += git(lab.clone, "for-each-ref", "--format=%(refname)", "refs/mspctl/draft*", "refs/mspctl/locks").split()
     return found
+
+
+def lock_files(place: Path) -> list[Path]:
+    """Of git, which may be at work: a folder that goes meanwhile holds none."""
+    return [Path(folder, name) for folder, _, names in os.walk(place) for name in names if name.endswith(".lock")]
 
 
 def sound(lab: Lab) -> str:
