@@ -178,6 +178,7 @@ class Branch:
 
         `beside` are further branches of the repository: the remote is asked once for all, and fetched from once.
         """
+        self._git.sweep()
         branches, remote = (self, *beside), self.remote
         for _ in self._attempts():
             # Ours are looked up first, for other processes fetch too.
@@ -575,6 +576,22 @@ class Git:
         if now - met > DEAD and file.endswith(tuple(f"/{ref}.lock" for ref in refs)):
             with suppress(OSError):
                 os.unlink(file)
+
+    def sweep(self) -> None:
+        """
+        What a git of ours left that was killed while it dropped its draft: lock files that nobody else will meet.
+
+        The one on packed-refs is only known to be ours by the other, of the same moment.
+        """
+        top = next((folder for folder in (self.root, *self.root.parents) if (folder / ".git").is_dir()), self.root)
+        packed = top / ".git/packed-refs.lock"
+        for file in (top / ".git/refs/mspctl").glob("draft-*.lock"):
+            with suppress(OSError):
+                died = file.stat().st_mtime
+                if time.time() - died > DEAD:
+                    file.unlink()
+                    if abs(packed.stat().st_mtime - died) < 1:
+                        packed.unlink()
 
     def forget_crash(self, answer: Answer) -> None:
         """A disk that is full makes fast-import fail; what it then writes down would stay for ever."""

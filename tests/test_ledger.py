@@ -753,3 +753,20 @@ def test_405_scopes_cost_few_processes(ledger: Ledger, clone: Path, monkeypatch:
     calls.clear()
     assert len(ledger.recorded()) == 405
     assert calls == ["ls-tree", "cat-file"]
+
+
+def test_what_a_git_of_ours_left_when_it_was_killed_is_swept(alone: Path) -> None:
+    """Killed while it dropped its draft; a lock file of another moment, or of this one, is not ours to remove."""
+    drafts, packed = alone / ".git/refs/mspctl", alone / ".git/packed-refs.lock"
+    drafts.mkdir(parents=True, exist_ok=True)
+    ours, alive = drafts / "draft-0123456789abcdef.lock", drafts / "draft-fedcba9876543210.lock"
+    for file in (ours, alive, packed):
+        file.touch()
+    long_ago = ours.stat().st_mtime - 60
+    os.utime(ours, (long_ago, long_ago))
+    Ledger.open(alone)
+    assert (ours.exists(), alive.exists(), packed.exists()) == (False, True, True)
+    for file in (alive, packed):
+        os.utime(file, (long_ago, long_ago))
+    Ledger.open(alone)
+    assert (alive.exists(), packed.exists()) == (False, False)
