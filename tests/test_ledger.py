@@ -757,6 +757,7 @@ def test_405_scopes_cost_few_processes(ledger: Ledger, clone: Path, monkeypatch:
 
 def test_what_a_git_of_ours_left_when_it_was_killed_is_swept(alone: Path) -> None:
     """Killed while it dropped its draft; a lock file of another moment, or of this one, is not ours to remove."""
+    Ledger.init(alone)
     drafts, packed = alone / ".git/refs/mspctl", alone / ".git/packed-refs.lock"
     drafts.mkdir(parents=True, exist_ok=True)
     ours, alive = drafts / "draft-0123456789abcdef.lock", drafts / "draft-fedcba9876543210.lock"
