@@ -43,11 +43,7 @@ zones:
 
 
 def measure(estate: Path, scratch: Path) -> tuple[dict[str, Run], tuple[int, int]]:
-    """
-    Both plans, our drift run when no token changed, and how many zones and RRsets; `estate` is a repository of ours.
-
-    Raises SystemExit.
-    """
+    """Both plans, and how many zones and RRsets; `estate` is a repository of ours. Raises SystemExit."""
     folder, ours = scratch / "on-powerdns", scratch / "on-powerdns/estate"
     for name in ("config", "estate/customers", "estate/inventory", "server"):
         (folder / name).mkdir(parents=True)
@@ -62,10 +58,8 @@ def measure(estate: Path, scratch: Path) -> tuple[dict[str, Run], tuple[int, int
             output(["git", "-C", ours, *words])
         output([MSPCTL, "-C", ours, "ledger", "init"])
         output([MSPCTL, "-C", ours, "apply", "--yes", "--reason", "bench"])
-        output([MSPCTL, "-C", ours, "drift", "--record"])
         plans: dict[str, Command] = {
             "mspctl": [MSPCTL, "-C", ours, "plan"],
-            "drift": [MSPCTL, "-C", ours, "drift"],
             "octoDNS": [SYNC, "--config-file", folder / "pdns.yaml", "--quiet"],
         }
         counted = _same_work(ours, folder / "pdns.yaml")

@@ -134,7 +134,7 @@ def _sealed(change: Change) -> document.Object:
     return document.to_json(replace(change, before=before, after=after))
 
 
-Sides = tuple[list[Resource], Mapping[Id, Record], list[Resource]]
+Sides = tuple[list[Resource], dict[Id, Record], list[Resource]]
 
 
 def sides(declaration: Declaration, record: ScopeRecord | None, reading: Reading) -> Sides:
@@ -143,7 +143,7 @@ def sides(declaration: Declaration, record: ScopeRecord | None, reading: Reading
     recorded = record.resources if record else {}
     return (
         [r for r in declaration.resources if r.id.kind not in reading.missing],
-        {i: r for i, r in recorded.items() if i.kind not in reading.missing} if reading.missing else recorded,
+        {i: r for i, r in recorded.items() if i.kind not in reading.missing},
         [
             r
             for r in reading.resources
