@@ -403,7 +403,9 @@ class _Writer:
         if change.verb in ("create", "rename"):
             values |= {"username": address, "local_part": local}
         if change.before is None:
-            made = {"password": hashes.nobody(), "password_expiry": _now() + YEAR, "domain": self.domain}
+            made: dict[str, Any] = {"domain": self.domain}
+            if change.id not in self.hashed:
+                made |= {"password": hashes.nobody(), "password_expiry": _now() + YEAR}
             self._insert(self.tables.mailbox, made | values | {"maildir": self._folder(local, address)})
         else:
             self._change(self.tables.mailbox, self.rows.mailboxes.pop(old), values)
