@@ -18,9 +18,9 @@ from queue import SimpleQueue
 from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from mspctl.errors import Error, TargetError
+from mspctl.errors import Error, SecretError, TargetError
 from mspctl.resource import Change, Resource, Scope, Value
-from mspctl.secrets import Secrets
+from mspctl.secrets import Secret, Secrets
 
 Known = Mapping[Scope, Sequence[Resource]]
 Outputs = Mapping[str, Value]
@@ -38,6 +38,18 @@ class Traits:
     settle: float = 0.0  # seconds until a write is seen by a read
 
 
+class Passwords(Protocol):
+    """What people log in with. Drivers ask late, and only for what they are about to write."""
+
+    def of(self, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
+        """One for each (address, what the field `password` of its mailbox says). Raises SecretError."""
+
+
+class NoPasswords:
+    def of(self, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
+        raise SecretError("there is no place that passwords come from")
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """All that a driver gets to know of its target."""
@@ -47,6 +59,7 @@ class Access:
     settings: Any  # an instance of the driver's own Settings
     secrets: Secrets
     root: Path  # the repository; relative paths in settings start here
+    passwords: Passwords = field(default_factory=NoPasswords)  # of customers' people
 
 
 @dataclass(frozen=True, slots=True)

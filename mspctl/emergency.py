@@ -20,7 +20,7 @@ from mspctl.record import Emergency, ScopeRecord
 from mspctl.resource import Scope
 
 FOLDERS = ("customers", "inventory")
-LEFT_OUT = frozenset({"README.md", "secrets.yaml"})  # not read as YAML that declares something
+LEFT_OUT = frozenset({"README.md", "secrets.yaml", "hand-over.yaml"})  # not read as YAML that declares something
 FAMILY = "emergency"
 HEADS, SENT = "refs/heads/", "refs/mspctl/"  # a branch that was sent has a ref beside it, see git_branch.py
 

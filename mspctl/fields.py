@@ -76,6 +76,32 @@ def duration(value: Any) -> int:
     return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(r"(\d{1,15}) ?(B|[KMGT]iB)", re.ASCII)
+
+
+def size(value: Any) -> int:
+    """Octets from `10 GiB`, `500 MiB`."""
+    text = typed(value)
+    found = _SIZE.fullmatch(text)
+    octets = int(found[1]) * _SIZE_UNITS[found[2]] if found else 0
+    if not 0 < octets < 2**53:
+        number = re.match(r"[1-9]\d{0,4}", text, re.ASCII)
+        raise ValueError(f"{shown(text)} is not a size (write {number[0] if number else 5} GiB)")
+    return octets
+
+
+def quota(value: Any) -> int:
+    """The same, or 0 for `unlimited`."""
+    return 0 if value == "unlimited" else size(value)
+
+
+def spoken_size(octets: int) -> str:
+    """The shortest way to write a size: 2**30 is `1 GiB`."""
+    unit = next(unit for unit, each in reversed(_SIZE_UNITS.items()) if octets % each == 0)
+    return f"{octets // _SIZE_UNITS[unit]} {unit}"
+
+
 def count(value: Any) -> int:
     text = typed(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) > 0):
@@ -207,6 +233,9 @@ Boolean = Annotated[bool, *_field(boolean, {"type": "boolean"})]
 Seconds = Annotated[int, *_field(duration, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Ttl = Annotated[int, *_field(ttl, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Count = Annotated[int, *_field(count, {"type": "integer", "minimum": 1, "maximum": 9999})]
+SIZE = {"type": "string", "examples": ["10 GiB", "500 MiB"]}
+Size = Annotated[int, *_field(size, SIZE)]
+Quota = Annotated[int, *_field(quota, {"type": "string", "examples": ["10 GiB", "500 MiB", "unlimited"]})]
 Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
 _AS_TYPED = PlainSerializer(str)
 Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]

@@ -30,7 +30,7 @@ from mspctl.moments import Clock
 from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_value
 
 # Files of a customer that are not sections: read by those who need them.
-OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "approvals.yaml", "accepted.yaml"})
+OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"})
 
 

@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 from mspctl.kinds import shown
 
+Time = time  # by another name, because a moment has a `time` itself
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 YEARS = range(2000, 2200)  # beyond these a year is a slip, and nobody knows its clocks
 DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)
@@ -71,7 +72,7 @@ class Moment:
     """A day, or a time of a day, in a zone that is known elsewhere; as text it is what was typed."""
 
     day: date
-    time: time | None = None
+    time: Time | None = None
 
     @classmethod
     def parse(cls, text: str) -> Moment:

@@ -26,7 +26,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 SHORT = 300  # seconds of a lowered TTL
 WORDS = frozenset({"why", "note", "name", "reason", "reply", "asked_by", "who", "ticket"})  # said to people
-SKIPPED = frozenset({"secrets.yaml", "approvals.yaml", "accepted.yaml"})
+SKIPPED = frozenset({"secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 
 # An address, and the prefix length that makes it a network; SPF puts `ip4:` before it.
 _V4 = re.compile(r"(?<![\w.])(?:ip4:)?(?P<ip>\d{1,3}(?:\.\d{1,3}){3})(?P<net>/\d+)?(?![\w.]*\w)", re.ASCII)

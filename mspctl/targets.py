@@ -10,6 +10,7 @@ from typing import TypeVar
 from mspctl import __version__, drivers
 from mspctl.driver import Access, Driver, Reader
 from mspctl.errors import TargetError
+from mspctl.hand_over import HandOver, Passwords
 from mspctl.load import Estate
 from mspctl.resource import Scope
 from mspctl.vault import Store
@@ -24,6 +25,7 @@ class Targets:
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
         self._store = Store(estate.root)
+        self._hand_over = HandOver(self._store)
         self._readers: dict[tuple[str, str], Reader] = {}
         self._drivers: dict[tuple[str, str], Driver] = {}
         self._lock = threading.Lock()
@@ -58,4 +60,5 @@ class Targets:
         target = self.estate.inventory.targets[scope.target]
         settings = self.estate.inventory.settings[scope.target, scope.facet]
         secrets = self._store.for_target(scope.target, target.secrets)
-        return Access(scope.target, target.address or "", settings, secrets, self.estate.root)
+        passwords = Passwords(self._store, self._hand_over, scope.target)
+        return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords)

@@ -234,9 +234,9 @@ class Store:
     """Where the secrets of one repository are looked for. One for a whole run, because it opens each file once."""
 
     def __init__(self, root: Path, environ: Mapping[bytes, bytes] | None = None) -> None:
-        self._root = root
+        self.root = root
+        self.password = Password(environ)
         self._environment = Environment(environ)
-        self._password = Password(environ)
         self._vaults: dict[str, Vault] = {}
 
     def for_target(self, target: str, names: Mapping[str, str]) -> Secrets:
@@ -251,4 +251,4 @@ class Store:
         return Secrets(names, (self._environment, vault), customer)
 
     def _vault(self, file: str) -> Vault:
-        return self._vaults.setdefault(file, Vault(self._root / file, file, self._password))
+        return self._vaults.setdefault(file, Vault(self.root / file, file, self.password))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from mspctl import cli
+from tests.servers import postfixadmin
 
 # The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
 settings.register_profile("mspctl", deadline=None, derandomize=True)
@@ -30,6 +31,12 @@ class Said:
 
 
 Run = Callable[..., Said]
+
+
+@pytest.fixture(scope="session")
+def mail_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with PostfixAdmin's tables, empty; tests take a copy."""
+    return postfixadmin.make_sqlite(tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture

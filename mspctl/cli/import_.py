@@ -1,4 +1,4 @@
-"""`mspctl import`: write YAML from zone files, octoDNS or a target."""
+"""`mspctl import`: write YAML from zone files, octoDNS, a target, or a mail server."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 FOLDERS = ("octodns", "zonefiles")  # sources that are a folder of files
 
-HELP = """Write YAML from zone files, octoDNS or a target.
+HELP = """Write YAML from zone files, octoDNS, a target, or a mail server.
 
 --from octodns FOLDER and --from zonefiles FOLDER read a folder with a file per zone; --from TARGET reads
-what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver.
-Everything that cannot come in is named."""
+what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver; of a
+mail server, the domains that --zone names. Everything that cannot come in is named."""
 
 
 @click.command("import", help=HELP)
@@ -32,7 +32,7 @@ Everything that cannot come in is named."""
 @click.option("-c", "--customer", required=True, metavar="NAME", help="Whose zones they become; made when missing.")
 @click.option("-t", "--target", metavar="NAME", help="Where the zones live; the source itself when it is a target.")
 @click.option("--name", default="", metavar="TEXT", help="A new customer's full name.")
-@click.option("-z", "--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone.")
+@click.option("-z", "--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone, or mail domain.")
 @click.pass_obj
 def command(
     directory: str | None,
@@ -48,6 +48,8 @@ def command(
     from mspctl.imports.write import write
 
     work = Workspace(directory, Selection())
+    if server := mail_server(work, source):
+        return import_mail(work, server, customer, name, zones)
     if source not in FOLDERS or folder is None:
         source = _living(work, source)
     target = check_names(work, customer, source, target)
@@ -82,16 +84,47 @@ def _living(work: Workspace, source: str) -> str:
     raise InputError.at("--from", f"there is no source {source}{nearest(source, [*FOLDERS, *able, *sorted(drivers)])}")
 
 
+def mail_server(work: Workspace, source: str) -> str:
+    """The target whose mailboxes are meant; "" when the source is something else."""
+    from mspctl.errors import InputError
+    from mspctl.kinds import mail
+
+    holding = work.estate.inventory.with_facet(mail.FACET)
+    targets = work.estate.inventory.targets
+    found = [name for name in holding if source == targets[name].facets[mail.FACET].driver]
+    if source in holding and "dns" not in targets[source].facets:
+        return source
+    if not found or source in targets:
+        return ""
+    if len(found) > 1:
+        raise InputError.at("--from", f"{source} drives {len(found)} targets: {', '.join(found)} (name one)")
+    return found[0]
+
+
+def import_mail(work: Workspace, target: str, customer: str, name: str, domains: tuple[str, ...]) -> Exit:
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.imports import mail
+    from mspctl.kinds import mail as kinds
+    from mspctl.resource import Scope
+
+    check_customer(customer)
+    found = mail.read(work.targets.reader(Scope(target, kinds.FACET, "")), target, domains)
+    if found.left_out:
+        console.problems(found.left_out)
+    files = mail.write(work.root, customer, found.domains, target, name)
+    console.say(f"in:  {len(domains):,} domains, {found.held:,} resources")
+    console.say(f"out: {len(found.domains):,} domains, {found.taken:,} of these, written to {', '.join(files)}")
+    Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
+    return Exit.PARTLY if found.left_out else Exit.DONE
+
+
 def check_names(work: Workspace, customer: str, source: str, target: str | None) -> str:
     """The target, after all names were found to be right."""
     from mspctl.errors import InputError
-    from mspctl.fields import name
     from mspctl.model.base import nearest
 
-    try:
-        name(customer)
-    except ValueError as error:
-        raise InputError.at("--customer", str(error)) from None
+    check_customer(customer)
     inventory = work.estate.inventory
     able = inventory.with_facet("dns")
     chosen = target or (source if source in able else able[0] if len(able) == 1 else "")
@@ -99,6 +132,16 @@ def check_names(work: Workspace, customer: str, source: str, target: str | None)
         text = f"{chosen} holds no zones" if chosen else "is needed: which target do the zones live on?"
         raise InputError.at("--target", text + nearest(chosen, able))
     return chosen
+
+
+def check_customer(customer: str) -> None:
+    from mspctl.errors import InputError
+    from mspctl.fields import name
+
+    try:
+        name(customer)
+    except ValueError as error:
+        raise InputError.at("--customer", str(error)) from None
 
 
 def _read(work: Workspace, source: str, folder: Path | None) -> Found:

@@ -24,6 +24,9 @@ def _secret_name(value: Any) -> str:
     return text
 
 
+SecretName = Annotated[str, BeforeValidator(_secret_name)]
+
+
 def _facet(value: Any) -> Any:
     """`dns: zonefile` is short for `dns: {driver: zonefile}`."""
     return {"driver": value} if isinstance(value, str) else value
@@ -54,7 +57,7 @@ class TargetInfo(Model):
     """A system that can be driven: a server, a provider account, a device."""
 
     address: Text | None = None
-    secrets: dict[Role, Annotated[str, BeforeValidator(_secret_name)]] = {}  # role → name of the secret
+    secrets: dict[Role, SecretName] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
     publish: Published | None = None
     window: Window | None = None  # changes are carried out only inside it

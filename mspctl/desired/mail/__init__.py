@@ -1,21 +1,187 @@
-"""Mail domains → what their zones say. `model/sections/mail/publish.py` derives it, `desired/dns` takes it in."""
+"""
+Mail domains → one scope per domain. What their zones say is derived in `model/sections/mail/publish.py`.
+
+Who leaves is a mailbox in which nobody logs in; its mail goes to others for a while, and it is in no group any more.
+When its time is over it is not declared any more, and since it holds data, its delete waits for an approval. So does
+the delete of a mailbox whose line was simply taken out: until somebody names it, nothing happens to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
+from mspctl.kinds import mail
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.resource import Scope
+from mspctl.model.sections.mail import Domain, Section, domains_of
+from mspctl.model.sections.mail.people import Leaver, Mailbox
+from mspctl.moments import Moment
+from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.strict_yaml import find
 
-FACETS = ()
+FACETS = (mail.FACET,)
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
-    yield from ()
+    section = customer.sections["mail"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for domain, key, _ in domains_of(customer):
+        own = section.domains[domain]
+        target = inventory.targets.get(own.target)
+        if target and mail.FACET in target.facets:
+            maker = _Maker(customer, section, domain, key, now)
+            maker.make()
+            scope = Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
+            file = f"customers/{customer.name}/mail.yaml"
+            yield Declaration(
+                scope, maker.resources, file, timed=maker.timed, ends=maker.ends, later=tuple(maker.later)
+            )
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
-    yield from ()
+    section = customer.sections["mail"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for domain, own in section.domains.items():
+        yield Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Where somebody who leaves is on the way: still here, gone and answered for, gone, or over."""
+
+    left: bool
+    received: bool  # mail is taken, for others
+    kept: bool
+    says: str  # what time did last: "left 2027-03-05"
+    ends: str  # what it will do next: "until 2027-04-05"
+
+
+def phase(leaver: Leaver, zone: str, keep_for: int, now: datetime) -> Phase:
+    """The phase at a moment."""
+    left = leaver.left.begins(zone)
+    last = leaver.keep_until or Moment(leaver.left.day + timedelta(seconds=keep_for))
+    over, kept = last.ends(zone), f"kept until {last}"
+    copies = (leaver.until.ends(zone) if leaver.until else over) if leaver.copy_to or leaver.reply else left
+    if now < left:
+        return Phase(False, True, True, "", f"leaves {leaver.left}")
+    if now >= over:
+        return Phase(True, False, False, kept.replace("kept", "was kept"), "")
+    if now < copies:
+        return Phase(True, True, True, f"left {leaver.left}", f"until {leaver.until}" if leaver.until else kept)
+    says = f"answered until {leaver.until}" if leaver.until and copies > left else f"left {leaver.left}"
+    return Phase(True, False, True, says, kept)
+
+
+@dataclass(slots=True)
+class _Maker:
+    """The resources of one domain at one moment."""
+
+    customer: Customer
+    section: Section
+    domain: str
+    key: str
+    now: datetime
+    resources: list[Resource] = field(default_factory=list)
+    later: list[Resource] = field(default_factory=list)
+    timed: dict[Id, str] = field(default_factory=dict)
+    ends: dict[Id, str] = field(default_factory=dict)
+    phases: dict[str, Phase] = field(default_factory=dict)
+
+    @property
+    def own(self) -> Domain:
+        return self.section.domains[self.domain]
+
+    def make(self) -> None:
+        for domain, own in self.section.domains.items():
+            for local, leaver in own.leavers.items():
+                zone = self.customer.info.timezone
+                found = phase(leaver, zone, self.section.keep_for, self.now)
+                self.phases[f"{local}@{domain}"] = found
+        for local, mailbox in self.own.mailboxes.items():
+            self._mailbox(local, mailbox)
+        for local, leaver in self.own.leavers.items():
+            self._leaver(local, leaver, self.phases[f"{local}@{self.domain}"])
+        for local, members in self.own.groups.items():
+            self._alias(local, members, self._source("groups", local))
+        if self.own.catch_all:
+            self._alias(mail.CATCH_ALL, self.own.catch_all, self._source("catch_all"))
+        for name in self.own.alias_domains:
+            self.resources.append(mail.alias_domain(name, source=self._source("alias_domains")))
+        if self.own.limits:
+            said = self.own.limits
+            self.resources.append(mail.limits(said.mailboxes or 0, said.quota or 0, self._source("limits")))
+
+    def _mailbox(self, local: str, mailbox: Mailbox) -> None:
+        id_, source = Id(mail.MAILBOX, local), self._source("mailboxes", local)
+        forwards = self._here(mailbox.forwards, id_)
+        fields: dict[str, Value] = {"name": mailbox.name} if mailbox.name else {}
+        fields |= {
+            "quota": mailbox.quota,
+            "enabled": mailbox.enabled,
+            "receives": mailbox.enabled or bool(forwards),
+            "keep_copy": not forwards or (mailbox.keep_copy and mailbox.enabled),
+            "forwards": forwards,
+        }
+        if mailbox.password:
+            fields["password"] = mail.password(mailbox.password.secret or "", mailbox.password.rev)
+        if shared := self._here(mailbox.shared_with, id_):
+            fields["shared_with"] = shared
+        was = Id(mail.MAILBOX, mailbox.was) if mailbox.was else None
+        self.resources.append(Resource(id_, fields, source, was=was))
+        for alias in mailbox.aliases:
+            self.resources.append(mail.alias(alias, [f"{local}@{self.domain}"], source=source))
+
+    def _leaver(self, local: str, leaver: Leaver, now: Phase) -> None:
+        """Only what its leaving changes is declared: its name and quota stay as they are."""
+        id_, source = Id(mail.MAILBOX, local), self._source("leavers", local)
+        to = self._here(leaver.copy_to, id_) if now.received else frozenset()
+        received = now.received and (not now.left or bool(to or leaver.reply))
+        fields: dict[str, Value] = {"enabled": False, "receives": received, "keep_copy": not received, "forwards": to}
+        if leaver.reply:
+            fields["reply"] = leaver.reply if received else ""
+        if not now.left:
+            self.resources.append(Resource(id_, {"enabled": True}, source))
+            self.later.append(Resource(id_, fields, source))
+        elif now.kept:
+            self.resources.append(Resource(id_, fields, source))
+        self._in_time(id_, now)
+        for alias in leaver.aliases:
+            if received:
+                self.resources.append(mail.alias(alias, [f"{local}@{self.domain}"], source=source))
+            self._in_time(Id(mail.ALIAS, alias), now)
+
+    def _in_time(self, id_: Id, now: Phase) -> None:
+        if now.says:
+            self.timed[id_] = now.says
+        if now.ends:
+            self.ends[id_] = now.ends
+
+    def _alias(self, local: str, members: Iterable[str], source: str) -> None:
+        to = self._here(members, Id(mail.ALIAS, local))
+        if to:
+            self.resources.append(mail.alias(local, to, source=source))
+
+    def _here(self, recipients: Iterable[str], id_: Id) -> frozenset[str]:
+        """Whole addresses, without those of people who have left."""
+        found = {r if "@" in r else f"{r}@{self.domain}" for r in recipients}
+        gone = {a for a in found if (known := self._phase_of(a)) and known.left}
+        for address in sorted(gone):
+            known = self._phase_of(address)
+            self.timed[id_] = f"{address.partition('@')[0]} {known.says}" if known else ""
+        return frozenset(found - gone)
+
+    def _phase_of(self, address: str) -> Phase | None:
+        local, _, domain = address.partition("@")
+        return self.phases.get(f"{mail.base_of(local)}@{domain}")
+
+    def _source(self, kind: str, local: str = "") -> str:
+        """Where the file says it; keys may be typed in another case."""
+        data = self.customer.data["mail"]
+        path = ["domains", self.key, kind]
+        entries = data["domains"][self.key][kind]
+        path += [key for key in entries if local and mail.fold_local(key) == local][:1]
+        mark = find(data, path)
+        return f"{mark.file}:{mark.line}" if mark else f"customers/{self.customer.name}/mail.yaml"

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Model, Name, SectionModel, SpfTerms, ZoneName, one_or_many
-from mspctl.kinds import dns
+from mspctl.fields import Model, Name, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
+from mspctl.kinds import dns, mail
 from mspctl.model.base import nearest
-from mspctl.model.sections.mail import publish
-from mspctl.strict_yaml import Map, Mark, Problems, find
+from mspctl.model.sections.mail import checking, publish
+from mspctl.model.sections.mail.checking import domains_of as domains_of
+from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Recipients
+from mspctl.strict_yaml import Mark, Problems, find
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -30,34 +32,47 @@ class Publish(Model):
     leave_out: Annotated[tuple[Part, ...], BeforeValidator(one_or_many)] = ()  # written by hand, or not wanted
 
 
+AliasDomains = Annotated[tuple[ZoneName, ...], BeforeValidator(one_or_many)]
+
+
 class Domain(Model):
     target: Name
     publish: Publish | None = None
+    mailboxes: dict[Local, Mailbox] = {}
+    groups: dict[Local, Recipients] = {}
+    leavers: dict[Local, Leaver] = {}
+    catch_all: Recipients = ()  # who gets what is written to no other address
+    alias_domains: AliasDomains = ()  # their addresses are those of this domain
+    limits: Limits | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether something of it lives on a server, besides what its zone says."""
+        return bool(
+            self.mailboxes or self.groups or self.leavers or self.catch_all or self.alias_domains or self.limits
+        )
 
 
 class Section(SectionModel):
     domains: dict[ZoneName, Domain] = {}
+    keep_for: Seconds = 90 * 86400  # how long a leaver's mailbox is kept, unless keep_until says otherwise
 
 
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
     """A mail domain belongs to one customer, lives on a mail server, and is published in a zone of that customer."""
     seen: dict[str, tuple[str, Mark]] = {}
     for customer in customers:
-        for domain, key, mark in _domains(customer):
+        for domain, key, mark in domains_of(customer):
             owner, first = seen.setdefault(domain, (customer.name, mark))
             if owner != customer.name:
                 text = f"is declared in {first.file}:{first.line} too (a mail domain belongs to one customer)"
                 problems.add(mark, f"domains.{key}", text, at_value=False)
+            elif first is not mark:
+                text = f"is the same domain as on line {first.line}"
+                problems.add(mark, f"domains.{key}", text, at_value=False)
             _check_domain(customer, domain, key, inventory, problems)
-
-
-def _domains(customer: Customer) -> Iterator[tuple[str, str, Mark]]:
-    """Each domain, its key in the file and where that stands."""
-    if isinstance(customer.sections.get("mail"), Section):
-        domains = customer.data["mail"].get("domains") or Map()
-        assert isinstance(domains, Map), "the model says so"
-        for key in domains:
-            yield dns.fold_zone(key), key, domains.marks[key]
+        checking.check(customer, problems)
+    checking.check_alias_domains(customers, seen, problems)
 
 
 def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventory, problems: Problems) -> None:
@@ -69,6 +84,9 @@ def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventor
     target = inventory.targets.get(own.target)
     if target is None:
         text = f"target {own.target} is not in inventory/targets.yaml{nearest(own.target, inventory.targets)}"
+        problems.add(find(data, ("domains", key, "target")), f"{path}.target", text)
+    elif own.holds and mail.FACET not in target.facets:
+        text = f"target {own.target} has no facet {mail.FACET}{nearest(own.target, inventory.with_facet(mail.FACET))}"
         problems.add(find(data, ("domains", key, "target")), f"{path}.target", text)
     elif own.publish and target.publish is None:
         text = f"target {own.target} does not say what is published (inventory/targets.yaml: publish)"
@@ -82,7 +100,7 @@ def follows(customer: Customer, inventory: Inventory) -> Iterator[dns.Derived]:
     """What the zones of a customer say because of the mail domains."""
     section = customer.sections["mail"]
     assert isinstance(section, Section), "load puts each section's own model here"
-    for domain, key, mark in _domains(customer):
+    for domain, key, mark in domains_of(customer):
         own = section.domains[domain]
         target = inventory.targets.get(own.target)
         if own.publish and target and target.publish:

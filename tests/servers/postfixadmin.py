@@ -1,0 +1,62 @@
+"""PostfixAdmin's genuine tables, made by the upgrade script of the Debian package; no web server is needed for that."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.servers import require
+from tests.servers.databases import NAME, PASSWORD, USER, Server
+
+PACKAGE = "usr/share/postfixadmin"
+ROOTS = (Path("/"), Path("/opt/postfixadmin"))  # installed, or unpacked (`dpkg-deb -x`), which spares a web server
+PARTS = ("common.php", "functions.inc.php", "languages", "model", "public/common.php", "public/upgrade.php")
+
+
+def program(folder: Path) -> Path:
+    """A copy of PostfixAdmin below `folder`, which has settings of its own."""
+    root = next((root for root in ROOTS if (root / PACKAGE / "public/upgrade.php").is_file()), None)
+    if root is None:
+        text = "postfixadmin is neither installed nor unpacked in /opt/postfixadmin"
+        if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
+            pytest.fail(text)
+        pytest.skip(text)
+    copy = folder / "postfixadmin"
+    (copy / "public").mkdir(parents=True)
+    for part in PARTS:
+        source = root / PACKAGE / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
+    shutil.copy(root / "etc/postfixadmin/config.inc.php", copy / "config.inc.php")
+    (copy / "dbconfig.inc.php").write_text("<?php\n$dbtype = $dbuser = $dbpass = $dbname = '';\n")
+    return copy
+
+
+def make_tables(copy: Path, settings: Mapping[str, str]) -> None:
+    """Run the upgrade script on an empty database; `settings` are PostfixAdmin's own (`database_type`, …)."""
+    said = "".join(f"$CONF['{name}'] = '{value}';\n" for name, value in settings.items())
+    (copy / "config.local.php").write_text(f"<?php\n{said}")
+    # So told, it wants neither a session nor the templates of its pages.
+    script = "define('POSTFIXADMIN_CLI', 1); require 'upgrade.php';"
+    command = [require("php"), "-d", f"include_path=.:{copy}", "-r", script]
+    done = subprocess.run(command, cwd=copy / "public", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def make_sqlite(folder: Path) -> Path:
+    """An empty SQLite database with the tables."""
+    copy, file = program(folder), folder / "postfixadmin.db"
+    file.touch()
+    make_tables(copy, {"database_type": "sqlite", "database_name": str(file)})
+    return file
+
+
+def make_on(server: Server, folder: Path) -> None:
+    """The tables in a server's database."""
+    where = {"database_host": "127.0.0.1", "database_port": str(server.port), "database_name": NAME}
+    who = {"database_user": USER, "database_password": PASSWORD.replace("'", "\\'")}
+    make_tables(program(folder), server.settings() | where | who)
