@@ -34,9 +34,16 @@ def _commands() -> list[tuple[str, click.Command]]:
     for name in cli.COMMANDS:
         command = cli.group.get_command(click.Context(cli.group), name)
         assert command is not None
-        below = getattr(command, "commands", {})
-        found += [(f"{name} {sub}", child) for sub, child in below.items()] or [(name, command)]
+        found += _below(name, command) or [(name, command)]
     return found
+
+
+def _below(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return []
+    context = click.Context(command)
+    found = [(sub, command.get_command(context, sub)) for sub in command.list_commands(context)]
+    return [(f"{name} {sub}", child) for sub, child in found if child is not None]
 
 
 @pytest.mark.parametrize(("name", "command"), _commands(), ids=[name for name, _ in _commands()])
