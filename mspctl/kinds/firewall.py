@@ -7,12 +7,13 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.forward` "nvr": what comes to the device from `zone` for one of the services `listen` goes to the host `to`,
   there to `port` (0: to the same); `source`, `log`, `until`, `hours` as in a rule.
 * `firewall.nat` "mail": one host's two addresses, `inside` and, in `zone`, `outside`.
-* `firewall.masquerade` "lan > wan": who goes from the one to the other has the device's address there.
-* `firewall.policy` "lan > wan": `action` and `log` where no rule decides. Where nothing is said, it is dropped.
+* `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
+* `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
+* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
 * `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
 
 What answers to something that was let through is let through, and so is what the device itself sends. First come
-forwards, then rules in their order, then policies.
+forwards, then rules in their order, then policies, then the default.
 
 `until` is a moment in UTC ("2027-03-12 17:00"), or "" for what has no end. `hours` are those of the week in UTC ("mon
 05:30-16:30"); none means always. Devices know no time zones, so a schedule comes to other hours when clocks are set.
@@ -30,7 +31,7 @@ from mspctl.resource import Id, Resource, Value
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
 MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
-ORDER = Id("firewall.order", "rules")
+ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 ANY, SELF = "any", "self"
 MANAGEMENT = "management"  # the rule that lets us in; it is always the first
 WEEK = 7 * 24 * 60  # minutes
@@ -68,8 +69,8 @@ def rules(resources: Sequence[Resource]) -> list[Resource]:
     """The rules in their order; those that it does not name come last."""
     by_name = {r.id.name: r for r in resources if r.id.kind == RULE}
     said = next((r.fields["rules"] for r in resources if r.id == ORDER), ())
-    first = [by_name[name] for name in said if name in by_name] if isinstance(said, tuple) else []
-    return [*first, *(r for r in by_name.values() if r not in first)]
+    first = [by_name.pop(name) for name in said if name in by_name] if isinstance(said, tuple) else []
+    return [*first, *by_name.values()]
 
 
 # -- time -------------------------------------------------------------------------------------------------------

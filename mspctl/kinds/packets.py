@@ -52,9 +52,10 @@ def decide(resources: Sequence[Resource], packet: Packet) -> Decision:
     for rule in firewall.rules(resources):
         if matches(rule, packet):
             return Decision(str(rule.fields["action"]), rule.id)
-    for resource in resources:
-        if resource.id == Id(firewall.POLICY, firewall.pair(packet.came, packet.goes)):
-            return Decision(str(resource.fields["action"]), resource.id)
+    for id_ in (Id(firewall.POLICY, firewall.pair(packet.came, packet.goes)), firewall.DEFAULT):
+        for resource in resources:
+            if resource.id == id_:
+                return Decision(str(resource.fields["action"]), id_)
     return Decision("drop", None)
 
 

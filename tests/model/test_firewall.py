@@ -158,7 +158,8 @@ def test_which_rule_decides(
 ) -> None:
     packet = Packet(came, goes, ip_address(source), ip_address(destination), service, NOW)
     decision = packets.decide([*resources(brenta(tmp_path)).values()], packet)
-    assert (decision.by.name if decision.by else "") == by
+    assert decision.by
+    assert decision.by.name == (by or "default")
     assert decision.to == ("10.20.1.60 tcp/443" if by == "nvr" else "")
     assert decision.passes == (by not in ("", "no-smtp"))
 
@@ -167,7 +168,7 @@ def test_outside_its_hours_a_rule_does_not_count(tmp_path: Path) -> None:
     found = [*resources(brenta(tmp_path)).values()]
     sunday = datetime(2027, 3, 7, 12, tzinfo=UTC)
     packet = Packet("guest", "wan", ip_address("10.30.0.7"), ip_address("192.0.2.1"), "tcp/443", sunday)
-    assert packets.decide(found, packet).by is None
+    assert packets.decide(found, packet).by == firewall.DEFAULT
 
 
 def test_what_devices_have_in_common_lies_under_each(tmp_path: Path) -> None:

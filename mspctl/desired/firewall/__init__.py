@@ -127,19 +127,18 @@ class _Maker:
             (outside,), (inside,) = names.addresses([one.outside]), names.addresses([one.inside])
             fields = firewall.fields(zone=one.zone, outside=outside, inside=inside)
             self.resources.append(Resource(Id(firewall.NAT, one.id), fields, self._source("static_nat", number)))
-        for kind, number, pairs, said in (
-            *(
-                (firewall.MASQUERADE, n, _pairs(m.source_zones, m.destination_zones), {})
-                for n, m in enumerate(device.masquerade)
-            ),
-            *(
-                (firewall.POLICY, n, _pairs(p.source_zones, p.destination_zones), {"action": p.action, "log": p.log})
-                for n, p in enumerate(device.policies)
-            ),
-        ):
-            key = "masquerade" if kind == firewall.MASQUERADE else "policies"
-            for pair in pairs:
-                self.resources.append(Resource(Id(kind, pair), {"enabled": True, **said}, self._source(key, number)))
+        for number, each in enumerate(device.masquerade):
+            source = firewall.fields(source=names.addresses(each.source))
+            for pair in _pairs(each.source_zones, each.destination_zones):
+                self.resources.append(
+                    Resource(Id(firewall.MASQUERADE, pair), source, self._source("masquerade", number))
+                )
+        for number, policy in enumerate(device.policies):
+            said = firewall.fields(action=policy.action, log=policy.log)
+            for pair in _pairs(policy.source_zones, policy.destination_zones):
+                self.resources.append(Resource(Id(firewall.POLICY, pair), said, self._source("policies", number)))
+        said = firewall.fields(action=device.default.action, log=device.default.log)
+        self.resources.append(Resource(firewall.DEFAULT, said, self._source("default")))
 
     def _limits(self, id_: Id, names: Names, schedule: str | None, until: Moment | None) -> dict[str, Value] | None:
         """`until` and `hours`; None when it is over."""

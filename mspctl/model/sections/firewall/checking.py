@@ -293,6 +293,8 @@ class _Checker:
                 special = (firewall.SELF,) if kind == "policies" else ()
                 self._zones_known((kind, number, "from"), one.source_zones)
                 self._zones_known((kind, number, "to"), one.destination_zones, *special)
+                if kind == "masquerade":
+                    self._resolved((kind, number, "source"), one.source, self.names.addresses)
                 for pair in _each_pair(one) if kind == "policies" else ():
                     path: Path = (kind, number)
                     first = seen.setdefault(pair, path)

@@ -223,10 +223,18 @@ class Masquerade(Model):
 
     source_zones: ZoneRefs = Field(alias="from")
     destination_zones: ZoneRefs = Field(alias="to")
+    source: Places = (firewall.ANY,)
+
+
+class Default(Model):
+    """What becomes of what nothing else decides."""
+
+    action: Literal["drop", "reject"] = "drop"
+    log: Boolean = False
 
 
 class Policy(Model):
-    """What becomes of what no rule decides; dropped, unless it is said here."""
+    """What becomes of what no rule decides, between two zones."""
 
     source_zones: ZoneRefs = Field(alias="from")
     destination_zones: ZoneRefs = Field(alias="to")
@@ -266,6 +274,7 @@ class Shared(Model):
     static_nat: tuple[StaticNat, ...] = ()
     masquerade: tuple[Masquerade, ...] = ()
     policies: tuple[Policy, ...] = ()
+    default: Default = Default()
 
 
 Zones = dict[OwnZone, Annotated[Zone, BeforeValidator(_interfaces)]]
