@@ -33,6 +33,7 @@ COMMANDS = {
     "import": "Write YAML from zone files, octoDNS or a target.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
+    "firewall": "Look after a customer's firewalls.",
     "mail": "Look after a customer's mail.",
     "schema": "Write JSON Schemas for editors.",
     "unlock": "Show who holds which lock; break the lock of a dead run.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from mspctl.kinds import dns, shown
@@ -27,6 +28,7 @@ class Span(NamedTuple):
     high: int
 
 
+@lru_cache(maxsize=65_536)
 def fold(text: str) -> str:
     """One host, network, range or name in normal form. Raises ValueError."""
     if text == "any":
@@ -68,6 +70,7 @@ def _hint(text: str, error: ValueError) -> str:
     return "write 10.20.1.60, 10.20.0.0/22, 10.20.1.10-10.20.1.20 or 2001:db8::/48"
 
 
+@lru_cache(maxsize=65_536)
 def span(text: str) -> Span | None:
     """The addresses of a text in normal form; None for `any` and for names."""
     if text == "any" or text.endswith("."):

@@ -1,7 +1,7 @@
 """
 A firewall's policy, as kinds of resources in the scope of one device.
 
-* `firewall.zone` "lan": `interfaces`.
+* `firewall.zone` "lan": `interfaces`, and whether everybody else is `outside` there.
 * `firewall.rule` "browse": `from` and `to` (zones; `any`, and `self` for the device), `source` and `destination`
   (`addresses.py`), `services` (`services.py`), `action` (accept, drop, reject), `log`, `until` and `hours`.
 * `firewall.forward` "nvr": what comes to the device from `zone` for one of the services `listen` goes to the host `to`,
@@ -156,21 +156,24 @@ def precious(resource: Resource) -> str:
     return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
 
 
-def widens(before: Resource | None, after: Resource | None) -> str:
-    """Why a change opens something to anybody anywhere; "" where it does not."""
-    if after is None or not _lets_anybody(after):
+def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+    """Why a change opens something to anybody anywhere; "" where it does not. `resources`: all that is there then."""
+    inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
+    if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
         return ""
     if before is not None and _lets_anybody(before) and not _reaches_more(before, after):
         return ""
     return "it opens something to everybody, from anywhere"
 
 
+def _comes_from(resource: Resource) -> frozenset[str]:
+    return frozenset({text(resource, "zone")}) if resource.id.kind == FORWARD else texts(resource, "from")
+
+
 def _lets_anybody(resource: Resource) -> bool:
-    lets = resource.id.kind == FORWARD or resource.fields.get("action") == "accept"
-    whole = addresses.covers(texts(resource, "source") or addresses.ANY, frozenset({"0.0.0.0/0"})) or addresses.covers(
-        texts(resource, "source") or addresses.ANY, frozenset({"::/0"})
-    )
-    return lets and whole
+    lets = resource.id.kind == FORWARD or (resource.id.kind == RULE and resource.fields.get("action") == "accept")
+    source = texts(resource, "source")
+    return lets and any(addresses.covers(source, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0"))
 
 
 def _reaches_more(before: Resource, after: Resource) -> bool:
@@ -185,9 +188,11 @@ def _reaches_more(before: Resource, after: Resource) -> bool:
     return timed or not services.covers(texts(before, "services"), texts(after, "services"))
 
 
-def spoken(resource: Resource) -> str:
+def in_words(resource: Resource) -> str:
     """What a rule or forward does, in words: `accepts tcp/8443 from 198.51.100.24 only to 10.20.1.60`."""
     source = _places(texts(resource, "source"), "only")
+    if resource.id.kind not in (RULE, FORWARD) or str(resource.fields.get("action", "accept")) not in _VERBS:
+        return ""
     if resource.id.kind == FORWARD:
         port = resource.fields.get("port") or ""
         to = f"{text(resource, 'to')}{f' port {port}' if port else ''}"

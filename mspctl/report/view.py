@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 
+from mspctl import kinds
 from mspctl.apply import Outcome, ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
@@ -466,6 +467,8 @@ def _step_said(name: str, before: Value | None, after: Value) -> str:
 
 
 def spoken(resource: Resource) -> str:
+    if words := kinds.in_words(resource):
+        return words
     """A resource's fields in one line: values first, the rest by name."""
     return ", ".join(_fields(resource))
 

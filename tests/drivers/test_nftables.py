@@ -56,8 +56,8 @@ def nat(name: str, **said: Value) -> Resource:
     return fields(Id(firewall.NAT, name), **usual | said)
 
 
-def zone(name: str, *interfaces: str) -> Resource:
-    return fields(Id(firewall.ZONE, name), interfaces=frozenset(interfaces))
+def zone(name: str, *interfaces: str, outside: bool = False) -> Resource:
+    return fields(Id(firewall.ZONE, name), interfaces=frozenset(interfaces), outside=outside)
 
 
 def policy(name: str, **said: Value) -> Resource:
@@ -211,7 +211,7 @@ class TestNftables(DriverContract):
     samples = (
         Sample(RULE, VARIANTS),
         Sample(FORWARD, FORWARDS),
-        Sample(zone("lan", "lan0"), (zone("lan", "lan0", "vlan30"),)),
+        Sample(zone("lan", "lan0"), (zone("lan", "lan0", "vlan30"), zone("lan", "lan0", outside=True))),
         Sample(
             nat("mail"), (nat("mail", zone="dmz"), nat("mail", outside="203.0.113.8"), nat("mail", inside="10.20.1.8"))
         ),
@@ -302,7 +302,7 @@ def test_what_is_loaded_is_read_back(rig: Device, made: list[Resource], names: l
         ("add chain inet mspctl-sede input {{ policy accept; }}", {"default"}),
         ("flush chain inet mspctl-sede input", {"default"}),
         ("add element inet mspctl-sede zone_lan {{ eth9 }}", {"lan"}),
-        ("flush chain inet mspctl-sede order", {"rules"}),
+        ("flush chain inet mspctl-sede notes", {"rules"}),
     ],
 )  # fmt: skip
 def test_a_hand_in_our_table_is_drift(rig: Device, bench: Workbench, command: str, told: set[str]) -> None:
@@ -310,7 +310,7 @@ def test_a_hand_in_our_table_is_drift(rig: Device, bench: Workbench, command: st
     bench.converge()
     listed = json.loads(rig.nft("-j", "list", "table", "inet", "mspctl-sede"))["nftables"]
     handles = {
-        i["rule"]["comment"]: i["rule"]["handle"] for i in listed if "rule" in i and i["rule"]["chain"] != "order"
+        i["rule"]["comment"]: i["rule"]["handle"] for i in listed if "rule" in i and i["rule"]["chain"] != "notes"
     }
     rig.nft(command.format(browse=handles["rule:browse"]))
     assert {*bench.causes(SCOPES[0])} == told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_names_become_what_they_stand_for(tmp_path: Path) -> None:
         "until": "2027-03-12 17:00",
         "hours": frozenset(),
     }
-    assert firewall.spoken(nvr) == (
+    assert firewall.in_words(nvr) == (
         "opens tcp/8443 on wan from 198.51.100.24 only → 10.20.1.60 port 443, until 2027-03-12 17:00 UTC"
     )
     assert {i.name for i in found if i.kind == firewall.MASQUERADE} == {"lan > wan", "guest > wan"}
@@ -290,4 +291,11 @@ def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens
         return resources(root)[Id(firewall.RULE, "x")]
 
     old = rule(before, "before") if before else None
-    assert bool(firewall.widens(old, rule(after, "after"))) is widens
+    held = [fields(firewall.ZONE, "lan", outside=False), fields(firewall.ZONE, "wan", outside=True)]
+    assert bool(firewall.widens(old, rule(after, "after"), held)) is widens
+    inside = rule(after.replace("wan", "lan"), "inside")
+    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held) == ""
+
+
+def fields(kind: str, name: str, **said: bool) -> Resource:
+    return Resource(Id(kind, name), {"interfaces": frozenset({"eth0"}), **said})

@@ -56,7 +56,7 @@ class _Maker:
     def make(self) -> None:
         device, names = self.site.device, Names(self.site.device)
         for zone, said in device.zones.items():
-            fields: dict[str, Value] = {"interfaces": frozenset(said.interfaces)}
+            fields = firewall.fields(interfaces=frozenset(said.interfaces), outside=said.outside)
             self.resources.append(Resource(Id(firewall.ZONE, zone), fields, self._source("zones", zone)))
         order = [firewall.MANAGEMENT] if device.management else []
         if device.management:

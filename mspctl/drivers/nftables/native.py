@@ -5,8 +5,9 @@ Each of our rules says in its comment what it is part of (`rule:browse`, `forwar
 rules where nftables cannot say it in one: for each pair of zones, family of addresses, protocol, hours. What was read
 is made again from what was understood, and where that comes to something else, somebody changed it by hand.
 
-Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate; `order` is never gone through: its rules
-only name ours in their order, because that is more than the orders within two chains can tell.
+Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
+say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
+chains can tell, and which zones are outside.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CHAINS: dict[str, Json] = {
     "forward": {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"},
     "prerouting": {"type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"},
     "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
-    "order": {},
+    "notes": {},
 }
 BY_HAND = "changed by hand"
 _ZONE = "zone_"
@@ -51,6 +52,7 @@ PREFIXES = {
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
 }
+_ORDER, _OUTSIDE = "order:", "outside:"
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -140,7 +142,7 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     by_kind: dict[str, list[Resource]] = {}
     for resource in sorted(resources, key=lambda r: r.id):
         by_kind.setdefault(resource.id.kind, []).append(resource)
-    found = [*_base()]
+    found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
     for resource in (*by_kind.get(firewall.FORWARD, ()), *by_kind.get(firewall.NAT, ()), *firewall.rules(resources)):
         found += kept.get(resource.id) or made_of(resource)
     for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
@@ -354,7 +356,12 @@ def _default(resource: Resource) -> Iterator[Rule]:
 def _order(resource: Resource) -> Iterator[Rule]:
     names = resource.fields["rules"]
     for name in names if isinstance(names, tuple) else ():
-        yield Rule("order", f"order:{name}", [{"return": None}])
+        yield Rule("notes", _ORDER + name, [{"return": None}])
+
+
+def _zone_noted(resource: Resource) -> Iterator[Rule]:
+    if resource.fields.get("outside") is True:
+        yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
 
 
 _MADE = {
@@ -365,6 +372,7 @@ _MADE = {
     firewall.POLICY: _policy,
     firewall.DEFAULT.kind: _default,
     firewall.ORDER.kind: _order,
+    firewall.ZONE: _zone_noted,
 }
 
 
@@ -410,16 +418,18 @@ class Table:
         return found
 
     def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
+        noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
         for name, elements in zones.items():
             if name.startswith(_ZONE) and elements:
-                fields: dict[str, Value] = {"interfaces": frozenset(elements)}
-                self.resources.append(Resource(Id(firewall.ZONE, name.removeprefix(_ZONE)), fields))
+                zone = name.removeprefix(_ZONE)
+                fields = firewall.fields(interfaces=frozenset(elements), outside=_OUTSIDE + zone in noted)
+                self.resources.append(Resource(Id(firewall.ZONE, zone), fields))
         before: dict[str, str] = {}
-        order = []
+        order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
         for rule, handle in live:
             id_ = _id_of(rule.comment)
-            if rule.chain == "order" and rule.comment.startswith("order:"):
-                order.append(rule.comment.removeprefix("order:"))
+            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE)):
+                pass
             elif id_ is not None:
                 self.groups.setdefault(id_, []).append(rule)
             elif rule.key not in _BASE:
@@ -427,7 +437,7 @@ class Table:
                 continue
             before[rule.chain] = rule.comment
         self.resources += [_understood(id_, group) for id_, group in self.groups.items()]
-        if "order" in chains and order:
+        if order:
             self.resources.append(firewall.order(order))
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
         if not whole or not {*_BASE} <= {rule.key for rule, _ in live} or not self._in_order([r for r, _ in live]):
