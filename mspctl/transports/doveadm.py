@@ -68,7 +68,7 @@ class Doveadm:
         numbered = [[name, said, str(number)] for number, (name, said) in enumerate(commands)]
         answer = self._http.call("POST", "/doveadm/v1", numbered)
         try:
-            by_number = {number: (kind, said) for kind, said, number in answer}
+            by_number = {number: (kind, *said) for kind, *said, number in answer}
             for number in range(len(commands)):
                 yield _read(*by_number[str(number)])
         except (KeyError, TypeError, ValueError):
@@ -79,10 +79,11 @@ def _headers(key: Secret) -> dict[str, str]:
     return {"Authorization": f"X-Dovecot-API {base64.b64encode(key.reveal()).decode()}"}
 
 
-def _read(kind: str, said: Any) -> Sequence[Row] | No:
+def _read(kind: str, said: Any, *beside: Any) -> Sequence[Row] | No:
+    """An answer; `beside` are rows after the first that `who` does not put into its list (2.3.19)."""
     if kind == "error":
         return No(int(said["exitCode"]))
-    if kind != "doveadmResponse" or not all(isinstance(row, dict) for row in said):
+    rows: Sequence[Row] = [*said, *beside]
+    if kind != "doveadmResponse" or not all(isinstance(row, dict) for row in rows):
         raise ValueError
-    rows: Sequence[Row] = said
     return rows

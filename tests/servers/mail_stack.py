@@ -293,6 +293,12 @@ class MailStack:
         self._daemons: dict[str, _Daemon] = {}
         self._make()
 
+    @property
+    def database(self) -> Path:
+        """The file with the tables, where it is one."""
+        assert isinstance(self.tables, SqliteTables)
+        return self.tables.file
+
     # -- files --------------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
@@ -475,7 +481,6 @@ class MailStack:
                 session.noop()
                 time.sleep(0.03)
         except (imaplib.IMAP4.abort, poplib.error_proto, OSError):
-            session.sock.close()
             return True
         return False
 
@@ -535,11 +540,10 @@ class MailStack:
             text = answer.read().decode()
         if answer.status != 200:
             raise Refused(f"{answer.status} {text}")
-        kind, said, _ = json.loads(text)[0]
+        kind, said, *beside, _ = json.loads(text)[0]
         if kind == "error":
             raise Refused(str(said))
-        found: list[dict[str, Any]] = said
-        return found
+        return [*said, *beside]  # where `who` puts rows after the first
 
     # -- the tables -------------------------------------------------------------------------------------------------
 
@@ -549,7 +553,8 @@ class MailStack:
 
     def clear(self) -> None:
         """Nothing in the tables, the queue, the mailboxes and the sink any more; the logs go on."""
-        self.run("postsuper", "-c", self.etc / "postfix", "-d", "ALL")
+        if self.queue():
+            self.run("postsuper", "-c", self.etc / "postfix", "-d", "ALL")
         if self.doveadm("who"):
             self.doveadm("kick", mask=["*"])
         for name in self.tables.names():

@@ -127,7 +127,8 @@ class Dovecot:
         """By address, who may use which mailbox; those that nobody else uses are left out. Raises TargetError."""
         masks = [f"*@{domain}" for domain in domains] if len(domains) <= MANY else ["*"]
         rows: dict[str, list[Row]] = {}
-        for answer in self._told([("aclGet", {"user": mask, "mailbox": "INBOX"}) for mask in masks]):
+        for mask in masks:  # each for itself: once it is a user, it may not list users any more
+            (answer,) = self._told([("aclGet", {"user": mask, "mailbox": "INBOX"})])
             for row in answer:
                 rows.setdefault(str(row["username"]).lower(), []).append(row)
         found = {address: frozenset(may_use(held, address)) for address, held in rows.items()}
@@ -177,8 +178,9 @@ class Dovecot:
         if not whose:
             return []
         open_ = self._sessions(whose)
-        users = sorted({user for user, _ in open_})
-        for answer in self.api.ask([("kick", {"mask": [user.replace("*", "?")]}) for user in users]):
+        # All are told, because a session that has just begun is not seen yet.
+        masks = [each.replace("*", "?") if not each.startswith("@") else f"*{each}" for each in sorted(whose)]
+        for answer in self.api.ask([("kick", {"mask": [mask]}) for mask in masks]):
             if isinstance(answer, No) and answer.code != NO_SESSION:
                 raise TargetError(f"{self.api.name} {answer}")
         for _ in range(ENDING if open_ else 0):
