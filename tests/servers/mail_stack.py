@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from http.client import HTTPConnection
@@ -37,7 +37,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.servers import databases, require
+from tests.servers import databases, postfixadmin, require
 
 HOST = "127.0.0.1"
 SECONDS = 20.0  # until something is there
@@ -49,6 +49,21 @@ OWNER = 5000  # of all mail; nobody has this number
 # What asks the Internet, or learns: none of it belongs to a test machine.
 OFF = "asn bayes_expiry bimi fuzzy_check greylist mx_check neural phishing rbl rspamd_update surbl"
 SUFFIXES = "com\nnet\norg\nexample\ntest\nuk\nco.uk\n"
+
+REPLIES = "autoreply.example"  # vacation_domain, where automatic replies are made
+# As PostfixAdmin's own manual has it, but for the name server.
+VACATION_PIPE = """\
+vacation unix - n n - - pipe
+  flags=Rq user=nobody directory={etc}/postfix
+  argv=/usr/bin/env RES_NAMESERVERS=127.0.0.1 RES_OPTIONS=port:{dns}
+  /usr/bin/perl {script} -f ${{sender}} -- ${{recipient}}
+"""
+VACATION = """\
+@replies@
+$vacation_domain = '@replies_domain@';
+$smtp_server_port = @smtp_port@; $smtp_client = '127.0.0.1'; $smtp_ssl = 0; $smtp_timeout = 10;
+1;
+"""
 
 T = TypeVar("T")
 
@@ -188,6 +203,8 @@ class Tables:
     maps: str  # what Postfix and Dovecot call such a database
     words: Mapping[str, str]  # in their settings
 
+    replies = ""  # Perl that tells vacation.pl of them, where it can use them
+
     def put(self, folder: Path) -> None:
         """Make what has to be in the mail server's folder; before `words` are asked for."""
 
@@ -204,7 +221,7 @@ class Tables:
 
 
 class SqliteTables(Tables):
-    """A copy of a file with empty tables."""
+    """A copy of a file with empty tables. Nobody is answered by itself: vacation.pl knows no SQLite."""
 
     maps = "sqlite"
 
@@ -251,6 +268,8 @@ class PostgresqlTables(Tables):
             "connect": f"host={HOST} port={server.port} dbname={name} {who}",
             "tables": f"{postfix}dbname = {name}",
         }
+        where = f"$db_type = 'Pg'; $db_host = '{HOST};port={server.port}'; $db_name = '{name}';"
+        self.replies = f"{where} $db_username = '{self.user}'; $db_password = '{self.password}';"
 
     def facet(self) -> str:
         return f"database: postgresql, host: {HOST}, port: {self.server.port}"
@@ -270,16 +289,19 @@ class MailStack:
     One mail server.
 
     `rspamd` are further files of rspamd's local.d, by name; they are templates too. `auth_cache` is how much Dovecot
-    remembers of its tables ("10M"; "0": nothing, so a row that a test writes holds at once).
+    remembers of its tables ("10M"; "0": nothing, so a row that a test writes holds at once). `dns` is the port of a
+    name server, if there is one; vacation.pl asks it where to hand in its answers.
     """
 
     folder: Path
     tables: Tables
     rspamd: Mapping[str, str] = field(default_factory=dict)
     auth_cache: str = "0"
+    dns: int = 0
 
     def __post_init__(self) -> None:
-        self.ports = Ports(*free_ports(len(fields(Ports))))
+        ports = Ports(*free_ports(len(fields(Ports))))
+        self.ports = replace(ports, dns=self.dns) if self.dns else ports
         self.doveadm_key, self.rspamd_password = DOVEADM_KEY, RSPAMD_PASSWORD
         self.hostname = HOSTNAME
         self.etc = self.folder / "etc"
@@ -311,6 +333,8 @@ class MailStack:
         for name in ("postfix", "dovecot"):
             for template in (TEMPLATES / name).iterdir():
                 self._write(self.etc / name / template.name, template.read_text())
+        if self.tables.replies:
+            self._write(self.etc / "postfix/vacation.conf", VACATION)
         for name in OFF.split():
             self._write(self.rspamd_local / f"{name}.conf", "enabled = false;\n")
         for template in (TEMPLATES / "rspamd").iterdir():
@@ -329,7 +353,11 @@ class MailStack:
     def _write(self, path: Path, template: str) -> None:
         words: dict[str, object] = {f"{name}_port": port for name, port in vars(self.ports).items()}
         words |= {"maps": self.tables.maps, **self.tables.words}
-        words |= {"folder": self.folder, "etc": self.etc, "more": "", "auth_cache": self.auth_cache}
+        words |= {"folder": self.folder, "etc": self.etc, "auth_cache": self.auth_cache}
+        words |= {"replies": self.tables.replies, "replies_domain": REPLIES, "vacation": "", "transports": ""}
+        if self.tables.replies:
+            words["vacation"] = VACATION_PIPE.format(script=postfixadmin.vacation(), etc=self.etc, dns=self.ports.dns)
+            words["transports"] = f"inline:{{ {{ {REPLIES} = vacation: }} }}"
         words |= {name: getattr(self, name) for name in ("hostname", "mail_log", "dovecot_log", "rspamd_password")}
         words["doveadm_key"] = self.doveadm_key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -627,15 +655,19 @@ def possible() -> None:
 
 @contextmanager
 def running(
-    tables: Path | databases.Postgresql, *, rspamd: Mapping[str, str] | None = None, auth_cache: str = "0"
+    tables: Path | databases.Postgresql,
+    *,
+    rspamd: Mapping[str, str] | None = None,
+    auth_cache: str = "0",
+    dns: int = 0,
 ) -> Iterator[MailStack]:
-    """A mail server on PostfixAdmin's tables: a copy of a file with empty ones, or a server's own."""
+    """A mail server on PostfixAdmin's tables: a copy of a file with empty ones, or a server's own. See MailStack."""
     possible()
     folder = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     folder.chmod(0o755)
     try:
         there = SqliteTables(tables) if isinstance(tables, Path) else PostgresqlTables(tables)
-        stack = MailStack(folder, there, rspamd or {}, auth_cache)
+        stack = MailStack(folder, there, rspamd or {}, auth_cache, dns)
         try:
             stack.start()
             yield stack
