@@ -71,7 +71,7 @@ class Doveadm:
             by_number = {number: (kind, *said) for kind, *said, number in answer}
             for number in range(len(commands)):
                 yield _read(*by_number[str(number)])
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise TargetError(f"{self.name} answers otherwise than doveadm: {as_line(str(answer).encode())}") from None
 
 
@@ -82,7 +82,7 @@ def _headers(key: Secret) -> dict[str, str]:
 def _read(kind: str, said: Any, *beside: Any) -> Sequence[Row] | No:
     """An answer; `beside` are rows after the first that `who` does not put into its list (2.3.19)."""
     if kind == "error":
-        return No(int(said["exitCode"]))
+        return No(0 if said.get("type") == "unknownMethod" else int(said["exitCode"]))
     rows: Sequence[Row] = [*said, *beside]
     if kind != "doveadmResponse" or not all(isinstance(row, dict) for row in rows):
         raise ValueError

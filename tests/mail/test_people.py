@@ -157,7 +157,7 @@ def test_a_change_holds_though_dovecot_cannot_be_told_and_people_learn_of_it(off
         said = office.run("apply")
         assert said.code == 3
         assert "1 change landed." in said.out
-        assert "the tables have changed, but Dovecot does not know yet" in said.out
+        assert "the tables have changed, but Dovecot goes on as before: http://127.0.0.1:" in said.out
         assert f"on the server: doveadm auth cache flush && doveadm kick '{office.at('paolo')}'" in said.out
         assert office.server.doveadm_key not in said.out + said.err
         assert imap.noop()[0] == "OK"

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mspctl.driver import Work
+from mspctl.driver import Work, translated
 from mspctl.errors import Stale, TargetError, Unreachable
 from mspctl.fields import Texts
 from mspctl.kinds import mail
@@ -154,13 +154,13 @@ class Dovecot:
         Ids of mailboxes that are not shared as wanted, and what people have to know of it, or "".
         """
         todo = follows(work.changes, work.scope.name)
-        problems = []
+        problems: list[str] = []
         try:
-            self._forget(todo)
-            if still := self._end(todo.end):
-                problems.append(f"sessions of {_names(still)} go on although they were told to end; {_by_hand(todo)}")
+            with translated():
+                self._forget(todo)
+                self._end(todo.end)
         except TargetError as error:
-            problems.append(f"the tables have changed, but Dovecot does not know yet ({error}); {_by_hand(todo)}")
+            problems.append(f"the tables have changed, but Dovecot goes on as before: {error}; {_by_hand(todo)}")
         unshared = self._share(todo, problems) if self.shares else set()
         return unshared, "; ".join(problems)
 
@@ -173,22 +173,22 @@ class Dovecot:
 
     # -- sessions ---------------------------------------------------------------------------------------------
 
-    def _end(self, whose: set[str]) -> list[str]:
-        """End sessions; whose go on all the same."""
+    def _end(self, whose: set[str]) -> None:
+        """End sessions. Raises TargetError when some go on."""
         if not whose:
-            return []
+            return
         open_ = self._sessions(whose)
         # All are told, because a session that has just begun is not seen yet.
         masks = [each.replace("*", "?") if not each.startswith("@") else f"*{each}" for each in sorted(whose)]
         for answer in self.api.ask([("kick", {"mask": [mask]}) for mask in masks]):
             if isinstance(answer, No) and answer.code != NO_SESSION:
-                raise TargetError(f"{self.api.name} {answer}")
-        for _ in range(ENDING if open_ else 0):
-            open_ &= self._sessions(whose)
+                raise TargetError(f"{self.api.name} {answer}: kick")
+        for _ in range(ENDING):
+            open_ = open_ and open_ & self._sessions(whose)
             if not open_:
-                break
+                return
             time.sleep(PAUSE)
-        return sorted({user for user, _ in open_})
+        raise TargetError(f"sessions of {_names(sorted({user for user, _ in open_}))} were told to end and did not")
 
     def _sessions(self, whose: set[str]) -> set[tuple[str, str]]:
         """Sessions that are open, as user and process."""
@@ -203,23 +203,27 @@ class Dovecot:
         """Mailboxes of which it did not work; why is added to `problems`."""
         left, lost = dict(todo.shares), set[str]()
         try:
-            for address, (_, wanted) in todo.shares.items():
-                lost |= self._share_one(address, wanted)
-                del left[address]
-            self._told([("aclRecalc", {"user": address}) for address in sorted(todo.moved)])
-            if still := self._end(lost):
-                problems.append(f"sessions of {_names(still)} go on, with what they may not use any more")
+            with translated():
+                for address, (_, wanted) in todo.shares.items():
+                    lost |= self._share_one(address, wanted)
+                    del left[address]
+                self._told([("aclRecalc", {"user": address}) for address in sorted(todo.moved)])
         except TargetError as error:
-            what = f"{_names(left)}: not shared as declared" if left else f"{_names(sorted(lost | todo.moved))}"
-            problems.append(f"{what} ({error})")
+            problems.append(f"{_names(left or todo.moved)}: not shared as declared: {error}")
+        try:
+            with translated():
+                self._end(lost)
+        except TargetError as error:
+            problems.append(f"{_names(sorted(lost))} may go on with what is not theirs any more: {error}")
         return {id_ for id_, _ in left.values()}
 
     def _share_one(self, address: str, wanted: People) -> set[str]:
         """Who may not use it any more."""
         live = self._people(address)
         (rows,) = self._told([("mailboxList", {"user": address, "mailboxMask": ["*"]})])
-        own = ["INBOX", *(name for row in rows if (name := str(row["mailbox"])) != "INBOX" and self._is_own(name))]
-        self._told([*acls(wanted, live, address, own)])
+        others = [name for row in rows if (name := str(row["mailbox"])) != "INBOX" and self._is_own(name)]
+        for folders in (others, ["INBOX"]):  # what is read comes last: then all of it is true
+            self._told([*acls(wanted, live, address, folders)])
         return {name[5:].lower() for said, name in live.items() if said not in wanted and name.startswith("user=")}
 
     def _is_own(self, folder: str) -> bool:
@@ -247,4 +251,5 @@ def _names(names: Iterable[str]) -> str:
 def _by_hand(todo: Follows) -> str:
     """What somebody can do on the server."""
     users = [f"'{user}'" if not user.startswith("@") else f"'*{user}'" for user in sorted(todo.end)]
-    return f"on the server: {' && '.join(['doveadm auth cache flush', *(f'doveadm kick {user}' for user in users)])}"
+    steps = ["doveadm auth cache flush", *(f"doveadm kick {user}" for user in users[:SHOWN])]
+    return f"on the server: {' && '.join(steps)}{' && …' if len(users) > SHOWN else ''}"
