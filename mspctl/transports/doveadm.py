@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mspctl.errors import TargetError
-from mspctl.fields import Seconds, Text
+from mspctl.fields import Text
 from mspctl.secrets import Secret
 from mspctl.transports import http
 from mspctl.transports.http import Http, as_line
@@ -35,7 +35,6 @@ class Settings(http.Settings):
     """Where the API is, in the settings of a driver that needs it."""
 
     address: Text  # what stands before /doveadm/v1
-    timeout: Seconds = 10  # until an answer is complete
 
 
 @dataclass(frozen=True, slots=True)
