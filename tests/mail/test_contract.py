@@ -26,8 +26,12 @@ from tests.servers.mail_stack import MailStack, Refused, wait
 ANNA, BEA = "anna@acme.example", "bea@beta.example"
 
 
+def shared(resource: Resource) -> Resource:
+    return replace(resource, fields={"shared_with": frozenset({ANNA}), **resource.fields})
+
+
 def mailbox(local: str = "paolo", /, **fields: Any) -> Resource:
-    return plain.mailbox(local, **{"shared_with": frozenset({ANNA}), **fields})
+    return shared(plain.mailbox(local, **fields))
 
 
 class DovecotRig(plain.SqliteRig):
@@ -88,13 +92,7 @@ class TestWithDovecot(DriverContract):
             [
                 mailbox(shared_with=frozenset({ANNA, BEA})),
                 mailbox(shared_with=frozenset()),
-                mailbox(quota=1000 * plain.MB),
-                mailbox(name="Paolo Zen Ferri"),
-                mailbox(enabled=False),
-                mailbox(receives=False),
-                mailbox(keep_copy=False),
-                mailbox(password="generated rev 2"),
-                mailbox(forwards=frozenset({"x@partner.example", "y@partner.example"})),
+                *(shared(each) for each in plain.TestPostfixadmin.samples[0].variants),
             ],
         ),
         *plain.TestPostfixadmin.samples[1:3],
