@@ -2,7 +2,7 @@
 Commands of a Dovecot, through the HTTP API of its doveadm (2.3 and later; tried with 2.3.19).
 
 Many commands are one request, and each is answered for itself. Of one that failed, it says a number of sysexits.h and
-no more; the reason stands in Dovecot's own log.
+no more; the reason stands in Dovecot's own log. Whatever is asked here may be asked twice.
 
     Unreachable   no answer
     http.Refused  a wrong key, or anything else that is no success
@@ -53,7 +53,7 @@ class Doveadm:
 
     def __init__(self, settings: Settings, key: Callable[[], Secret], root: Path) -> None:
         """`root`: where a relative ca_file starts. Raises TargetError for an address that cannot be used."""
-        self._http = Http(settings.address, lambda: _headers(key()), settings, root)
+        self._http = Http(settings.address, lambda: _headers(key()), settings, root, frozenset({"POST"}))
         self.name = f"doveadm at {self._http.name}"
 
     def ask(self, commands: Sequence[Command]) -> list[Sequence[Row] | No]:

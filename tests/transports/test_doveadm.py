@@ -69,6 +69,13 @@ def test_rows_that_who_puts_beside_its_list_are_read_too(stand_in: StandIn) -> N
     assert stand_in.asked[0][2]["Authorization"] == "X-Dovecot-API dGhlIGtleQ=="
 
 
+def test_it_is_asked_again_when_it_is_busy(stand_in: StandIn) -> None:
+    api = answering(stand_in, ["doveadmResponse", [], "0"])
+    stand_in.answers.insert(0, (503, {"Retry-After": "0"}, b""))
+    assert api.ask([("kick", {"mask": ["a@b.example"]})]) == [[]]
+    assert len(stand_in.asked) == 2
+
+
 def test_a_command_that_it_does_not_have_is_no_session_that_is_not_there(stand_in: StandIn) -> None:
     """The number is that of the command before."""
     api = answering(stand_in, ["error", {"type": "unknownMethod", "exitCode": NO_SESSION}, "0"])
