@@ -100,7 +100,7 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, tmp_path: Path) ->
     said = [Said(0, done.stdout, done.stderr)]
     said += [run("drift", "--output", "json"), run("show", "acme", "--history"), run("plan")]
     made = json.loads(vault.decrypt(Path("customers/acme/hand-over.yaml").read_bytes(), KEY.encode()))
-    word = made["paolo@acme.example on mail-1 rev 1"]
+    word = made["waiting"]["paolo@acme.example on mail-1 rev 1"]
     hashes = dict(sql("SELECT username, password FROM mailbox"))
     for address, password in (("paolo@acme.example", word), ("luca@acme.example", "the word that Luca chose")):
         assert bcrypt.checkpw(password.encode(), hashes[address].removeprefix("{BLF-CRYPT}").encode())
