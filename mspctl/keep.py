@@ -147,7 +147,8 @@ def _standing(estate: Estate, customer: str, one: Made, newest: int, records: Ma
         return Standing(one, f"{now}@{domain}", name=said)
     if one.rev < newest:
         return Standing(one, one.address, f"a newer one was made (rev {newest})", said)
-    why = f"is not on {one.target} yet (mspctl apply -c {customer})" if box else "nothing in Git asks for it any more"
+    asked = box is not None and box.password is not None and (box.password.secret, box.password.rev) == (None, one.rev)
+    why = f"is not on {one.target} yet (mspctl apply -c {customer})" if asked else "nothing in Git asks for it any more"
     return Standing(one, one.address, why, said)
 
 
