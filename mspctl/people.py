@@ -7,9 +7,11 @@ reader, before anything is written; a problem with what was typed names the opti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from difflib import SequenceMatcher
 from typing import Any
 
 from mspctl import edit, strict_yaml
@@ -220,7 +222,8 @@ def edited(estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = ())
         if refused := _refused(found, who.customer) - _refused(estate, who.customer):
             raise InputError(sorted(refused))
     except InputError as error:
-        raise InputError(_typed(problem, dotted(entry)) for problem in error.problems) from None
+        told = (_typed(problem, dotted(entry)) for problem in error.problems)
+        raise InputError(_as_it_is(problem, file, before, after) for problem in told) from None
     return Edited(Rewritten(file, before, after, 1), found)
 
 
@@ -242,6 +245,20 @@ def _typed(problem: Problem, entry: str) -> Problem:
     key = problem.path[len(entry) :].strip(".").partition("[")[0]
     option = f"--{_OPTIONS.get(key, key).replace('_', '-')}" if key else "ADDRESS"
     return Problem("", 0, 1, option, problem.text)
+
+
+def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
+    """The problem with places in the file that somebody can look at, not in the one that was not written."""
+    blocks = SequenceMatcher(None, after.splitlines(), before.splitlines(), autojunk=False).get_matching_blocks()
+    lines = {block.a + n + 1: block.b + n + 1 for block in blocks for n in range(block.size)}
+
+    def one(match: re.Match[str]) -> str:
+        line = lines.get(int(match[1]))
+        return f"{file}:{line}" if line else file
+
+    text = re.sub(rf"{re.escape(file)}:(\d+)", one, problem.text)
+    line = lines.get(problem.line, 0) if problem.file == file else problem.line
+    return replace(problem, line=line, text=text)
 
 
 _OPTIONS = {"aliases": "alias", "forwards": "forward"}
