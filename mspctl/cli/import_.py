@@ -104,6 +104,7 @@ def mail_server(work: Workspace, source: str) -> str:
 def import_mail(work: Workspace, target: str, customer: str, name: str, domains: tuple[str, ...]) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
+    from mspctl.imports import domains as domains_
     from mspctl.imports import mail
     from mspctl.kinds import mail as kinds
     from mspctl.resource import Scope
@@ -112,7 +113,7 @@ def import_mail(work: Workspace, target: str, customer: str, name: str, domains:
     found = mail.read(work.targets.reader(Scope(target, kinds.FACET, "")), target, domains)
     if found.left_out:
         console.problems(found.left_out)
-    files = mail.write(work.root, customer, found.domains, target, name)
+    files = domains_.write(work.root, customer, found.domains, target, name)
     console.say(f"in:  {len(domains):,} domains, {found.held:,} resources")
     console.say(f"out: {len(found.domains):,} domains, {found.taken:,} of these, written to {', '.join(files)}")
     Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now

@@ -22,7 +22,7 @@ from mspctl import hashes
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
-from mspctl.kinds import mail
+from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
 from mspctl.transports import sql
@@ -94,7 +94,7 @@ def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[
     asked = {*replies}
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
-        yield Resource(id_, _mailbox(address, row, rows, reply=id_ in asked))
+        yield Resource(id_, _mailbox(address, row, rows, unit, reply=id_ in asked))
     for address, row in rows.aliases.items():
         if address not in rows.mailboxes:
             local = mail.CATCH_ALL if address == f"@{rows.domain}" else _local(address, rows.domain)
@@ -106,14 +106,19 @@ def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[
         yield Resource(mail.DOMAIN_ID, found)
 
 
-def _mailbox(address: str, row: Row, rows: Rows, *, reply: bool) -> dict[str, Value]:
+def _whole(quota: int, unit: int) -> int:
+    """A quota as PostfixAdmin's own pages show, and write back: in whole MB."""
+    return max(0, -(-quota // unit) * unit)
+
+
+def _mailbox(address: str, row: Row, rows: Rows, unit: int, *, reply: bool) -> dict[str, Value]:
     # Without a row of its own in `alias`, Postfix finds the mailbox itself.
     alias = rows.aliases.get(address, {"goto": address, "active": row["active"]})
     goto = _goto(alias)
     away = _away(goto, address)
     fields: dict[str, Value] = {
         "name": row["name"],
-        "quota": max(0, row["quota"]),
+        "quota": _whole(row["quota"], unit),
         "enabled": bool(row["active"]),
         "receives": bool(alias["active"]),
         "keep_copy": address in goto,
@@ -132,8 +137,28 @@ def _domain(row: Row, unit: int) -> dict[str, Value]:
     return {"enabled": bool(row["active"]), "mailboxes": int(row["mailboxes"]), "quota": quota}
 
 
+def _hold(held: dict[str, Row], row: Row, key: str) -> None:
+    """
+    A row by its address in lower case. Where an address is there twice, servers find the one that is spelled so; the
+    other is kept under its own spelling, as something that nobody meant.
+    """
+    spelled, name = row[key], row[key].lower()
+    if name in held and spelled == name:
+        held[held[name][key]] = held[name]
+    held[spelled if name in held and spelled != name else name] = row
+
+
 def _goto(row: Row) -> frozenset[str]:
-    return frozenset(each.strip().lower() for each in row["goto"].split(",") if each.strip())
+    return frozenset(_address(each.strip()) for each in row["goto"].split(",") if each.strip())
+
+
+def _address(text: str) -> str:
+    """A recipient in normal form, as far as it is an address."""
+    local, at, end = text.lower().rpartition("@")
+    try:
+        return text.lower() if text.isascii() or not at else f"{local}@{dns.fold_zone(end)}"
+    except ValueError:
+        return text.lower()
 
 
 def _away(goto: Iterable[str], address: str) -> frozenset[str]:
@@ -144,6 +169,8 @@ def _away(goto: Iterable[str], address: str) -> frozenset[str]:
 
 def _local(address: str, domain: str) -> str:
     local, _, end = address.rpartition("@")
+    if address != address.lower():
+        return address  # a second one, in a spelling of its own
     if not local or end != domain:
         raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it")
     return local
@@ -202,10 +229,7 @@ class Tables:
                 rows = found.get(row[by].lower())
                 if rows is None:
                     continue
-                held, name = getattr(rows, attribute), row[key].lower()
-                if name in held:
-                    raise TargetError(f"{name} is there twice, in different spellings")
-                held[name] = row
+                _hold(getattr(rows, attribute), row, key)
         return found
 
     def _of(self, db: sa.Connection, table: sa.TableClause, by: str, domains: Sequence[str]) -> Iterator[Row]:
@@ -265,9 +289,8 @@ class Reader:
             raise Unsupported("an alias without recipients cannot be")
         if len(str(fields.get("name", ""))) > 255:
             raise Unsupported("a name can be 255 characters long")
-        quota, unit = fields.get("quota"), self.settings.unit
-        if isinstance(quota, int) and quota > 0:
-            fields["quota"] = -(-quota // unit) * unit  # PostfixAdmin's own pages show, and write back, whole MB
+        if isinstance(quota := fields.get("quota"), int):
+            fields["quota"] = _whole(quota, self.settings.unit)
         return Resource(resource.id, fields, resource.source)
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
@@ -287,12 +310,13 @@ class Reader:
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def scopes(self) -> Sequence[str]:
-        """Mail domains; not those that only stand for another one."""
+        """Mail domains; not those that only stand for another one, or whose mail another server keeps."""
         import sqlalchemy as sa
 
         tables = self.tables
         with self.database.session(writes=False) as session, session.transaction() as db:
-            there = {name.lower() for (name,) in db.execute(sa.select(tables.domain.c.domain)) if name not in NOT_OURS}
+            own = sa.select(tables.domain.c.domain).where(sa.not_(tables.domain.c.backupmx))
+            there = {name.lower() for (name,) in db.execute(own) if name not in NOT_OURS}
             aliases = {name.lower() for (name,) in db.execute(sa.select(tables.alias_domain.c.alias_domain))}
             held = {name.lower() for (name,) in db.execute(sa.select(tables.alias.c.domain).distinct())}
         return sorted(there - (aliases - held))
