@@ -40,6 +40,14 @@ class LeftOut:
     why: str
 
 
+def folded(name: str) -> str:
+    """A domain that was named on the command line. Raises InputError."""
+    try:
+        return dns.fold_zone(name)
+    except ValueError as error:
+        raise InputError.at("--zone", str(error)) from None
+
+
 # -- what YAML can say ------------------------------------------------------------------------------------------
 
 

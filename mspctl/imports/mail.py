@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from mspctl.driver import Failed, Lists, Reader
 from mspctl.errors import InputError, Problem
-from mspctl.imports.domains import Domains, sift
-from mspctl.kinds import dns, mail
+from mspctl.imports.domains import Domains, folded, sift
+from mspctl.kinds import mail
 from mspctl.model.base import nearest
 from mspctl.resource import Scope
 
@@ -34,7 +34,7 @@ class Found:
 def read(reader: Reader, target: str, names: Sequence[str]) -> Found:
     """The domains named. Raises InputError for one that is not there, TargetError when the target gives no answer."""
     there = reader.scopes() if isinstance(reader, Lists) else [*names]
-    wanted = [_folded(name) for name in names]
+    wanted = [folded(name) for name in names]
     if not wanted:
         known = ", ".join(there[:20]) + (", …" if len(there) > 20 else "")
         raise InputError.at("--zone", f"is needed: which domains are this customer's? {target} has {known or 'none'}")
@@ -51,10 +51,3 @@ def read(reader: Reader, target: str, names: Sequence[str]) -> Found:
     for one in sift(found.domains):
         found.left_out.append(Problem(f"{one.domain} on {target}", 0, 1, one.resource.id.name, f"{one.why} (left out)"))
     return found
-
-
-def _folded(name: str) -> str:
-    try:
-        return dns.fold_zone(name)
-    except ValueError as error:
-        raise InputError.at("--zone", str(error)) from None

@@ -269,3 +269,74 @@ def test_what_belongs_to_somebody_else_is_not_taken(run: Run) -> None:
     assert not GROWN.parent.exists()
     assert not [p for p in GROWN.parent.parent.iterdir() if p.name.startswith(".")]
     assert FILE.read_text() == before
+
+
+# -- from a spreadsheet -----------------------------------------------------------------------------------------
+
+SHEET = """\
+E-Mail;Name;Quota (GB);Alias;Weiterleitung;Members;Password;Phone
+anna@new.example;Anna Bo;1,5;a.bo;;;hunter2;1
+zoe@new.example;Zo\u00eb;;;;;hunter3;
+tutti@new.example;;;;;anna, zoe;;
+"""
+
+
+def sheet(text: str = SHEET) -> str:
+    Path("mail.csv").write_text(text, encoding="cp1252")
+    return "mail.csv"
+
+
+def test_a_spreadsheet_becomes_a_customer_and_then_mailboxes(run: Run) -> None:
+    said = run("import", "--from", "csv", sheet(), "-c", "new", "--name", "New S.r.l.", "--generate-passwords")
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [
+        "in:  3 rows",
+        "out: 2 mailboxes, 2 aliases and groups in 1 domain, written to customers/new/mail.yaml,"
+        " customers/new/customer.yaml",
+    ]
+    assert "Columns that were not read: Weiterleitung, Phone" in said.err
+    assert "The column Password was not read: YAML holds no passwords." in said.err
+    assert Path("customers/new/mail.yaml").read_text() == (
+        "domains:\n  new.example:\n    target: mail-1\n    mailboxes:\n"
+        "      anna: {name: Anna Bo, quota: 1536 MiB, password: generated, aliases: [a.bo]}\n"
+        "      zoe: {name: Zoë, password: generated}\n"
+        "    groups: {tutti: [anna, zoe]}\n"
+    )
+    assert not [p for p in Path("customers").rglob("*") if p.is_file() and b"hunter" in p.read_bytes()]
+    applied(run, "-c", "new")
+    assert run("secret", "hand-over", "new", "zoe", "--print").code == 0
+    again = run("import", "--from", "csv", sheet(), "-c", "new")
+    assert "customers/new/mail.yaml:2:1: new.example is there already" in again.err
+
+
+def test_without_passwords_it_is_said_that_nobody_can_log_in(run: Run) -> None:
+    said = run("import", "--from", "csv", sheet("email\na@new.example\n"), "-c", "new")
+    assert (said.code, "so nobody can log in (--generate-passwords makes them)" in said.err) == (0, True)
+    assert "password" not in Path("customers/new/mail.yaml").read_text()
+
+
+def test_a_spreadsheet_of_what_is_there_already_changes_no_password(run: Run) -> None:
+    """Who exports from the same server, and asks for passwords too, is stopped before anybody is locked out."""
+    before = dict(sql("SELECT username, password FROM mailbox"))
+    text = "email,name\nzoe@grown.example,Zoë\nanna@grown.example,Anna B.\n"
+    Path("mail.csv").write_text(text)
+    assert run("import", "--from", "csv", "mail.csv", "-c", "grown", "--generate-passwords").code == 0
+    run("apply", "-c", "grown")
+    assert dict(sql("SELECT username, password FROM mailbox")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text", "why"),
+    [
+        ([], "email,quota\na@n.example,x\nb@n.example,y\n", "mail.csv:3:1: quota: 'y' is not a size (write 5 GB)"),
+        ([], "email,members\ng@n.example,z\n", "mail.csv:2:1: g: sends mail to z@n.example, which is not there"),
+        (["-t", "mail-2"], "email\na@n.example\n", "--target: mail-2 holds no mailboxes (did you mean mail-1?)"),
+        (["-z", "m.example"], "email\na@n.example\n", "--from: there is no domain that can come in"),
+        (["--name", "a\nb"], "email\na@n.example\n", "name: should be one line"),
+    ],
+)
+def test_one_wrong_row_and_nothing_is_written(run: Run, arguments: list[str], text: str, why: str) -> None:
+    said = run("import", "--from", "csv", sheet(text), "-c", "new", *arguments)
+    assert said.code == 1
+    assert why in said.err
+    assert [path.name for path in Path("customers").iterdir()] == ["acme"]
