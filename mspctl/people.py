@@ -281,7 +281,7 @@ def approvals(estate: Estate, who: Person, plan: Plan, why: str) -> Rewritten:
 def next_step(who: Person, plan: Plan) -> str:
     """For who does not live in Git: what has not happened yet, and what makes it happen."""
     targets = " and ".join(sorted({one.scope.target for one in plan.scopes}))
-    merge = f"commit {_file(who.customer)} and merge it"
+    merge = f"commit customers/{who.customer} and merge it"
     if any(step.standing is Standing.APPROVAL for one in plan.scopes for step in one.steps):
         return f"Nothing has changed on {targets} yet. What needs an approval must be named first; then {merge}."
     if any(one.due for one in plan.scopes):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from mspctl import cli
+from mspctl import cli, hashes
 from tests.servers import mail_stack as stacks
 from tests.servers import postfixadmin
 
@@ -65,6 +65,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "scratch" / name).mkdir(parents=True)
     mail_db(tmp_path / "scratch")
     monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", "the password of all vaults")
+    monkeypatch.setattr(hashes, "COST", 4)  # the least that there is
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):

@@ -127,7 +127,7 @@ def which_password(value: Value | None) -> tuple[str, int]:
 # -- words ------------------------------------------------------------------------------------------------------
 
 _USUAL: dict[str, Value] = {"enabled": True, "receives": True, "keep_copy": True, "mailboxes": 0}
-_LISTS = {"forwards": "forwards to", "shared_with": "shared with"}
+_LISTS = {"forwards": "forwards", "shared_with": "shared with"}
 
 
 def worded(name: str, value: Value) -> str | None:

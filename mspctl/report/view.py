@@ -468,9 +468,12 @@ def _step_said(kind: str, name: str, before: Value | None, after: Value) -> str:
 
 def _pair(kind: str, name: str, *values: Value | None) -> tuple[str, ...]:
     """Values of one field, without its name; to the letter where words would hide that they differ."""
-    words = (kinds.worded(kind, name, value) if value is not None else None for value in values)
-    found = tuple(w.removeprefix(f"{name} ") if w else said(v) for w, v in zip(words, values, strict=True))
+    found = tuple(_worded(kind, name, value).removeprefix(f"{name} ") or said(value) for value in values)
     return found if len({*found}) == len(found) else tuple(map(said, values))
+
+
+def _worded(kind: str, name: str, value: Value | None) -> str:
+    return (kinds.worded(kind, name, value) or "") if isinstance(value, str | int) else ""
 
 
 def spoken(resource: Resource) -> str:
@@ -497,7 +500,7 @@ def said(value: Value | None) -> str:
         return ", ".join(value) or "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return str(value) if value != "" else "nothing"
 
 
 def _count(number: int, noun: str) -> str:

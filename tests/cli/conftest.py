@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mspctl import cli
+from mspctl import cli, hashes
 from tests.cli import mailing
 from tests.conftest import Run, Said
 
@@ -38,5 +38,6 @@ def mail_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", mailing.KEY)
     monkeypatch.setenv("MSPCTL_SECRET_LUCA", "the word that Luca chose")
+    monkeypatch.setattr(hashes, "COST", 4)  # the least that there is
     assert command("ledger", "init").code == 0
     return command

@@ -9,9 +9,7 @@ import pytest
 from tests.cli.mailing import FILE, MAIL, applied, change, sql
 from tests.conftest import Run
 
-NEXT = (
-    "Nothing has changed on mail-1 yet: mspctl apply -c acme does it, or commit customers/acme/mail.yaml and merge it."
-)
+NEXT = "Nothing has changed on mail-1 yet: mspctl apply -c acme does it, or commit customers/acme and merge it."
 
 
 @pytest.fixture
@@ -185,9 +183,7 @@ def test_a_day_that_has_not_come_needs_nobody(run: Run) -> None:
     applied(run)
     said = run(*LEAVE, "--left", "2190-03-05", "--copy-to", "acquisti")
     assert "  log-in   off when 2190-03-05 begins (UTC), by itself: mspctl apply --due" in said.out
-    assert said.out.splitlines()[-1] == (
-        "Nothing is to be done on mail-1 today; commit customers/acme/mail.yaml and merge it."
-    )
+    assert said.out.splitlines()[-1] == ("Nothing is to be done on mail-1 today; commit customers/acme and merge it.")
 
 
 def test_left_today_unless_it_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
