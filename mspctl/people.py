@@ -32,6 +32,7 @@ from mspctl.strict_yaml import Map, Problems, find_value
 from mspctl.targets import Targets
 
 Entry = dict[str, edit.Plain]
+_OPTIONS = {"": "ADDRESS", "aliases": "--alias", "forwards": "--forward"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,7 @@ class Edited:
 
 def person(estate: Estate, customer: str, typed: str, option: str = "ADDRESS") -> Person:
     """The address that is meant; without a domain, where the customer has only one. Raises InputError."""
-    own = estate.customers[customer].sections.get("mail")
-    domains = own.domains if isinstance(own, section.Section) else {}
+    domains = _domains(estate, customer)
     local, at, end = typed.rpartition("@") if "@" in typed else (typed, "", "")
     try:
         folded = dns.fold_zone(end) if at else next(iter(domains)) if len(domains) == 1 else ""
@@ -85,6 +85,24 @@ def person(estate: Estate, customer: str, typed: str, option: str = "ADDRESS") -
         raise InputError.at(option, str(error)) from None
     if not folded:
         raise InputError.at(option, f"{typed} has no domain (which of {', '.join(domains) or 'none'}?)")
+    return _person(estate, customer, folded, local, option)
+
+
+def everybody(estate: Estate, customer: str, typed: str) -> Person:
+    """All of a domain, by its name. Raises InputError."""
+    try:
+        return _person(estate, customer, dns.fold_zone(typed), "", "DOMAIN")
+    except ValueError as error:
+        raise InputError.at("DOMAIN", str(error)) from None
+
+
+def _domains(estate: Estate, customer: str) -> Mapping[str, section.Domain]:
+    own = estate.customers[customer].sections.get("mail")
+    return own.domains if isinstance(own, section.Section) else {}
+
+
+def _person(estate: Estate, customer: str, folded: str, local: str, option: str) -> Person:
+    domains = _domains(estate, customer)
     if folded not in domains:
         raise InputError.at(option, _no_domain(customer, folded, domains))
     key = next(key for name, key, _ in section.domains_of(estate.customers[customer]) if name == folded)
@@ -206,13 +224,28 @@ def _renamed(where: Keys, typed: str, who: Person, new: str) -> Edit:
     return edit.Set(where, f"{new}{local[len(who.local) :]}{at}{end}")
 
 
+def listed(who: Person, kind: str, entry: Entry) -> Edit:
+    """A line of a domain's list `allow` or `block`."""
+    held = who.own(kind)
+    path = who.path(kind, "add") if isinstance(held, Map) else who.path(kind)  # what it adds to its baseline's
+    return edit.Insert(path, entry)
+
+
+def last(estate: Estate, who: Person, kind: str) -> Keys:
+    """The path of the line that `listed` adds, when the customer's YAML lies over its baseline's."""
+    return (*who.path(kind), len(getattr(_domains(estate, who.customer)[who.domain], kind)))
+
+
 # -- what it comes to -------------------------------------------------------------------------------------------
 
 
-def edited(estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = ()) -> Edited:
+def edited(
+    estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = (), called: Mapping[str, str] = _OPTIONS
+) -> Edited:
     """
     The file with the edits, after everything was read again with it. `entry` is the path of what was typed: what is
-    wrong within it has no line yet. Raises InputError; nothing is written.
+    wrong within it has no line yet, and its keys are `called` otherwise on the command line. Raises InputError; nothing
+    is written.
     """
     file = _file(who.customer)
     before = _text(estate, file)
@@ -222,7 +255,7 @@ def edited(estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = ())
         if refused := _refused(found, who.customer) - _refused(estate, who.customer):
             raise InputError(sorted(refused))
     except InputError as error:
-        told = (_typed(problem, dotted(entry)) for problem in error.problems)
+        told = (_typed(problem, dotted(entry), called) for problem in error.problems)
         raise InputError(_as_it_is(problem, file, before, after) for problem in told) from None
     return Edited(Rewritten(file, before, after, 1), found)
 
@@ -239,12 +272,11 @@ def _refused(estate: Estate, customer: str) -> set[Problem]:
     return found
 
 
-def _typed(problem: Problem, entry: str) -> Problem:
+def _typed(problem: Problem, entry: str, called: Mapping[str, str]) -> Problem:
     if not entry or not problem.path.startswith(entry):
         return problem
     key = problem.path[len(entry) :].strip(".").partition("[")[0]
-    option = f"--{_OPTIONS.get(key, key).replace('_', '-')}" if key else "ADDRESS"
-    return Problem("", 0, 1, option, problem.text)
+    return Problem("", 0, 1, called.get(key, f"--{key.replace('_', '-')}"), problem.text)
 
 
 def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
@@ -259,9 +291,6 @@ def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
     text = re.sub(rf"{re.escape(file)}:(\d+)", one, problem.text)
     line = lines.get(problem.line, 0) if problem.file == file else problem.line
     return replace(problem, line=line, text=text)
-
-
-_OPTIONS = {"aliases": "alias", "forwards": "forward"}
 
 
 def approvals(estate: Estate, who: Person, plan: Plan, why: str) -> Rewritten:

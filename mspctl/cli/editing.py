@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -55,6 +55,37 @@ def finish(
     console.say("\n" + render(view.of_plan(plan, ahead.estate.warnings), "text"))
     console.say("Nothing was written." if dry_run else people.next_step(who, plan))
     return Exit.DONE
+
+
+def put_on_list(
+    directory: str | None,
+    customer: str,
+    domain: str,
+    kind: str,
+    sender: str,
+    said: Mapping[str, str | None],
+    *,
+    dry_run: bool,
+    approve: str | None,
+) -> Exit:
+    """A line more in a domain's list of senders, `allow` or `block`."""
+    from mspctl import people
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.edit import Bare
+
+    work = Workspace(directory, Selection([customer]))
+    who = people.everybody(work.estate, customer, domain)
+    typed = {key: Bare(value) if key == "until" else value for key, value in said.items() if value is not None}
+    line = people.listed(who, kind, {"from": sender, **typed})
+    edited = people.edited(
+        work.estate, who, [line], people.last(work.estate, who, kind), {"": "SENDER", "from": "SENDER"}
+    )
+    verdict = {"allow": "is not taken for spam", "block": "is refused"}[kind]
+    passing = f" that passes {said['must_pass']}" if said.get("must_pass") else ""
+    until = f", until {said['until']}" if said.get("until") else ""
+    words = [(kind, f"mail from {sender}{passing} {verdict}, for {who.domain} only{until}")]
+    return finish(work, who, edited, words, dry_run=dry_run, approve=approve)
 
 
 def _ahead(work: Workspace, who: Person, files: Sequence[Rewritten]) -> Workspace:
