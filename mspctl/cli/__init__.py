@@ -30,7 +30,7 @@ COMMANDS = {
     "accept": "Leave a difference or a finding as it is until a day.",
     "undo": "Edit the YAML back to what one run found.",
     "replace-ip": "Write another address wherever one stands.",
-    "import": "Write YAML from zone files, octoDNS or a target.",
+    "import": "Write YAML from files, a target or a spreadsheet.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
     "mail": "Look after a customer's mail.",
