@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
@@ -34,6 +35,8 @@ DAY, YEAR = timedelta(days=1), timedelta(days=365)  # until when PostfixAdmin ca
 MANY = 500  # domains; for more, whole tables are read: the number of queries stays the same
 NOT_OURS = frozenset({"ALL"})  # a row that PostfixAdmin keeps for its administrators
 FAR = datetime(2038, 1, 18)  # noqa: DTZ001  # until when PostfixAdmin's own replies go; columns have no time zone
+
+NOBODY: Mapping[Id, bool] = MappingProxyType({})
 
 Row = Mapping[str, Any]
 
@@ -89,12 +92,17 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[Resource]:
-    """A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for."""
-    asked = {*replies}
+def as_resources(rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY) -> Iterator[Resource]:
+    """
+    A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
+    that there is none: where somebody only wants to make one, nothing is there that it would replace.
+    """
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
-        yield Resource(id_, _mailbox(address, row, rows, unit, reply=id_ in asked))
+        fields = _mailbox(address, row, rows, unit)
+        if id_ in replies and ((said := _reply(address, rows)) or replies[id_]):
+            fields["reply"] = said
+        yield Resource(id_, fields)
     for address, row in rows.aliases.items():
         if address not in rows.mailboxes:
             local = mail.CATCH_ALL if address == f"@{rows.domain}" else _local(address, rows.domain)
@@ -111,24 +119,26 @@ def _whole(quota: int, unit: int) -> int:
     return max(0, -(-quota // unit) * unit)
 
 
-def _mailbox(address: str, row: Row, rows: Rows, unit: int, *, reply: bool) -> dict[str, Value]:
+def _mailbox(address: str, row: Row, rows: Rows, unit: int) -> dict[str, Value]:
     # Without a row of its own in `alias`, Postfix finds the mailbox itself.
     alias = rows.aliases.get(address, {"goto": address, "active": row["active"]})
     goto = _goto(alias)
-    away = _away(goto, address)
-    fields: dict[str, Value] = {
+    return {
         "name": row["name"],
         "quota": _whole(row["quota"], unit),
         "enabled": bool(row["active"]),
         "receives": bool(alias["active"]),
         "keep_copy": address in goto,
-        "forwards": goto - away - {address},
+        "forwards": goto - _away(goto, address) - {address},
         "password": UNKNOWN,
     }
-    if reply:
-        said = rows.replies.get(address)
-        fields["reply"] = said["body"] if away and said and said["active"] else ""
-    return fields
+
+
+def _reply(address: str, rows: Rows) -> str:
+    """What a mailbox answers by itself; "" for nothing."""
+    row, alias = rows.replies.get(address), rows.aliases.get(address)
+    answers = row and row["active"] and alias and _away(_goto(alias), address)
+    return str(row["body"]) if row and answers else ""
 
 
 def _domain(row: Row, unit: int) -> dict[str, Value]:
@@ -322,8 +332,10 @@ class Reader:
         return sorted(there - (aliases - held))
 
 
-def _replies(resources: Iterable[Resource]) -> list[Id]:
-    return [r.id for r in resources if "reply" in r.fields]
+def _replies(resources: Iterable[Resource]) -> dict[Id, bool]:
+    """Mailboxes of whose reply somebody speaks; and whether somebody says that there is none."""
+    said = [(r.id, r.fields["reply"]) for r in resources if "reply" in r.fields]
+    return {id_: (id_, "") in said for id_, _ in said}
 
 
 class Driver(Reader):

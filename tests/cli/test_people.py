@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,22 @@ def test_every_list_that_somebody_is_in_is_said(run: Run) -> None:
         " acme.example, group tutti@beta.example" in said.out
     )
     assert "  mail     is refused" in said.out
+
+
+def test_a_reply_replaces_nothing_where_there_is_none(run: Run) -> None:
+    """So it needs nobody's approval; and it goes when its day is over."""
+    targets = Path("inventory/targets.yaml")
+    targets.write_text(targets.read_text().replace("mail.db}", "mail.db, vacation_domain: autoreply.msp.example}"))
+    applied(run)
+    said = run(*LEAVE, "--copy-to", "acquisti", "--reply", "Scrivete a paolo", "--until", "2190-01-01")
+    assert "take-over" not in said.out
+    assert "reply nothing → Scrivete a paolo" in said.out
+    applied(run)
+    assert sql("SELECT body, active FROM vacation") == [("Scrivete a paolo", 1)]
+    change("until: 2190-01-01", "until: 2026-02-01")
+    FILE.write_text(re.sub(r"left: [\d-]+", "left: 2026-01-01", FILE.read_text()))
+    applied(run)
+    assert sql("SELECT body, active FROM vacation") == [("Scrivete a paolo", 0)]
 
 
 def test_a_day_that_has_not_come_needs_nobody(run: Run) -> None:
