@@ -184,7 +184,8 @@ def test_a_reply_replaces_nothing_where_there_is_none(run: Run) -> None:
     targets = Path("inventory/targets.yaml")
     targets.write_text(targets.read_text().replace("mail.db}", "mail.db, vacation_domain: autoreply.msp.example}"))
     applied(run)
-    said = run(*LEAVE, "--copy-to", "acquisti", "--reply", "Scrivete a paolo", "--until", "2190-01-01")
+    days = ("--until", "2190-01-01", "--keep-until", "2190-02-01")
+    said = run(*LEAVE, "--copy-to", "acquisti", "--reply", "Scrivete a paolo", *days)
     assert "take-over" not in said.out
     assert "reply nothing → Scrivete a paolo" in said.out
     applied(run)
