@@ -24,8 +24,8 @@ class Targets:
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self._store = Store(estate.root)
-        self._hand_over = HandOver(self._store)
+        self.store = Store(estate.root)
+        self._hand_over = HandOver(self.store)
         self._readers: dict[tuple[str, str], Reader] = {}
         self._drivers: dict[tuple[str, str], Driver] = {}
         self._lock = threading.Lock()
@@ -59,6 +59,6 @@ class Targets:
     def _access(self, scope: Scope) -> Access:
         target = self.estate.inventory.targets[scope.target]
         settings = self.estate.inventory.settings[scope.target, scope.facet]
-        secrets = self._store.for_target(scope.target, target.secrets)
-        passwords = Passwords(self._store, self._hand_over, scope.target)
+        secrets = self.store.for_target(scope.target, target.secrets)
+        passwords = Passwords(self.store, self._hand_over, scope.target)
         return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords)
