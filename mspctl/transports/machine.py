@@ -20,17 +20,20 @@ import binascii
 import hashlib
 import io
 import logging
+import os
+import selectors
 import shlex
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import dropwhile
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
@@ -46,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 MAX_OUTPUT = 64 * 1024 * 1024  # bytes of one program; who wants more reads in parts
 MOST_SAID = 300  # characters of what a program complained about
+MAX_LINE = 64 * 1024  # bytes
 PART = 64 * 1024
 # Of host keys, and what the protocol calls their signatures.
 _KINDS = {each: [each] for each in ("ssh-ed25519", *(f"ecdsa-sha2-nistp{size}" for size in (256, 384, 521)))}
@@ -104,6 +108,7 @@ class Entry:
     name: str
     size: int  # octets
     modified: datetime  # UTC
+    inode: int  # stays when the file is renamed
 
 
 class Session:
@@ -115,13 +120,30 @@ class Session:
 
     def run(self, argv: Sequence[str], given: bytes = b"") -> Ran:
         """Start a program and wait for its end; `given` is its standard input, the only way in for a secret."""
+        return self._run(self._words(argv), given)
+
+    def _words(self, argv: Sequence[str]) -> list[str]:
         words = [*(("sudo", "-n", "--") if self.settings.sudo else ()), "env", "LC_ALL=C", *argv]
         if any("\0" in word for word in words):
             raise TargetError(f"{self.name}: {argv[0]} cannot be given an argument with a NUL")
         _LOG.debug("%s: running %s", self.name, argv[0])
-        return self._run(words, given)
+        return words
 
     def _run(self, words: Sequence[str], given: bytes) -> Ran:
+        raise NotImplementedError
+
+    def lines(
+        self, argv: Sequence[str], given: bytes = b"", *, ended: Callable[[Ran], None]
+    ) -> Generator[bytes, None, None]:
+        """
+        The same for a program that prints much: line by line, as they come, without the end of the line; of a longer
+        one than MAX_LINE the beginning. How it ended is told to `ended` (`out` is empty). `timeout` is how long it may
+        be silent. Who stops before the end, ends it.
+        """
+        with closing(self._stream(self._words(argv), given, ended)) as parts:
+            yield from _in_lines(parts)
+
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
         raise NotImplementedError
 
     def must(self, argv: Sequence[str], given: bytes = b"", *, what: str = "") -> bytes:
@@ -146,11 +168,9 @@ class Session:
         """The plain files of a folder, by name; none when there is no such folder."""
         said = self.must(["sh", "-c", _LIST, "sh", folder], what=f"{folder} cannot be listed")
         fields = said.decode(errors="surrogateescape").split("\0")
-        rows = zip(*[iter(fields)] * 3, strict=False)
-        return sorted(
-            (Entry(name, int(size), datetime.fromtimestamp(float(at), UTC)) for name, size, at in rows),
-            key=lambda entry: entry.name,
-        )
+        rows = zip(*[iter(fields)] * 4, strict=False)
+        found = (Entry(n, int(size), datetime.fromtimestamp(float(at), UTC), int(inode)) for n, size, at, inode in rows)
+        return sorted(found, key=lambda entry: entry.name)
 
     def write(self, path: str, data: bytes, mode: int = 0o644, owner: str = "") -> None:
         """The file, whole or not at all. It gets its mode, and its `owner` (`user:group`) where one is said."""
@@ -177,7 +197,7 @@ class Session:
 
 _ABSENT, _CHANGED = 71, 72  # exit codes of the scripts below
 _READ = f'[ -e "$1" ] || exit {_ABSENT}; exec tail -c "+$2" -- "$1"'
-_LIST = '[ ! -d "$1" ] || exec find "$1" -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0"'
+_LIST = '[ ! -d "$1" ] || exec find "$1" -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0%i\\0"'
 # Whether the file is what it was read as: "-" is no question, "" stands for no file.
 _AS_READ = f"""
 if [ "$2" != - ]; then
@@ -197,6 +217,22 @@ if [ "$(wc -c <"$draft")" -ne "$3" ]; then echo "cut off" >&2; exit 1; fi
 chmod -- "$4" "$draft"
 sync -- "$draft"{_AS_READ}mv -f -- "$draft" "$1"
 """
+
+
+def _in_lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+    rest, skips = b"", False  # skips: what comes is the end of a line whose beginning was told
+    for part in parts:
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            if not skips:
+                yield line[:MAX_LINE]
+            skips = False
+        if len(rest) > MAX_LINE:
+            if not skips:
+                yield rest[:MAX_LINE]
+            rest, skips = b"", True
+    if rest and not skips:
+        yield rest
 
 
 def _digest(data: bytes | None) -> str:
@@ -219,6 +255,44 @@ class _Here(Session):
         if len(done.stdout) > MAX_OUTPUT:
             raise TargetError(f"{self.name}: more than {MAX_OUTPUT} bytes were printed")
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        try:
+            program = subprocess.Popen(words, bufsize=0, start_new_session=True, **pipes)  # noqa: S603
+        except OSError as error:
+            raise TargetError(f"{self.name}: {words[0]}: {error.strerror}") from None
+        assert program.stdin and program.stdout and program.stderr, "there are pipes"
+        err = bytearray()
+        workers = [
+            Thread(target=work, daemon=True)
+            for work in (partial(_write_all, program.stdin, given), partial(_read_all, program.stderr, err))
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            yield from self._parts(program.stdout)
+            program.wait(self.settings.timeout)
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{self.name}: no end within {self.settings.timeout} s") from None
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(program.pid, signal.SIGKILL)  # and whatever it started
+            program.stdout.close()
+            program.wait()
+            for worker in workers:
+                worker.join(self.settings.timeout)
+        ended(Ran(program.returncode, b"", bytes(err)))
+
+    def _parts(self, out: IO[bytes]) -> Iterator[bytes]:
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while selector.select(self.settings.timeout):
+                part = os.read(out.fileno(), PART)
+                if not part:
+                    return
+                yield part
+        raise Unreachable(f"{self.name}: silent for {self.settings.timeout} s")
 
 
 class _OverSsh(Session):
@@ -250,6 +324,26 @@ class _OverSsh(Session):
             raise Unreachable(f"{self.name}: the connection was cut before it was known how a program ended")
         return Ran(channel.exit_status, out, bytes(err))
 
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
+        transport = self.client.get_transport()
+        if transport is None or not transport.is_active():
+            raise Unreachable(f"{self.name}: the connection is gone")
+        with _translated(self.name, self.settings), transport.open_session(timeout=self.settings.timeout) as channel:
+            channel.settimeout(self.settings.timeout)
+            channel.exec_command(shlex.join(words))
+            err = bytearray()
+            Thread(target=_feed, args=(channel, given), daemon=True).start()
+            complaints = Thread(target=_drain, args=(channel, err), daemon=True)
+            complaints.start()
+            while part := channel.recv(PART):
+                yield part
+            if not channel.status_event.wait(self.settings.timeout):
+                raise TimeoutError
+            complaints.join(self.settings.timeout)
+        if channel.exit_status < 0:
+            raise Unreachable(f"{self.name}: the connection was cut before it was known how a program ended")
+        ended(Ran(channel.exit_status, b"", bytes(err)))
+
     def _output(self, channel: paramiko.Channel, deadline: float) -> bytes:
         out = bytearray()
         while part := channel.recv(PART):
@@ -270,6 +364,19 @@ def _feed(channel: paramiko.Channel, given: bytes) -> None:
 def _drain(channel: paramiko.Channel, err: bytearray) -> None:
     with suppress(OSError):
         while part := channel.recv_stderr(PART):
+            err += part[: PART - len(err)]
+
+
+def _write_all(pipe: IO[bytes], given: bytes) -> None:
+    with suppress(OSError), pipe:  # it ended without reading all
+        left = memoryview(given)
+        while left:
+            left = left[os.write(pipe.fileno(), left[:PART]) :]
+
+
+def _read_all(pipe: IO[bytes], err: bytearray) -> None:
+    with suppress(OSError), pipe:
+        while part := os.read(pipe.fileno(), PART):
             err += part[: PART - len(err)]
 
 
