@@ -33,7 +33,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import dropwhile
 from threading import Thread
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
@@ -133,15 +133,15 @@ class Session:
         raise NotImplementedError
 
     def lines(
-        self, argv: Sequence[str], given: bytes = b"", *, ended: Callable[[Ran], None]
+        self, argv: Sequence[str], given: bytes = b"", *, ended: Callable[[Ran], None], longest: int = MAX_LINE
     ) -> Generator[bytes, None, None]:
         """
         The same for a program that prints much: line by line, as they come, without the end of the line; of a longer
-        one than MAX_LINE the beginning. How it ended is told to `ended` (`out` is empty). `timeout` is how long it may
+        one than `longest` the beginning. How it ended is told to `ended` (`out` is empty). `timeout` is how long it may
         be silent. Who stops before the end, ends it.
         """
         with closing(self._stream(self._words(argv), given, ended)) as parts:
-            yield from _in_lines(parts)
+            yield from _in_lines(parts, longest)
 
     def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
         raise NotImplementedError
@@ -219,17 +219,17 @@ sync -- "$draft"{_AS_READ}mv -f -- "$draft" "$1"
 """
 
 
-def _in_lines(parts: Iterable[bytes]) -> Iterator[bytes]:
+def _in_lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes]:
     rest, skips = b"", False  # skips: what comes is the end of a line whose beginning was told
     for part in parts:
         *whole, rest = (rest + part).split(b"\n")
         for line in whole:
             if not skips:
-                yield line[:MAX_LINE]
+                yield line[:longest]
             skips = False
-        if len(rest) > MAX_LINE:
+        if len(rest) > longest:
             if not skips:
-                yield rest[:MAX_LINE]
+                yield rest[:longest]
             rest, skips = b"", True
     if rest and not skips:
         yield rest
@@ -262,23 +262,23 @@ class _Here(Session):
             program = subprocess.Popen(words, bufsize=0, start_new_session=True, **pipes)  # noqa: S603
         except OSError as error:
             raise TargetError(f"{self.name}: {words[0]}: {error.strerror}") from None
-        assert program.stdin and program.stdout and program.stderr, "there are pipes"
+        to, out, complaints = cast("tuple[IO[bytes], ...]", (program.stdin, program.stdout, program.stderr))
         err = bytearray()
         workers = [
             Thread(target=work, daemon=True)
-            for work in (partial(_write_all, program.stdin, given), partial(_read_all, program.stderr, err))
+            for work in (partial(_write_all, to, given), partial(_read_all, complaints, err))
         ]
         for worker in workers:
             worker.start()
         try:
-            yield from self._parts(program.stdout)
+            yield from self._parts(out)
             program.wait(self.settings.timeout)
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{self.name}: no end within {self.settings.timeout} s") from None
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(program.pid, signal.SIGKILL)  # and whatever it started
-            program.stdout.close()
+            out.close()
             program.wait()
             for worker in workers:
                 worker.join(self.settings.timeout)
