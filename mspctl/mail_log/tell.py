@@ -19,6 +19,7 @@ from mspctl.mail_log import words
 from mspctl.mail_log.words import Told
 
 LOCAL = frozenset({"lmtp", "virtual", "local", "pipe"})  # who hands over what stays on this server
+MOST_SAID = 300  # characters of a reason
 DOOR = "smtpd"  # who speaks for a recipient before there is a message
 NEVER = datetime.min.replace(tzinfo=UTC)
 _SESSION = re.compile(r"<[^>]*> (\S+) Saved")  # in what Dovecot answers
@@ -175,13 +176,13 @@ class Teller:
             return
         seen = self._may_be_theirs(message) and not self.whose.hides(message.sender)
         client = message.client if seen else ""
-        told = replace(told, reason=self.whose.scrubbed(told.reason, hidden))
+        told = replace(told, reason=_short(self.whose.scrubbed(told.reason, hidden)))
         # What went well is told one by one, and log-ins by who it was tried for.
         alone = message.queue if told.kind is Kind.MAIL else shown if told.kind is Kind.AUTH else ""
         key = (told.kind, told.what, told.reason, message.sender, client, alone)
         fold = self._folds.get(key)
         if fold is None:
-            said = self.whose.scrubbed(said, hidden)
+            said = _short(self.whose.scrubbed(said, hidden))
             fold = self._folds[key] = _Fold(told, message.sender, client, said, message.begun, at)
         if not message.queue or message.queue not in fold.ids:
             fold.count += times
@@ -264,6 +265,11 @@ def _on_the_way(message: Message, delivery: Delivery, folders: Mapping[str, str]
     if delivery.first:
         late, why = delivery.at - message.begun, words.not_delivered(delivery.first, delivery.agent)
         yield f"after {words.spoken(late)}, at first {why}"
+
+
+def _short(text: str) -> str:
+    """Only what is scrubbed already may be cut: half an address is no address."""
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
 
 
 def _joined(*parts: str) -> str:

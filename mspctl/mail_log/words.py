@@ -16,7 +16,6 @@ from datetime import timedelta
 from mspctl.kinds.mail_log import Fact, Kind, Verdict
 
 STRONGEST = 3  # symbols that a reason names
-MOST_SAID = 200  # characters of what a server said
 LATER = "; asked to come again later"
 
 
@@ -102,8 +101,7 @@ def _found(table: Table, text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    said = text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}…"
-    return f"“{said}”"
+    return f"“{text}”"
 
 
 def spoken(time: timedelta) -> str:
@@ -138,7 +136,7 @@ def refused(fact: Fact) -> Told:
 
 
 def _by(text: str) -> str:
-    return "" if not text or "milter triggers" in text else f" ({text[:MOST_SAID]})"
+    return "" if not text or "milter triggers" in text else f" ({text})"
 
 
 # -- on the way ---------------------------------------------------------------------------------------------------
@@ -188,7 +186,7 @@ def judged(fact: Fact) -> Told | None:
     if what is None:
         return None
     found, forced = verdict(fact), _FORCED.match(fact["forced"])
-    said, by = (forced["said"][:MOST_SAID], forced["by"]) if forced else ("", "")
+    said, by = (forced["said"], forced["by"]) if forced else ("", "")
     score = f"score {_plain(found.score)} of {_plain(found.limit)}{_named(found.symbols)}"
     if what == "greylisted":
         if "grey" in by.lower() or re.search(r"(?:^|,)GREYLIST\(", fact["symbols"]):

@@ -144,7 +144,7 @@ def _why(heading: Heading, entry: Entry) -> Iterator[str]:
         since = heading.other(entry.first, entry.last)
         yield f"{entry.count:,} times" + (f" since {since}" if since != heading.other(entry.last, entry.last) else "")
     if entry.reason:
-        yield cut(visible(entry.reason), 400)
+        yield visible(entry.reason)
     if entry.back:
         yield f"came again, delivered {heading.other(entry.back, entry.last)}"
     if entry.client and entry.kind is not Kind.MAIL:
