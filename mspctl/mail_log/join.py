@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,8 @@ from mspctl.kinds.mail_log import Entry, Fact, Whose, folded
 from mspctl.mail_log.tell import Delivery, Message, Teller, Wanted
 
 MOST = 20_000  # messages, and log-ins; of more, the latest are told
-NEAR = timedelta(minutes=10)  # between a message and the filter's verdict on it: ids of the queue come again
+NEAR = timedelta(minutes=10)  # between a message and the filter's verdict on it
+SECONDS = timedelta(seconds=2)  # clocks of two logs differ by as much
 OF_ONE = frozenset("CONNECT HELO EHLO MAIL RCPT VRFY ETRN AUTH STARTTLS".split())  # stages before there is a message
 
 
@@ -41,9 +42,11 @@ class Joiner:
 
     def entries(self) -> list[Entry]:
         """The latest last."""
-        for messages in self._messages.values():
+        for queue, messages in self._messages.items():
+            for verdict in self._verdicts.get(queue, ()):
+                _give(verdict, messages)
             for message in messages:
-                self._teller.message(message, self._verdict_on(message), self._folders)
+                self._teller.message(message, self._folders)
         for fact in (*self._logins, *self._unsaid()):
             user = folded(fact["user"])
             self._teller.login(fact, self._causes.get(fact["session"]) or self._causes.get(user, ""))
@@ -120,14 +123,6 @@ class Joiner:
     def _verdict(self, fact: Fact) -> None:
         self._verdicts.setdefault(fact.queue, []).append(fact)
 
-    def _verdict_on(self, message: Message) -> Fact | None:
-        near = [
-            fact
-            for fact in self._verdicts.get(message.queue, ())
-            if message.begun - NEAR <= fact.at <= message.last + NEAR and message.id in ("", fact["id"])
-        ]
-        return min(near, key=lambda fact: abs(fact.at - message.begun), default=None)
-
     def _stored(self, fact: Fact) -> None:
         self._folders[fact["session"]] = fact["folder"]
         _shorten(self._folders)
@@ -157,6 +152,13 @@ class Joiner:
         """Where Postfix asked Dovecot about somebody who wanted to send, and does not say who: older ones do not."""
         told = {(folded(fact["user"]), fact["ip"]) for fact in self._logins}
         return (fact for fact in self._asked if (folded(fact["user"]), fact["ip"]) not in told)
+
+
+def _give(verdict: Fact, messages: Sequence[Message]) -> None:
+    """To the message that had its id in the queue then; the filter writes down its own time."""
+    begun = [m for m in messages if m.begun <= verdict.at + SECONDS]
+    if begun and verdict.at <= begun[-1].last + NEAR and begun[-1].id in ("", verdict["id"]):
+        begun[-1].verdict = begun[-1].verdict or verdict
 
 
 def _shorten(kept: dict[str, Any]) -> None:

@@ -54,6 +54,7 @@ class Message:
     queued: str | None = None  # the sender, once it was in the queue as a whole
     id: str = ""
     over: bool = False
+    verdict: Fact | None = None  # of the spam filter
     refusals: list[Fact] = field(default_factory=list)  # of the message as a whole
     deliveries: dict[tuple[str, str], Delivery] = field(default_factory=dict)
     unheld: bool = False
@@ -97,13 +98,13 @@ class Teller:
 
     # -- what happened --------------------------------------------------------------------------------------------
 
-    def message(self, message: Message, verdict: Fact | None, folders: Mapping[str, str]) -> None:
-        judged = words.judged(verdict) if verdict else None
+    def message(self, message: Message, folders: Mapping[str, str]) -> None:
+        judged = words.judged(message.verdict) if message.verdict else None
         for refusal in message.refusals:
             if refusal["verb"] == "hold" and (message.deliveries or message.unheld):
                 continue  # it went on
             told = _as_a_whole(message, refusal, judged)
-            for to in _recipients(refusal, verdict):
+            for to in _recipients(refusal, message.verdict):
                 shown = self._shown(message, Delivery(to, to, agent=DOOR))
                 self._add(told, message, shown, refusal.at, refusal["said"])
         for delivery in message.deliveries.values():
