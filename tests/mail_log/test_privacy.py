@@ -38,7 +38,9 @@ def messages(draw: st.DrawFn) -> list[Fact]:
         sender = draw(st.sampled_from(["a@a.test", "bob@acme.test", *([login] if login else [])]))
         mine, foreign = ["jane@acme.test", "jane@acme-alias.test"], [*PRIVATE, *ELSE]
         # What acme itself wrote to may be shown to it, so there acme writes to nobody of beta.
-        to = draw(st.lists(st.sampled_from(mine + (ELSE if login == "bob@acme.test" else foreign)), min_size=1, max_size=3))
+        to = draw(
+            st.lists(st.sampled_from(mine + (ELSE if login == "bob@acme.test" else foreign)), min_size=1, max_size=3)
+        )
         rcpts = ",".join(to)
         facts = [Fact(at, "begun", queue, {"ip": "192.0.2.77", "login": login})]
         facts += [Fact(at, "queued", queue, {"sender": sender})]
@@ -71,7 +73,10 @@ def test_nothing_of_another_customer_is_shown(found: list[Fact]) -> None:
     told = entries(found)
     for entry in told:
         assert not (entry.client and entry.sender.endswith("beta.test"))
-        assert not entry.sender.endswith("beta.test") or {*entry.recipients} <= {"jane@acme.test", "jane@acme-alias.test"}
+        assert not entry.sender.endswith("beta.test") or {*entry.recipients} <= {
+            "jane@acme.test",
+            "jane@acme-alias.test",
+        }
     text = shown([replace(entry, sender="") for entry in told])
     assert not re.search("secret|beta", text, re.IGNORECASE)
 

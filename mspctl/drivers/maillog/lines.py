@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from mspctl.kinds.mail_log import Fact, Says
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 MONTHS = {name: number for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 LONGEST = 16 * 1024  # bytes of a line; no server writes such
 YEARS = 8  # how far back a 29 February is looked for
@@ -31,8 +31,8 @@ _ISO = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6})\d*)?(Z
 
 class Stamps:
     """
-    Reads the times of one file. A time without a year is the last one that is not later than the file's own; one that
-    clocks show twice is the later one when the line before it was later already.
+    Reads the times of one file. A time without a year is the last one that is not later than the file's own. One that
+    clocks show twice is the later one where the line before it was later than the earlier one.
     """
 
     def __init__(self, zone: ZoneInfo, modified: datetime) -> None:
@@ -73,10 +73,8 @@ class Stamps:
         return self._utc(datetime.fromisoformat(text))
 
     def _utc(self, local: datetime) -> datetime:
-        at = local.replace(tzinfo=self._zone).astimezone(UTC)
-        if self._before and at < self._before - HOUR / 2:
-            later = local.replace(tzinfo=self._zone, fold=1).astimezone(UTC)
-            at = later if later - self._before < HOUR else at
+        both = [local.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+        at = next((at for at in both if self._before is None or at >= self._before - MINUTE), both[0])
         self._before = at
         return at
 
