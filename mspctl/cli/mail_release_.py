@@ -75,14 +75,14 @@ def _in_junk(servers: Servers, mailboxes: Sequence[str], since: datetime) -> lis
 
 
 def _release(servers: Servers, ids: Sequence[str], yes: bool) -> Exit:
+    from mspctl.kinds.mail_log import folded
     from mspctl.report import mail_log as report
 
-    mailboxes = sorted(
-        {id_.rpartition(":")[0].lower() for id_ in ids if "@" in id_ and servers.whose.owns(id_.rpartition(":")[0])}
-    )
-    held: list[Held] = [*_in_quarantine(servers)] if any("@" not in id_ for id_ in ids) else []
+    named = list(dict.fromkeys(folded(id_) if "@" in id_ else id_ for id_ in ids))
+    mailboxes = sorted({id_.rpartition(":")[0] for id_ in named if servers.whose.owns(id_.rpartition(":")[0])})
+    held: list[Held] = [*_in_quarantine(servers)] if any("@" not in id_ for id_ in named) else []
     held += _in_junk(servers, mailboxes, EVER) if mailboxes else []
-    chosen = [one for id_ in dict.fromkeys(ids) if (one := _chosen(servers, held, id_)) is not None]
+    chosen = [one for id_ in named for one in _chosen(servers, held, id_)]
     for _, message in chosen:
         console.say(report.released(message))
     if chosen and not yes and sys.stdin.isatty():
@@ -90,36 +90,31 @@ def _release(servers: Servers, ids: Sequence[str], yes: bool) -> Exit:
     done = sum(_let_go(servers, name, message) for name, message in chosen)
     for name, error in servers.failed:
         console.error(f"{name}: {error}")
-    if done == len({*ids}):
+    if done == len(named):
         return Exit.DONE
     return Exit.PARTLY if done else servers.exit_code or Exit.ERROR
 
 
-def _chosen(servers: Servers, held: Sequence[Held], id_: str) -> Held | None:
-    """The message that is meant, if it may be released for this customer."""
-    found = [one for one in held if one[1].id.lower() == id_.lower()]
-    if len(found) != 1:
-        where = (
-            "is held on several servers"
-            if found
-            else f"is not held (mspctl mail release {servers.customer} shows what is)"
-        )
-        console.error(f"{id_!r} {where}")
-        return None
-    (name, message) = found[0]
-    if isinstance(message, Waiting) and message.others:
-        console.error(f"{message.id} is for somebody else too, and goes to all or none: decide it on {name} itself")
-        return None
-    return found[0]
+def _chosen(servers: Servers, held: Sequence[Held], id_: str) -> list[Held]:
+    """The message that is meant, if there is one and it may be released for this customer."""
+    found = [one for one in held if one[1].id == id_]
+    whole = [one for one in found if isinstance(one[1], Junk) or not one[1].others]
+    if len(found) == len(whole) == 1:
+        return found
+    if len(found) > 1:
+        console.error(f"{id_!r} is held on several servers: decide it there")
+    elif found:
+        console.error(f"{id_} is for somebody else too, and goes to all or none: decide it on {found[0][0]} itself")
+    elif not servers.failed:  # else nobody knows
+        console.error(f"{id_!r} is not held (mspctl mail release {servers.customer} shows what is)")
+    return []
 
 
 def _let_go(servers: Servers, name: str, message: Waiting | Junk) -> bool:
     from mspctl.cli.workspace import who
 
-    done = False
     with servers.asking(name):
         servers.targets.releases(name).release(message, who(servers.root))
-        done = True
-    if done:
         console.say(f"{message.id} is released.")
-    return done
+        return True
+    return False

@@ -66,7 +66,11 @@ class Servers:
     def wanted(self, address: str | None) -> Wanted:
         from mspctl.mail_log import asked_for
 
-        return asked_for(address, self.whose.own) if address else lambda each: True
+        if address is None:
+            return lambda each: True
+        if not address.strip():
+            raise click.UsageError("--address is empty")
+        return asked_for(address, self.whose.own)
 
     def ask(self, question: Callable[[str], T]) -> list[tuple[str, T]]:
         """The answer of each server; who has none is told at the end."""

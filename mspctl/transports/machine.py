@@ -276,8 +276,9 @@ class _Here(Session):
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{self.name}: no end within {self.settings.timeout} s") from None
         finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(program.pid, signal.SIGKILL)  # and whatever it started
+            if program.poll() is None:
+                with suppress(PermissionError):  # sudo
+                    os.killpg(program.pid, signal.SIGKILL)  # and whatever it started
             out.close()
             program.wait()
             for worker in workers:
@@ -302,6 +303,23 @@ class _OverSsh(Session):
 
     def _run(self, words: Sequence[str], given: bytes) -> Ran:
         deadline = time.monotonic() + self.settings.timeout
+        with self._running(words, given) as (channel, err, workers):
+            out = self._output(channel, deadline)
+            code = self._ended(channel, workers, deadline)
+        return Ran(code, out, bytes(err))
+
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
+        with self._running(words, given) as (channel, err, workers):
+            while part := channel.recv(PART):
+                yield part
+            code = self._ended(channel, workers, time.monotonic() + self.settings.timeout)
+        ended(Ran(code, b"", bytes(err)))
+
+    @contextmanager
+    def _running(
+        self, words: Sequence[str], given: bytes
+    ) -> Iterator[tuple[paramiko.Channel, bytearray, Sequence[Thread]]]:
+        """A program, what it complains about so far, and who feeds it and listens to that."""
         transport = self.client.get_transport()
         if transport is None or not transport.is_active():
             raise Unreachable(f"{self.name}: the connection is gone")
@@ -315,34 +333,16 @@ class _OverSsh(Session):
             ]
             for worker in workers:
                 worker.start()
-            out = self._output(channel, deadline)
-            if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-            for worker in workers:
-                worker.join(max(0.0, deadline - time.monotonic()))
-        if channel.exit_status < 0:
-            raise Unreachable(f"{self.name}: the connection was cut before it was known how a program ended")
-        return Ran(channel.exit_status, out, bytes(err))
+            yield channel, err, workers
 
-    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
-        transport = self.client.get_transport()
-        if transport is None or not transport.is_active():
-            raise Unreachable(f"{self.name}: the connection is gone")
-        with _translated(self.name, self.settings), transport.open_session(timeout=self.settings.timeout) as channel:
-            channel.settimeout(self.settings.timeout)
-            channel.exec_command(shlex.join(words))
-            err = bytearray()
-            Thread(target=_feed, args=(channel, given), daemon=True).start()
-            complaints = Thread(target=_drain, args=(channel, err), daemon=True)
-            complaints.start()
-            while part := channel.recv(PART):
-                yield part
-            if not channel.status_event.wait(self.settings.timeout):
-                raise TimeoutError
-            complaints.join(self.settings.timeout)
+    def _ended(self, channel: paramiko.Channel, workers: Iterable[Thread], deadline: float) -> int:
+        if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
         if channel.exit_status < 0:
             raise Unreachable(f"{self.name}: the connection was cut before it was known how a program ended")
-        ended(Ran(channel.exit_status, b"", bytes(err)))
+        return channel.exit_status
 
     def _output(self, channel: paramiko.Channel, deadline: float) -> bytes:
         out = bytearray()
@@ -393,6 +393,8 @@ class Machine:
         if self.settings.via == "local":
             yield _Here("this machine", self.settings)
             return
+        if not self.address:
+            raise TargetError("it has no address in inventory/targets.yaml, and SSH needs one")
         name = f"{self.settings.user}@{self.address}"
         client = self._client(name)
         try:

@@ -242,6 +242,7 @@ def test_an_address_and_a_time_narrow_it(run: Run) -> None:
         assert all("full@" in line for line in found)
     assert rows(run("mail", "log", "acme", "--address", "@elsewhere.example", "--kind", "spam"), "→") == []
     assert run("mail", "log", "acme", "--since", "2h").out.count("delivered") >= 1
+    assert run("mail", "log", "acme", "--address", " ").code == 64
     for wrong in ("yesterday", "2027-13-01", "5", "-1h", "99999999999w"):
         said = run("mail", "log", "acme", "--since", wrong)
         assert said.code == 64
@@ -371,6 +372,10 @@ def test_a_server_that_is_away_is_told_and_nothing_is_called_good(
         said = run("mail", command, "acme")
         assert said.code == 4
         assert "Nothing is known." in said.out
+    said = run("mail", "release", "acme", "0123456789", "--yes")
+    assert said.code == 4
+    assert "mail-2: root@127.0.0.1: Unable to connect" in said.err
+    assert "is not held" not in said.err
 
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1c3kgd2l0aCBub3RoaW5nIGF0IGFsbCBoZXJlIQ=="

@@ -165,6 +165,12 @@ def test_a_program_without_end_ends_for_us(server: Sshd) -> None:
             session.run(["sleep", "30"])
 
 
+def test_over_ssh_there_must_be_an_address(server: Sshd) -> None:
+    machine = Machine("", over_ssh(server).settings, Secrets({}))
+    with pytest.raises(TargetError, match="no address"), machine.session():
+        pass
+
+
 def test_no_other_machine_is_talked_to(server: Sshd, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
     other = (tmp_path / "other.pub").read_text().strip()
