@@ -19,6 +19,7 @@ from mspctl.mail_log import words
 from mspctl.mail_log.words import Told
 
 LOCAL = frozenset({"lmtp", "virtual", "local", "pipe"})  # who hands over what stays on this server
+MANY = 1000  # recipients and ids of one entry; what is beyond is only counted
 MOST_SAID = 300  # characters of a reason
 DOOR = "smtpd"  # who speaks for a recipient before there is a message
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -114,8 +115,7 @@ class Teller:
                 if shown != delivery.written and self.whose.owns(delivery.written):
                     told = replace(told, reason=_joined(f"for {delivery.written}", told.reason))
                 said = delivery.said if told.kind is Kind.ERROR else ""
-                hidden = delivery.to if shown != delivery.to else ""
-                self._add(told, message, shown, delivery.at, said, delivery.written, hidden)
+                self._add(told, message, shown, delivery.at, said, delivery)
 
     def turned_away(self, fact: Fact, login: str) -> None:
         """One recipient, or a sender before there was any; `login` is who logged in, if anybody did."""
@@ -168,31 +168,38 @@ class Teller:
         shown: str | None,
         at: datetime,
         said: str = "",
-        written: str = "",
-        hidden: str = "",
+        delivery: Delivery | None = None,
         times: int = 1,
     ) -> None:
-        concerned = (address for address in (message.sender, shown, written, message.login) if address)
-        if shown is None or at < self.since or not any(map(self.wanted, concerned)):
+        if shown is None or at < self.since or not self._is_asked_for(message, shown, delivery):
             return
         seen = self._may_be_theirs(message) and not self.whose.hides(message.sender)
         client = message.client if seen else ""
-        told = replace(told, reason=_short(self.whose.scrubbed(told.reason, hidden)))
+        named = (delivery.to, delivery.written) if delivery else ()
+        hidden = [address for address in named if address != shown and not self.whose.owns(address)]
+        told = replace(told, reason=_short(self.whose.scrubbed(told.reason, *hidden)))
         # What went well is told one by one, and log-ins by who it was tried for.
         alone = message.queue if told.kind is Kind.MAIL else shown if told.kind is Kind.AUTH else ""
         key = (told.kind, told.what, told.reason, message.sender, client, alone)
         fold = self._folds.get(key)
         if fold is None:
-            said = _short(self.whose.scrubbed(said, hidden))
+            said = _short(self.whose.scrubbed(said, *hidden))
             fold = self._folds[key] = _Fold(told, message.sender, client, said, message.begun, at)
         if not message.queue or message.queue not in fold.ids:
             fold.count += times
-        fold.ids |= {message.queue: None} if message.queue else {}
-        fold.recipients |= {shown: None} if shown else {}
+        for kept, name in ((fold.ids, message.queue), (fold.recipients, shown)):
+            if name and len(kept) < MANY:
+                kept[name] = None
         fold.first, fold.last = min(fold.first, message.begun), max(fold.last, at)
         if told.what in ("delivered", "marked"):
             self._delivered[message.sender, shown] = max(at, self._delivered.get((message.sender, shown), at))
         self._bound()
+
+    def _is_asked_for(self, message: Message, shown: str, delivery: Delivery | None) -> bool:
+        """By an address that may be seen: others must not be found out by asking for them."""
+        written = delivery.written if delivery and self.whose.owns(delivery.written) else ""
+        login = message.login if self._proved(message) else ""
+        return any(self.wanted(address) for address in (message.sender, shown, written, login) if address)
 
     def _bound(self) -> None:
         if len(self._folds) > self.most:
@@ -224,12 +231,10 @@ class Teller:
 
 def _as_a_whole(message: Message, refusal: Fact, judged: Told | None) -> Told:
     told = words.refused(refusal)
-    if judged and refusal["stage"] in _FILTER:
-        told = (
-            replace(judged, what=told.what, reason=_joined(told.reason, judged.reason))
-            if told.what == "held"
-            else judged
-        )
+    if judged and judged.what != "marked" and refusal["stage"] in _FILTER:
+        told = replace(judged, reason=_joined(told.reason, judged.reason)) if told.what == "held" else judged
+    if refusal["verb"] == "hold":
+        told = replace(told, what="held")
     if told.what == "held" and message.over:
         return replace(told, reason=_joined(told.reason, "taken out of the queue"))
     return told

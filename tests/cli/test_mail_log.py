@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import re
@@ -104,7 +105,7 @@ def repository(server: MailStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Two customers on one mail server, which is this machine."""
     files = {
         "customers/acme/customer.yaml": "name: Acme\ntimezone: Europe/Rome\n",
-        "customers/acme/mail.yaml": f"domains: {{{ACME}: {{target: mail-1}}}}\n",
+        "customers/acme/mail.yaml": f"domains: {{{ACME}: {{target: mail-1, alias_domains: [acme-alias.example]}}}}\n",
         "customers/vicini/customer.yaml": "name: Vicini\n",
         "customers/vicini/mail.yaml": f"domains: {{{OTHER}: {{target: mail-1}}}}\n",
     }
@@ -131,8 +132,9 @@ def targets(root: Path, server: MailStack, way: dict[str, Any], **more: Any) -> 
         "dovecot": str(server.etc / "dovecot/dovecot.conf"),
         **way,
     }
+    mailboxes = {"driver": "postfixadmin", "database": "sqlite", "file": "never/opened.db"}
     secrets = {} if way["via"] == "local" else {"secrets": {"ssh_key": "MAIL_1_KEY"}}
-    first = {"address": "127.0.0.1", "facets": {"logs": logs}, **secrets}
+    first = {"address": "127.0.0.1", "facets": {"logs": logs, "mailboxes": mailboxes}, **secrets}
     (root / "inventory/targets.yaml").write_text(json.dumps({"targets": {"mail-1": first, **more}}))
 
 
@@ -284,6 +286,26 @@ def test_what_is_held_is_listed_with_ids(run: Run, server: MailStack) -> None:
     assert (only["junk"], only["quarantine"]) == ([], [])
 
 
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_somebody_is_asked(run: Run, server: MailStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server.deliver(f"anna@{ACME}", "look at this, or not").taken
+    (id_,) = wait(lambda: held(run, "anna"), "it to be held")
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    said = run("mail", "release", "acme", id_)
+    assert said.code == 130
+    assert f"{id_}  someone@sender.example → anna@acme.example\nRelease? [y/N]: " in said.out
+    assert held(run, "anna") == [id_]
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert run("mail", "release", "acme", id_).code == 0
+    server.wait_for(f"anna@{ACME}", PASSWORD, "look at this, or not")
+
+
 def test_out_of_quarantine_and_who_wanted_it(run: Run, server: MailStack) -> None:
     assert server.deliver(f"anna@{ACME}", "look at this one").taken
     (id_,) = wait(lambda: held(run, "anna"), "it to be held")
@@ -383,11 +405,12 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ1c3kgd2l0aCBub3RoaW5nIGF0IGFs
 
 def test_a_target_without_logs_and_a_driver_in_the_wrong_place_are_told(run: Run, repository: Path) -> None:
     path = repository / "inventory/targets.yaml"
-    path.write_text(path.read_text().replace('"logs"', '"mailboxes"'))
+    path.write_text(path.read_text().replace('"logs"', '"dns"'))
     said = run("mail", "log", "acme")
     assert said.code == 1
     assert "driver maillog is not for this facet (logs has drivers of its own)" in said.err
-    path.write_text("targets: {mail-1: {facets: {dns: {driver: zonefile, directory: scratch}}}}\n")
+    mailboxes = "{driver: postfixadmin, database: sqlite, file: never/opened.db}"
+    path.write_text(f"targets: {{mail-1: {{facets: {{mailboxes: {mailboxes}}}}}}}\n")
     said = run("mail", "log", "acme")
     assert said.code == 1
     assert "target mail-1 has no facet logs" in said.err

@@ -227,6 +227,17 @@ def test_a_refusal_before_there_is_a_message() -> None:
         assert [e.recipients for e in entries(told(line.format(*stage, sender, to)))] == shown
 
 
+def test_nobody_finds_out_about_others_by_asking_for_them() -> None:
+    log = told(f"""
+Nov 27 10:00:00 mx postfix/smtpd[1]: 0123456789: client=a[192.0.2.1], sasl_method=PLAIN, sasl_username=joe@beta.test
+Nov 27 10:00:00 mx postfix/qmgr[1]: 0123456789: from=<a@a.test>, size=1, nrcpt=1 (queue active)
+Nov 27 10:00:00 mx postfix/lmtp[1]: 0123456789: to=<jane@acme.test>, orig_to=<secret@beta.test>, {LOCAL}
+""")
+    assert [e.recipients for e in entries(log)] == [["jane@acme.test"]]
+    for asked in ("joe@beta.test", "secret@beta.test", "@beta.test"):
+        assert entries(log, wanted=asked_for(asked, ACME)) == []
+
+
 # -- folding -------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +251,12 @@ def test_equal_failures_are_one_with_their_number() -> None:
     assert (entry.count, entry.reason) == (300, "unknown address")
     assert entry.recipients == [f"guess{n}@acme.test" for n in range(5)]
     assert "guess0@acme.test, guess1@acme.test, guess2@acme.test and 2 more" in text([entry])
+
+
+def test_a_flood_is_counted_and_not_kept() -> None:
+    said = {"verb": "reject", "stage": "RCPT", "code": "550", "said": "User unknown", "sender": "a@a.test"}
+    (entry,) = entries(Fact(T, "refused", said={**said, "to": f"guess{n}@acme.test"}) for n in range(3000))
+    assert (entry.count, len(entry.recipients)) == (3000, 1000)
 
 
 def test_log_ins_are_told_by_who_from_where_how_often_and_why() -> None:
