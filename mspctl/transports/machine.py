@@ -197,7 +197,7 @@ class Session:
 
 _ABSENT, _CHANGED = 71, 72  # exit codes of the scripts below
 _READ = f'[ -e "$1" ] || exit {_ABSENT}; exec tail -c "+$2" -- "$1"'
-_LIST = '[ ! -d "$1" ] || exec find "$1" -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0%i\\0"'
+_LIST = '[ ! -d "$1" ] || exec find "$1/." -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0%i\\0"'
 # Whether the file is what it was read as: "-" is no question, "" stands for no file.
 _AS_READ = f"""
 if [ "$2" != - ]; then

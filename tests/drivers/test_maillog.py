@@ -344,6 +344,11 @@ def test_of_too_many_messages_the_latest_are_told_and_since_when(folder: Path) -
     assert max(each.at for each in found if each.says == "cut") == datetime(2026, 11, 27, 10, 16, 30, tzinfo=UTC)
 
 
+def test_lines_may_end_as_on_windows(folder: Path) -> None:
+    put(folder / "mail.log", refusal(1, 27).replace("\n", "\r\n"), 27)
+    assert senders(maillog.Reader(access(folder)).facts(ACME, EVER, 100)) == ["n1"]
+
+
 def test_bytes_that_are_no_text_and_lines_without_end_stop_nothing(folder: Path) -> None:
     junk = b"\xff\xfe\x00@acme.test\n" + b"x" * (LONGEST * 5) + b"@acme.test\n" + b"Nov 27 " + b"\x00" * 100 + b"\n"
     put(folder / "mail.log", "", 27)

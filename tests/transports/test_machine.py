@@ -127,6 +127,8 @@ def test_a_folder_is_listed_whatever_its_files_are_called(session: Session, tmp_
     os.utime(tmp_path / HOSTILE, (1_000_000_000, 1_000_000_000))
     (entry,) = session.listed(str(tmp_path))
     assert (entry.name, entry.size, entry.modified.isoformat()) == (HOSTILE, 2, "2001-09-09T01:46:40+00:00")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert session.listed(str(tmp_path / "link")) == [entry]
     assert entry.inode == (tmp_path / HOSTILE).stat().st_ino
 
 

@@ -237,6 +237,6 @@ def _said(match: re.Match[str]) -> dict[str, str]:
 def facts(lines: Iterable[bytes], stamps: Stamps) -> Iterator[Fact]:
     """What the lines of one file tell."""
     for line in lines:
-        told = fact(line.decode(errors="replace"), stamps) if len(line) <= LONGEST else None
+        told = fact(line.rstrip(b"\r").decode(errors="replace"), stamps) if len(line) <= LONGEST else None
         if told:
             yield told
