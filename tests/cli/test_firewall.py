@@ -192,7 +192,11 @@ LOCK_OUTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new"), LOCK_OUTS, ids=range(len(LOCK_OUTS)))
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [*LOCK_OUTS[:2], *(pytest.param(*each, marks=pytest.mark.soak) for each in LOCK_OUTS[2:])],
+    ids=range(len(LOCK_OUTS)),
+)
 def test_nobody_is_locked_out(desk: Desk, old: str, new: str) -> None:
     port = str(desk.firewall.sshd.port)
     if "office9" in new:
