@@ -43,6 +43,7 @@ def command(
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
+    from mspctl.driver import Failed
     from mspctl.explain_packet import asked, device, lines
     from mspctl.kinds.firewall import FACET
 
@@ -53,11 +54,10 @@ def command(
     (declared,) = [d for d in work.declare({}) if d.scope.name == site]
     resources = {"Git": declared.resources}
     if live:
-        (plan,) = [p for p in work.plan().scopes if p.scope == declared.scope]
-        if plan.error:
-            console.hint(plan.error)
-            return Exit.UNREACHABLE if plan.unreachable else Exit.ERROR
-        resources["live"] = plan.live
+        (answer,) = work.targets.reader(declared.scope).read([declared.scope], {})
+        if isinstance(answer, Failed):
+            raise answer.error
+        resources["live"] = answer.resources
     for line in lines(resources, packet):
         console.say(line)
     return Exit.DONE

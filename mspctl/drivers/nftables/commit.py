@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from mspctl.fields import Seconds, Text
 from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran, Session
 
-PAUSE = 0.3  # seconds between attempts to log in
+PAUSE = 0.2  # seconds before each attempt to log in
 LONGEST_LOGIN = 10  # seconds; one that hangs must leave time for another
 
 
@@ -65,11 +66,11 @@ def carry_out(
 def _confirm(device: Machine, place: Sequence[str], until: float) -> Ran | None:
     """Log in afresh and say that all is well; None when nobody could until then."""
     while time.monotonic() < until:
-        try:
-            with device.session() as session:
-                return session.run(["sh", "-c", _CONFIRM, "sh", *place])
-        except Unreachable:
-            time.sleep(PAUSE)
+        time.sleep(PAUSE)
+        with suppress(Unreachable), device.session() as session:
+            ran = session.run(["sh", "-c", _CONFIRM, "sh", *place])
+            if ran.code != _TOO_EARLY:
+                return ran
     return None
 
 
@@ -91,7 +92,7 @@ def _taken_back(device: Machine, name: str, place: Sequence[str], window: int, b
     return Unreachable(f"{name}: no answer since the new rules were loaded; the device was to take them back by itself")
 
 
-_CHANGED, _TAKEN_BACK = 72, 73  # exit codes
+_CHANGED, _TAKEN_BACK, _TOO_EARLY = 72, 73, 74  # exit codes
 
 # folder, token, table, digest of the table, seconds, length of the input
 _ARM = f"""set -eu
@@ -117,16 +118,12 @@ setsid sh -c 'sleep "$2"; mv "$1.armed" "$1.fired" && nft -f "$1.old"' sh "$2" "
 setsid sh -c 'sleep 0.1; nft -j -f "$1.new" >"$1.out" 2>&1; echo $? >"$1.code"' sh "$2" &
 """
 
-# folder, token, table, folder of what is loaded at the next start
+# folder, token, table, folder of what is loaded at the next start. A connection that is older than the rules proves
+# nothing, so who comes too early has to come again.
 _CONFIRM = f"""set -eu
 umask 077
 cd -- "$1"
-tries=0
-until [ -s "$2.code" ]; do
-  tries=$((tries + 1))
-  if [ "$tries" -gt 500 ]; then echo "nft does not come to an end" >&2; exit 1; fi
-  sleep 0.02
-done
+[ -s "$2.code" ] || exit {_TOO_EARLY}
 mv "$2.armed" "$2.over" 2>/dev/null || exit {_TAKEN_BACK}
 if [ "$(cat "$2.code")" != 0 ]; then cat "$2.out" >&2; rm -f -- "$2".*; exit 1; fi
 mkdir -p -m 700 -- "$4"
