@@ -16,9 +16,9 @@ def require(program: str) -> str:
     Without it the test is skipped, unless MSPCTL_REQUIRE_SERVERS=1 says that it must run here.
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-    if path is not None:
-        return path
-    missing(f"{program} is not installed")
+    if path is None:
+        missing(f"{program} is not installed")
+    return path
 
 
 def missing(text: str) -> NoReturn:

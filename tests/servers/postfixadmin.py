@@ -17,10 +17,10 @@ PARTS = ("common.php", "functions.inc.php", "languages", "model", "public/common
 
 def root() -> Path:
     """Below which the package's files are."""
-    for found in ROOTS:
-        if (found / PACKAGE / "public/upgrade.php").is_file():
-            return found
-    missing("postfixadmin is neither installed nor unpacked in /opt/postfixadmin")
+    found = next((each for each in ROOTS if (each / PACKAGE / "public/upgrade.php").is_file()), None)
+    if found is None:
+        missing("postfixadmin is neither installed nor unpacked in /opt/postfixadmin")
+    return found
 
 
 def vacation() -> Path:
