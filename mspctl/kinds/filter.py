@@ -105,7 +105,8 @@ def key_id(selector: str) -> Id:
 
 
 def selector_of(id_: Id) -> str:
-    return id_.name.removesuffix(_KEY_NAME)
+    """The selector of a key; "" for what is none."""
+    return id_.name.removesuffix(_KEY_NAME) if id_.kind == DKIM else ""
 
 
 def output(selector: str) -> str:

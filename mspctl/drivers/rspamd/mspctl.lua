@@ -449,11 +449,12 @@ for _, other in ipairs({ 'DKIM_CHECK', 'DKIM_SIGNED' }) do
   rspamd_config:register_dependency('MSPCTL_SIGN', other)
 end
 
--- Tells mspctl which text of this file rspamd works with.
-local function tell()
+-- Tells mspctl which text of this file rspamd works with, and by which of its processes.
+local function tell(worker)
   local mine, there = io.open(MYSELF, 'rb'), io.open(LOADED, 'w')
   if mine and there then
-    there:write(hash.create_specific('sha256', mine:read('*a')):hex(), redis and ' redis' or '', '\n')
+    local digest = hash.create_specific('sha256', mine:read('*a')):hex()
+    there:write(string.format('%s %d%s\n', digest, worker:get_pid(), redis and ' redis' or ''))
   else
     logger.errx(rspamd_config, '%s: %s cannot be written', N, LOADED)
   end
@@ -465,7 +466,7 @@ end
 rspamd_config:add_on_load(function(cfg, ev_base, worker)
   if worker:is_scanner() then
     refresh()
-    tell()
+    tell(worker)
     cfg:add_periodic(ev_base, 1.0, function()
       refresh()
       return true

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -102,7 +102,7 @@ def _check(said: File) -> None:
         raise ValueError(f"{rate} is spelled {filters.fold_rate(rate)}")
 
 
-def as_resources(said: File, keys: Iterable[str]) -> Iterator[Resource]:
+def as_resources(said: File, keys: Container[str]) -> Iterator[Resource]:
     """What a file declares; of keys, those `keys` (selectors) that are there."""
     for kind, entries in ((filters.ALLOW, said.allow), (filters.BLOCK, said.block)):
         yield from (filters.entry(kind, sender, **entry.model_dump()) for sender, entry in entries.items())
