@@ -18,8 +18,8 @@ from mspctl.kinds import mail
 from mspctl.resource import Id, Resource, Scope
 from mspctl.secrets import Secrets
 from tests.drivers.contract import DriverContract, Rig, Sample
-from tests.servers import rspamd as servers
-from tests.servers.rspamd import Rspamd
+from tests.servers import rspamd
+from tests.servers.mail_stack import MailStack
 
 NAMES = ("acme.example", "beta.example", "xn--perch-fsa.example")
 SCOPES = [Scope("mail-1", filters.FACET, name, "acme") for name in NAMES]
@@ -28,18 +28,19 @@ WHY = 'ordini respinti, "ticket" 4711 \\ ${DBDIR} ü'
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Rspamd]:
-    with servers.rspamd(with_redis=True) as running:
+def server() -> Iterator[MailStack]:
+    with rspamd.running() as running:
         yield running
 
 
 class RspamdRig(Rig):
     scopes = SCOPES
 
-    def __init__(self, server: Rspamd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def __init__(self, server: MailStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         self.server = server
-        self.folder = server.config / "mspctl"
-        said = {"via": "local", "config": str(server.config), "data": str(server.data), "timeout": "20s"}
+        self.config = server.etc / "rspamd"
+        self.folder = self.config / "mspctl"
+        said = {"via": "local", "config": str(self.config), "data": str(server.rspamd_data), "timeout": "20s"}
         settings = driven.Settings.model_validate(said)
         self.access = Access("mail-1", "127.0.0.1", settings, Secrets({}), tmp_path)
         self.monkeypatch, self.programs = monkeypatch, tmp_path / "programs"
@@ -80,10 +81,10 @@ class RspamdRig(Rig):
 
     @contextmanager
     def unreachable(self) -> Iterator[None]:
-        away = self.server.config.with_name("away")
-        self.server.config.rename(away)
+        away = self.config.with_name("away")
+        self.config.rename(away)
         yield
-        away.rename(self.server.config)
+        away.rename(self.config)
 
     @contextmanager
     def breaking(self, scope: Scope, after: int) -> Iterator[None]:
@@ -112,12 +113,12 @@ class RspamdRig(Rig):
         self.put(scope, {n: dict(reversed(v.items())) if isinstance(v, dict) else v[::-1] for n, v in said.items()})
 
     def native(self, scope: Scope) -> object:
-        keys = {path.name: path.read_bytes() for path in (self.server.config / "dkim").glob(f"{scope.name}.*")}
+        keys = {path.name: path.read_bytes() for path in (self.config / "dkim").glob(f"{scope.name}.*")}
         return self.file(scope).read_bytes() if self.file(scope).exists() else b"", keys
 
 
 @pytest.fixture
-def rig(server: Rspamd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RspamdRig:
+def rig(server: MailStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RspamdRig:
     return RspamdRig(server, monkeypatch, tmp_path)
 
 

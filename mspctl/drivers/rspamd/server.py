@@ -149,7 +149,10 @@ class Server:
         Raises TargetError when rspamd does not run, or does not take the rule: then what was there is back.
         """
         worker = rule.says[1] if self._lives(rule) else self._worker()
-        wanted = {path: Path(__file__).with_name(RULE[name]).read_bytes() for path, name in zip(self.places.rule, RULE, strict=True)}
+        wanted = {
+            path: Path(__file__).with_name(RULE[name]).read_bytes()
+            for path, name in zip(self.places.rule, RULE, strict=True)
+        }
         folders = {path.rpartition("/")[0] for path in wanted}
         self.session.must(["mkdir", "-p", "--", self.places.folder, *sorted(folders)])
         if rule.works and rule.texts == wanted:
