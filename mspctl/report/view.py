@@ -472,11 +472,13 @@ def spoken(resource: Resource) -> str:
 
 def _fields(resource: Resource) -> Iterator[str]:
     for name, value in sorted(resource.fields.items(), key=lambda item: not isinstance(item[1], frozenset | tuple)):
+        if value == "":
+            continue  # a text that nobody gave
         yield said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
 
 
 def said(value: Value | None) -> str:
-    if value is None:
+    if value is None or value == "":
         return "nothing"
     if value is UNKNOWN:
         return "unknown"

@@ -271,15 +271,12 @@ class FilterEditor:
         listed = self.entry.get(name)
         if isinstance(listed, Mapping):
             raise ValueError("is in a list that only says what it changes in its baseline's")
-        entries = [*(listed or ())]
-        number = next((n for n, each in enumerate(entries) if filters.fold_sender(each["from"]) == id_.name), None)
+        entries = {filters.fold_sender(each["from"]): each for each in listed or ()}
         if live is None:
-            entries[number or 0 : len(entries) if number is None else number + 1] = entries[:0]
-        elif number is None:
-            entries.append(self._entry({"from": id_.name}, live))
+            entries.pop(id_.name, None)
         else:
-            entries[number] = self._entry(entries[number], live)
-        _set(self.entry, name, entries)
+            entries[id_.name] = self._entry(entries.get(id_.name) or {"from": id_.name}, live)
+        _set(self.entry, name, [*entries.values()])
 
     def _entry(self, old: Mapping[str, Any], live: Resource) -> dict[str, Any]:
         entry, fields = dict(old), dict(live.fields)
@@ -300,9 +297,9 @@ class FilterEditor:
         if typed and spoken(Moment.parse(typed), self.zone) == live:
             return typed
         local = datetime.strptime(live, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).astimezone(timezone(self.zone))
-        for moment in (Moment(local.date() - DAY), Moment(local.date(), local.time())):
-            if spoken(moment, self.zone) == live:
-                return str(moment)
+        for text in map(str, (Moment(local.date() - DAY), Moment(local.date(), local.time()))):
+            if spoken(Moment.parse(text), self.zone) == live:
+                return text
         raise ValueError(f"ends at {live}, and times are whole minutes")
 
     def _put_limits(self, live: Resource | None) -> None:
