@@ -25,7 +25,7 @@ from mspctl.transports.machine import Session
 _LOG = logging.getLogger(__name__)
 
 BITS = "2048"  # of keys that are made; larger ones do not fit everywhere in DNS
-LOADING, POLL = 30.0, 0.2  # seconds within which rspamd has loaded the rule; between two looks
+LOADING, POLL, TRIES = 30.0, 0.2, 5  # seconds until rspamd has loaded the rule; between two looks; questions to it
 RULE = {"plugins.d/mspctl.lua": "mspctl.lua", "modules.d/mspctl.conf": "mspctl.conf"}  # in rspamd's folder: ours
 
 Held = dict[str, bytes | None]  # path → what it holds; None where that cannot be read
@@ -146,30 +146,28 @@ class Server:
         """
         Have rspamd work with our rule as it is in this package; the rule as it is then.
 
-        Raises TargetError when rspamd does not run, or does not take the rule: then what was there is back.
+        Raises TargetError when rspamd does not run, or does not take the rule: then what was there is back. Others may
+        do the same at the same moment.
         """
-        worker = rule.says[1] if self._lives(rule) else self._worker()
-        wanted = {
-            path: Path(__file__).with_name(RULE[name]).read_bytes()
-            for path, name in zip(self.places.rule, RULE, strict=True)
-        }
+        if not self._lives(rule) and not self._worker():
+            raise TargetError(f"{self.name}: rspamd does not run, so nothing was written ({self.places.socket})")
+        names = zip(self.places.rule, RULE.values(), strict=True)
+        wanted = {path: Path(__file__).with_name(name).read_bytes() for path, name in names}
         folders = {path.rpartition("/")[0] for path in wanted}
         self.session.must(["mkdir", "-p", "--", self.places.folder, *sorted(folders)])
         if rule.works and rule.texts == wanted:
             return rule
-        try:
-            for path, text in wanted.items():
-                self.session.write(path, text)
-            return self._reload(worker)
-        except TargetError:
-            for path in wanted:
-                if before := rule.texts.get(path):
-                    self.session.write(path, before)
-                else:
-                    self.session.run(["rm", "-f", "--", path])
-            with suppress(TargetError):
-                self.session.run(["sh", "-c", _RELOAD, "sh", self._worker()])
-            raise
+        for path, text in wanted.items():
+            self.session.write(path, text)
+        if self._reload() and (now := self._until_it_works()):
+            return now
+        for path in wanted:
+            if before := rule.texts.get(path):
+                self.session.write(path, before)
+            else:
+                self.session.must(["rm", "-f", "--", path])
+        self._reload()
+        raise TargetError(f"{self.name}: rspamd does not load mspctl.lua, which is out again; its log says why")
 
     def _lives(self, rule: Rule) -> bool:
         """Whether the process that told us of the rule is still there."""
@@ -178,21 +176,26 @@ class Server:
         return self.session.run(["grep", "-q", "^rspamd", f"/proc/{rule.says[1]}/cmdline"]).code == 0
 
     def _worker(self) -> str:
-        """A process of rspamd's. Raises TargetError when there is none."""
-        ran = self.session.run(["rspamadm", "control", "-j", "-s", self.places.socket, "stat"])
-        try:
-            return str(next(iter(json.loads(ran.out)["workers"])))
-        except (ValueError, LookupError, TypeError, StopIteration):
-            text = f"rspamd does not run, so nothing was written ({ran.complaint})"
-            raise TargetError(f"{self.name}: {text}") from None
+        """A process of rspamd's; "" when there is none."""
+        for _ in range(TRIES):  # while workers are started anew, it may not answer
+            ran = self.session.run(["rspamadm", "control", "-j", "-s", self.places.socket, "stat"])
+            with suppress(ValueError, LookupError, TypeError, StopIteration):
+                return str(next(iter(json.loads(ran.out)["workers"])))
+            time.sleep(POLL)
+        return ""
 
-    def _reload(self, worker: str) -> Rule:
-        """Workers are started anew, with the rule."""
-        self.session.must(["sh", "-c", _RELOAD, "sh", worker], what="rspamd cannot be told to load its rules")
+    def _reload(self) -> bool:
+        """Let workers be started anew, with the rules as they are. Whether somebody heard it."""
+        for _ in range(TRIES):
+            if (worker := self._worker()) and not self.session.run(["sh", "-c", _RELOAD, "sh", worker]).code:
+                return True
+        return False
+
+    def _until_it_works(self) -> Rule | None:
         over = time.monotonic() + LOADING
         while not (rule := self._rule()).works:
             if time.monotonic() > over:
-                raise TargetError(f"{self.name}: rspamd did not load mspctl.lua, which is out again; its log says why")
+                return None
             time.sleep(POLL)
         return rule
 
