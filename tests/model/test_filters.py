@@ -345,6 +345,11 @@ def test_what_yaml_cannot_say_is_refused(tmp_path: Path, live: Resource | None, 
         adopted(written(tmp_path), *([live] if live else []), gone=gone)
 
 
+def test_a_key_is_not_adopted_where_nothing_is_published(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a key for a domain of which nothing is published"):
+        adopted(acme(tmp_path, "block: []"), filters.key("mail"))
+
+
 def test_a_name_that_proves_nothing_is_not_adopted(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="anybody can write as b"):
         adopted(written(tmp_path), filters.entry(filters.ALLOW, "b.example", "x"))

@@ -313,7 +313,9 @@ class FilterEditor:
         _set(self.entry, "limits", limits)
 
     def _put_key(self, selector: str, live: Resource | None) -> None:
-        publish = dict(self.entry.get("publish") or {})
+        if "publish" not in self.entry:
+            raise ValueError("is a key for a domain of which nothing is published")
+        publish = dict(self.entry["publish"] or {})
         old = [each for each in _listed(publish.get("old_selectors")) if each != selector]
         if live is None and len(old) == len(_listed(publish.get("old_selectors"))):
             raise ValueError("is gone, and its domain signs with it")

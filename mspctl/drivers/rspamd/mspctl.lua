@@ -391,7 +391,7 @@ end
 local function sign(task)
   local from = task:get_from('mime') or {}
   local said = #from == 1 and own[(from[1].domain or ''):lower()]
-  if not said or not next(said.keys) or not may_sign(task, said) then
+  if not said or not said.selector or not next(said.keys) or not may_sign(task, said) then
     return
   end
   if task:has_pre_result() then
@@ -407,7 +407,7 @@ local function sign(task)
     end
   end
   table.sort(selectors)
-  if said.keys[said.selector or ''] then
+  if said.keys[said.selector] then
     table.insert(selectors, 1, said.selector)
   end
   if #selectors == 1 then
@@ -451,16 +451,17 @@ end
 
 -- Tells mspctl which text of this file rspamd works with, and by which of its processes.
 local function tell(worker)
-  local mine, there = io.open(MYSELF, 'rb'), io.open(LOADED, 'w')
-  if mine and there then
-    local digest = hash.create_specific('sha256', mine:read('*a')):hex()
-    there:write(string.format('%s %d%s\n', digest, worker:get_pid(), redis and ' redis' or ''))
-  else
-    logger.errx(rspamd_config, '%s: %s cannot be written', N, LOADED)
+  local draft = string.format('%s.%d', LOADED, worker:get_pid())
+  local mine, there = io.open(MYSELF, 'rb'), io.open(draft, 'w')
+  if not mine or not there then
+    logger.errx(rspamd_config, '%s: %s cannot be read, or %s not written', N, MYSELF, draft)
+    return
   end
-  for _, file in ipairs({ mine, there }) do
-    file:close()
-  end
+  local digest = hash.create_specific('sha256', mine:read('*a')):hex()
+  there:write(string.format('%s %d%s\n', digest, worker:get_pid(), redis and ' redis' or ''))
+  mine:close()
+  there:close()
+  os.rename(draft, LOADED)
 end
 
 rspamd_config:add_on_load(function(cfg, ev_base, worker)

@@ -154,7 +154,7 @@ class Server:
         names = zip(self.places.rule, RULE.values(), strict=True)
         wanted = {path: Path(__file__).with_name(name).read_bytes() for path, name in names}
         folders = {path.rpartition("/")[0] for path in wanted}
-        self.session.must(["mkdir", "-p", "--", self.places.folder, *sorted(folders)])
+        self.session.must(["mkdir", "-p", "-m", "755", "--", self.places.folder, *sorted(folders)])
         if rule.works and rule.texts == wanted:
             return rule
         for path, text in wanted.items():
