@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,6 +16,7 @@ import dkim
 import pytest
 
 from mspctl import cli
+from tests.cli.test_mail import FILE, Run, applied, change
 from tests.conftest import Said
 from tests.servers.mail_stack import MailStack, wait
 
@@ -38,9 +39,7 @@ domains:
       {name}: {{password: {{secret: {secret}, rev: 1}}}}
 """
 PEOPLE = {"acme": "paolo", "beta": "anna"}
-FILE = Path("customers/acme/mail.yaml")
 ZONE = Path("zones/acme.example.zone")
-Run = Callable[..., Said]
 
 
 @pytest.fixture
@@ -81,20 +80,6 @@ def run(
 def declare(text: str, file: Path = FILE) -> None:
     """Put further lines into the domain."""
     file.write_text(file.read_text() + "".join(f"    {line}\n" for line in text.splitlines()))
-
-
-def change(old: str, new: str) -> None:
-    text = FILE.read_text()
-    assert text.count(old) == 1, text
-    FILE.write_text(text.replace(old, new))
-
-
-def applied(run: Run, *arguments: str) -> Said:
-    """An apply that ends with nothing pending."""
-    said = run("apply", *arguments)
-    assert said.code == 0, said.out + said.err
-    assert run("plan").code == 0
-    return said
 
 
 def keys(zone: Path = ZONE) -> dict[str, bytes]:

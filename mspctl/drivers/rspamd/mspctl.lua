@@ -32,10 +32,20 @@ local files = {} -- path → what it was like when it was read, and what it said
 local own = {} -- domain → what its file says
 local served = {} -- the same, and for alias domains what the file of their domain says
 
+-- A part of a file, which somebody may have edited by hand. Raises an error that `refresh` tells.
+local function part(said, name)
+  local found = said[name] or {}
+  if type(found) ~= 'table' then
+    error(name .. ' is not what it should be', 0)
+  end
+  return found
+end
+
 -- Senders, so that a message needs a lookup for each length of network, and for each parent of a domain.
 local function compiled(list)
   local found = { networks = {}, names = {} }
-  for sender, entry in pairs(list or {}) do
+  for sender in pairs(list) do
+    local entry = part(list, sender)
     local address, bits = sender:match('^([%x.:]+)/(%d+)$')
     if address or sender:find('^[%d.]+$') or sender:find(':') then
       bits = tonumber(bits) or (sender:find(':') and 128 or 32)
@@ -50,29 +60,26 @@ local function compiled(list)
 end
 
 local function parsed(path)
-  local file, why = io.open(path, 'r')
-  if not file then
-    return nil, why
-  end
+  local file = assert(io.open(path, 'r'))
   local text = file:read('*a')
   file:close()
   local parser = ucl.parser()
   local good, wrong = parser:parse_string(text)
-  local said = good and parser:get_object()
-  if type(said) ~= 'table' then
-    return nil, wrong
+  if not good then
+    error(wrong, 0)
   end
-  local limits, signing = said.limits or {}, said.signing or {}
+  local said = part({ file = parser:get_object() }, 'file')
+  local limits, signing = part(said, 'limits'), part(said, 'signing')
   return {
     name = path:match('([^/]+)%.json$'),
-    allow = compiled(said.allow),
-    block = compiled(said.block),
-    keys = said.dkim or {},
+    allow = compiled(part(said, 'allow')),
+    block = compiled(part(said, 'block')),
+    keys = part(said, 'dkim'),
     selector = signing.selector,
-    senders = signing.senders or {},
+    senders = part(signing, 'senders'),
     size = tonumber(limits.message_size) or 0,
-    rate = limits.sending_rate,
-    aliases = said.alias_domains or {},
+    rate = tostring(limits.sending_rate or ''),
+    aliases = part(said, 'alias_domains'),
   }
 end
 
@@ -100,11 +107,12 @@ local function refresh()
       local old = files[path]
       -- Times are whole seconds: what was written in the second in which it was read is read once more.
       if not old or old.mtime ~= stat.mtime or old.size ~= stat.size or old.read - stat.mtime < 2 then
-        local said, why = parsed(path)
-        if not said then
-          logger.errx(rspamd_config, '%s: %s cannot be read (%s); what it said before holds', N, path, why)
+        local good, said = pcall(parsed, path)
+        if not good then
+          logger.errx(rspamd_config, '%s: %s cannot be read (%s); what it said before holds', N, path, said)
+          said = old and old.said
         end
-        files[path] = { mtime = stat.mtime, size = stat.size, read = now, said = said or (old and old.said) }
+        files[path] = { mtime = stat.mtime, size = stat.size, read = now, said = said }
         moved = true
       end
     end
@@ -266,7 +274,7 @@ local UNITS = { s = 1, m = 60, h = 3600, d = 86400, w = 604800 }
 local redis, bucket
 
 local function rate_of(text)
-  local most, number, unit = (text or ''):match('^(%d+)/(%d*)([smhdw])$')
+  local most, number, unit = text:match('^(%d+)/(%d*)([smhdw])$')
   if not most then
     return nil
   end
