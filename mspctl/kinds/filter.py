@@ -19,7 +19,7 @@ Two spellings of a sender are one: domains are lower-case A-labels, addresses in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -86,15 +86,19 @@ def _as_network(sender: str) -> Network | None:
         return None
 
 
-def is_within(sender: str, other: str) -> bool:
-    """Whether all mail from one sender is from the other one too; both in normal form."""
-    mine, theirs = machines(sender), machines(other)
-    if mine is not None and theirs is not None:
-        return mine.version == theirs.version and mine.subnet_of(theirs)  # type: ignore[arg-type]
-    if mine is not None or theirs is not None:
-        return False
+def covering(sender: str) -> Iterator[str]:
+    """All senders in normal form whose mail is that of this one too, itself first, then wider and wider."""
+    network = machines(sender)
+    if network is not None:
+        lengths = range(network.prefixlen, WIDEST[network.version] - 1, -1)
+        yield from (_spelled(network.supernet(new_prefix=length)) for length in lengths)
+        return
+    yield sender
     domain = sender.rpartition("@")[2]
-    return sender == other or ("@" not in other and (domain == other or domain.endswith(f".{other}")))
+    while "." in domain:
+        if domain != sender:
+            yield domain
+        domain = domain.partition(".")[2]
 
 
 # -- keys -------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ class Blocked(Model):
 
     sender: Sender = Field(alias="from")
     why: Text
-    until: Until | None = None  # from then on it does not hold
+    until: Until | None = None  # the last day on which it holds, or a time
     asked_by: Name | None = None  # a contact of the customer
     ticket: Text | None = None
 
@@ -105,8 +105,9 @@ class _Checker:
     def check_against_each_other(self) -> None:
         """Who is blocked is blocked, so an entry that allows the same, or a part of it, would do nothing."""
         blocked = {sender: path for (kind, sender), path in self.seen.items() if kind is Blocked}
-        for (kind, sender), path in self.seen.items():
-            wider = next((other for other in blocked if kind is Allowed and filters.is_within(sender, other)), None)
+        allowed = {sender: path for (kind, sender), path in self.seen.items() if kind is Allowed}
+        for sender, path in allowed.items() if blocked else ():
+            wider = next((other for other in filters.covering(sender) if other in blocked), None)
             if wider is not None:
                 what = "it" if wider == sender else f"{wider}, and with it this,"
                 place = self.place(blocked[wider])
