@@ -33,7 +33,7 @@ from mspctl.transports import machine
 from tests.drivers.contract import DriverContract, Rig, Sample, read
 from tests.drivers.workbench import Workbench
 from tests.servers import name_servers, rspamd, sshd
-from tests.servers.mail_stack import TEMPLATES, MailStack, made, wait
+from tests.servers.mail_stack import MailStack, made, wait
 
 NAMES = ("acme.example", "beta.example", "xn--perch-fsa.example")
 SCOPES = [Scope("mail-1", filters.FACET, name, "acme") for name in NAMES]
@@ -89,11 +89,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Names:
 def server(names: Names) -> Iterator[MailStack]:
     """One whose keys `old` and `new` of two domains are there; DNS has not yet the newer one of the first."""
     seen = {NAMES[0]: ["old"], NAMES[1]: ["old", "new"]}
-    options = (TEMPLATES / "rspamd/options.inc").read_text()
-    with (
-        name_servers.nsd(names.folder, names.zones(seen)) as port,
-        rspamd.running(rspamd={"options.inc": options.replace("@dns_port@", str(port))}) as running,
-    ):
+    with name_servers.nsd(names.folder, names.zones(seen)) as port, rspamd.running(dns=port) as running:
         folder = running.etc / "rspamd/dkim"
         folder.mkdir(mode=0o750)
         shutil.chown(folder, group="_rspamd")

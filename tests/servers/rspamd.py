@@ -8,18 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.servers.mail_stack import MailStack, possible
+from tests.servers.mail_stack import MailStack, SqliteTables, possible
 
 
 @contextmanager
-def running(*, rspamd: Mapping[str, str] | None = None) -> Iterator[MailStack]:
-    """One that scans; `rspamd` are files of its local.d, by name."""
+def running(*, rspamd: Mapping[str, str] | None = None, dns: int = 0) -> Iterator[MailStack]:
+    """One that scans; `rspamd` are files of its local.d, by name, and `dns` the port of a name server."""
     possible()
     folder = Path(tempfile.mkdtemp(prefix="rspamd-", dir="/tmp"))
     folder.chmod(0o755)
     try:
         (folder / "tables").touch()
-        stack = MailStack(folder, folder / "tables", rspamd or {})
+        stack = MailStack(folder, SqliteTables(folder / "tables"), rspamd or {}, dns=dns)
         try:
             stack.start("redis", "rspamd")
             yield stack
