@@ -24,7 +24,7 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from mspctl.kinds import dns, mail, shown
-from mspctl.resource import Id, Resource
+from mspctl.resource import Id, Resource, Value
 
 FACET = "filter"
 ALLOW, BLOCK, DKIM = "filter.allow", "filter.block", "filter.dkim"
@@ -39,6 +39,18 @@ _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _HINT = "write fornitore.example, user@fornitore.example, 198.51.100.7 or 198.51.100.0/24"
 
 Network = IPv4Network | IPv6Network
+
+
+def worded(name: str, value: Value) -> str | None:
+    if value in ("", 0, frozenset()):
+        return ""
+    if name == "message_size" and isinstance(value, int):
+        return f"{name} {mail.rounded_size(value)}"
+    if isinstance(value, frozenset):
+        return f"{'' if name == 'names' else f'{name} '}{' · '.join(sorted(value))}"
+    if name == "until" and isinstance(value, str):
+        return f"until {value[:10]} {value[11:16]} UTC"
+    return None
 
 
 # -- senders ----------------------------------------------------------------------------------------------------

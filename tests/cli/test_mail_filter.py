@@ -16,8 +16,8 @@ import dkim
 import pytest
 
 from mspctl import cli
-from tests.cli.test_mail import FILE, Run, applied, change
-from tests.conftest import Said
+from tests.cli.mailing import FILE, applied, change
+from tests.conftest import Run, Said
 from tests.servers.mail_stack import MailStack, wait
 
 WORD = "a word for the mailbox"
