@@ -19,6 +19,7 @@ from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
+from mspctl.kinds.hosts import Host
 from mspctl.resource import Change, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
@@ -60,6 +61,7 @@ class Access:
     secrets: Secrets
     root: Path  # the repository; relative paths in settings start here
     passwords: Passwords = field(default_factory=NoPasswords)  # of customers' people
+    hosts: Mapping[str, Host] = field(default_factory=dict)  # by full name: those that this target reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Reading:
     token: str = ""  # cheap fingerprint taken with this read; "" when the target has none
     missing: frozenset[str] = frozenset()  # kinds that could not be read whole: never planned
     exists: bool = True  # False: the target answered, and this scope is not there yet
+    facts: Outputs = field(default_factory=dict)  # what findings want to know; neither planned nor recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ COMMANDS = {
     "import": "Write YAML from zone files, octoDNS or a target.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
+    "inventory": "Print hosts for other programs: Ansible, OpenSSH.",
     "schema": "Write JSON Schemas for editors.",
     "unlock": "Show who holds which lock; break the lock of a dead run.",
     "ledger": "Look after the record of what was applied.",

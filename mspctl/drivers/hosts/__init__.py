@@ -1,0 +1,124 @@
+"""
+Customers' hosts, through Ansible: all sections of all hosts with one run.
+
+Each section is a pure facet (`patching.py`, …): what a resource makes of a host, and what facts say is there. This file
+asks hosts and hands answers out. A scope is one section of one host; what fails on a host, or in a section of it, costs
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.drivers.hosts import patching
+from mspctl.drivers.hosts.bundle import Facet, Place, item, seen, watching
+from mspctl.errors import Stale, TargetError, Unsupported
+from mspctl.fields import Count, Model, Seconds
+from mspctl.kinds.hosts import full_name, parts
+from mspctl.resource import Resource, Scope
+from mspctl.transports.ansible import Ansible, Answer, Ask, Do
+
+FACETS: Mapping[str, Facet] = {"patching": cast(Facet, patching)}
+
+
+class Settings(Model):
+    """How hosts are talked to; how each is reached, its hosts.yaml says."""
+
+    at_once: Count = 10  # hosts
+    connect: Seconds = 10  # until a host has answered
+    patience: Seconds = 900  # until a host has finished; packages take their time
+
+
+class Hands(Protocol):
+    """Whoever carries questions to hosts."""
+
+    def run(self, do: Do, asks: Mapping[str, Ask]) -> Mapping[str, Answer]: ...
+
+
+class Reader:
+    traits = Traits(cas="reread")
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        said: Settings = access.settings
+        key = lambda: access.secrets["ssh_key"]  # noqa: E731
+        self.hands: Hands = Ansible(access.hosts, key, said.at_once, said.connect, said.patience)
+
+    def accept(self, resource: Resource) -> Resource:
+        facet = next((facet for facet in FACETS.values() if resource.id.kind in facet.KINDS), None)
+        if facet is None:
+            raise Unsupported(f"there is no {resource.id.kind} on a host")
+        facet.accept(resource)
+        return resource
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        by_host: dict[str, list[Scope]] = {}
+        for scope in scopes:
+            host = _host(scope)
+            if host in self.access.hosts:
+                by_host.setdefault(host, []).append(scope)
+            else:  # it left hosts.yaml, and nobody can tell any more what is on it
+                yield Reading(scope, (), exists=False)
+        asks = {host: Ask(watching(_facet(s) for s in mine)) for host, mine in by_host.items()}
+        for host, answer in self.hands.run("read", asks).items():
+            for scope in by_host[host]:
+                yield Failed(scope, answer.error) if answer.error else _reading(scope, answer.result["facts"])
+
+
+class Driver(Reader):
+    def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
+        asked: dict[str, list[Work]] = {}
+        items: dict[Scope, list[dict[str, Any]]] = {}
+        for one in work:
+            try:
+                with translated():
+                    place = Place(*parts(one.scope))
+                    items[one.scope] = [item(_facet(one.scope), change, place) for change in one.changes]
+            except TargetError as error:
+                yield Failed(one.scope, error)
+            else:
+                if one.changes:
+                    asked.setdefault(_host(one.scope), []).append(one)
+        asks = {
+            host: Ask({"scopes": [{"name": one.scope.name, "items": items[one.scope]} for one in mine]})
+            for host, mine in asked.items()
+        }
+        for host, answer in self.hands.run("write", asks).items():
+            for one in asked[host]:
+                yield from _landed(one, answer)
+
+
+def _host(scope: Scope) -> str:
+    customer, host, _ = parts(scope)
+    return full_name(customer, host)
+
+
+def _facet(scope: Scope) -> Facet:
+    section = parts(scope)[2]
+    if section not in FACETS:
+        raise TargetError(f"hosts have no section {section}")
+    return FACETS[section]
+
+
+def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
+    try:
+        with translated():
+            facet = _facet(scope)
+            return Reading(scope, [*seen(facet, facts, Place(*parts(scope)))], facts=facet.known(facts))
+    except TargetError as error:
+        return Failed(scope, error)
+
+
+def _landed(work: Work, answer: Answer) -> Iterator[Landed | Failed]:
+    if answer.error:
+        yield Failed(work.scope, answer.error)
+        return
+    for change, said in zip(work.changes, answer.result["scopes"].get(work.scope.name, ()), strict=False):
+        if said.get("ok"):
+            yield Landed(work.scope, change)
+        elif "stale" in said:
+            yield Failed(work.scope, Stale(said["stale"]))
+        else:
+            yield Failed(work.scope, TargetError(said["error"]))
