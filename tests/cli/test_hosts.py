@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +16,9 @@ import pytest
 from mspctl.exits import Exit
 from mspctl.kinds.hosts import Host
 from mspctl.secrets import Secret
-from mspctl.transports.ansible import MEMORY, Ansible, Ask
+from mspctl.transports.ansible import MEMORY, PLAYBOOKS, Ansible, Ask
 from tests.conftest import Run
+from tests.servers import require
 from tests.servers.hosts import Lan, machines, unplugged
 
 TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts, connect: 5s}}}\n"
@@ -202,3 +205,55 @@ def test_the_inventory_overwrites_nothing_of_others(run: Run, acme: Path) -> Non
     assert said.code == Exit.ERROR
     assert "is not ours to overwrite (choose another folder)" in said.err
     assert (acme / "ansible/inventory.yaml").read_text() == "mine: {}\n"
+
+
+def test_the_playbooks_run_by_hand(run: Run, acme: Path, lan: Lan) -> None:
+    """Looking changes nothing; a second time there is nothing to do."""
+    assert run("inventory", "ansible", "--write", "ansible", "--key", str(lan.key)).code == Exit.DONE
+    (acme / "ansible/asks").mkdir()
+    (acme / "ansible/asks/srv-1.acme.secrets.json").write_text('{"word": "Gh31m"}')
+    files = [
+        {"path": "/etc/mspctl/open", "text": "# Managed by mspctl\n"},
+        {"path": "/etc/mspctl/shut", "text": "# Managed by mspctl\n", "secret": "word", "mode": "0600"},
+    ]
+    ask = {"scopes": [{"name": "acme/srv-1/x", "items": [{"files": files, "hold": {"restic": True}}]}]}
+    (acme / "ansible/asks/srv-1.acme.json").write_text(json.dumps(ask))
+    looked = by_hand(acme, "hosts-write.yaml", "--check", "--diff")
+    assert "changed=1" in looked
+    assert "+# Managed by mspctl" in looked
+    assert "Gh31m" not in looked
+    assert lan["srv-1"].sh("ls /etc/mspctl; apt-mark showhold", check=False) == ""
+    assert "changed=1" in by_hand(acme, "hosts-write.yaml", "-vvv")
+    assert lan["srv-1"].sh("cat /etc/mspctl/shut; apt-mark showhold") == "# Managed by mspctl\nGh31m\nrestic\n"
+    assert "changed=0" in by_hand(acme, "hosts-write.yaml")
+    (acme / "ansible/asks/srv-1.acme.json").write_text(json.dumps({"secret": ["/etc/mspctl/*"]}))
+    assert '"/etc/mspctl/open"' in by_hand(acme, "hosts-read.yaml", "-v")
+    lan["srv-1"].sh("rm -r /etc/mspctl")
+
+
+def by_hand(acme: Path, playbook: str, *options: str) -> str:
+    folder = Path(sys.executable).parent
+    program, book = str(folder / "ansible-playbook"), str(PLAYBOOKS / playbook)
+    asks = f"mspctl_asks={acme}/ansible/asks"
+    done = subprocess.run(
+        [program, "-i", "ansible/inventory.yaml", "-l", "srv-1.acme", book, "-e", asks, *options],
+        env=os.environ | {"ANSIBLE_HOME": str(acme / "home"), "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done
+    assert "Gh31m" not in done.stdout + done.stderr
+    return done.stdout
+
+
+def test_ansible_lint_has_nothing_to_say(tmp_path: Path) -> None:
+    lint = require("ansible-lint")
+    shutil.copytree(PLAYBOOKS, tmp_path / "playbooks")
+    done = subprocess.run(
+        [lint, "--offline", "--nocolor", "--strict", "."],
+        cwd=tmp_path / "playbooks",
+        env=os.environ | {"ANSIBLE_LIBRARY": "library", "PATH": f"{Path(lint).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout

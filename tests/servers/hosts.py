@@ -54,6 +54,8 @@ echo 'ops ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/ops"
 printf '%s\\n' 'UseDNS no' 'AuthorizedKeysFile /etc/ssh/people' 'MaxStartups 100' >"$root/etc/ssh/lab.conf"
 mv "$root/etc/ssh/lab.conf" "$root/etc/ssh/sshd_config.d/lab.conf"
 : >"$root/etc/ssh/people"
+mkdir -p "$root/srv/archive"
+chroot "$root" sh -c 'cd /srv/archive && apt-get -qq download unattended-upgrades restic'
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$root/etc/machine-id"
 : >"$root/etc/ssh/ssh_host_ed25519_key"
 : >"$root/etc/machine-id"
@@ -63,12 +65,39 @@ SLIM = [f"path-exclude=/usr/share/{each}/*" for each in ("man", "doc", "locale")
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}  # at a console
 
+# An archive of packages in a folder, as APT knows Debian's for security: those of the image, and a package `demo` of
+# which the first version is installed and the second can be.
+ARCHIVE = """set -eu
+cd /srv/archive
+for version in 1.0 1.1; do
+  mkdir -p "demo/$version/DEBIAN"
+  printf 'Package: demo\\nVersion: %s\\nArchitecture: all\\nMaintainer: lab <lab@lab.invalid>\\nDescription: demo\\n' \
+    "$version" >"demo/$version/DEBIAN/control"
+  dpkg-deb -b "demo/$version" "demo_${version}_all.deb" >/dev/null
+done
+dpkg -i demo_1.0_all.deb >/dev/null
+rm demo_1.0_all.deb
+for deb in *.deb; do
+  dpkg-deb -f "$deb"
+  printf 'Filename: ./%s\\nSize: %s\\n' "$deb" "$(stat -c %s "$deb")"
+  printf 'SHA256: %s\\n\\n' "$(sha256sum "$deb" | cut -d' ' -f1)"
+done >Packages
+{
+  printf 'Origin: Debian\\nLabel: %s\\nSuite: %s\\nCodename: %s\\nDate: %s\\n' "$1" "$2" "$3" "$(LC_ALL=C date -Ru)"
+  printf 'SHA256:\\n %s %s Packages\\n' "$(sha256sum Packages | cut -d' ' -f1)" "$(stat -c %s Packages)"
+} >Release
+echo 'deb [trusted=yes] file:/srv/archive ./' >/etc/apt/sources.list
+"""
+SECURITY = ("Debian-Security", "stable-security", "bookworm-security")  # Label, Suite, Codename
+UPDATES = ("Debian", "stable", "bookworm")
+
 # Takes away what mspctl makes on a host, where there is something.
 CLEAN = """
 [ -n "$(ls -d /etc/apt/apt.conf.d/*mspctl* /etc/systemd/system/mspctl-* 2>/dev/null; apt-mark showhold)" ] || exit 0
 systemctl disable --now --quiet $(cd /etc/systemd/system; ls -d mspctl-*.timer) 2>/dev/null
 rm -rf /etc/apt/apt.conf.d/*mspctl* /etc/systemd/system/mspctl-* /usr/local/lib/mspctl /etc/mspctl /var/lib/mspctl
-rm -f /run/reboot-required
+rm -rf /run/reboot-required /srv/archive/demo* /srv/archive/Packages /srv/archive/Release /var/lib/apt/lists/*_*
+: >/etc/apt/sources.list
 apt-mark unhold $(apt-mark showhold) >/dev/null
 systemctl daemon-reload
 """
@@ -175,6 +204,10 @@ class Machine:
     def clean(self) -> None:
         """As if mspctl had never been there."""
         self.sh(CLEAN, check=False)
+
+    def archive(self, *of: str) -> None:
+        """It has an archive of packages, of that label, suite and codename."""
+        self.run("sh", "-s", *of, said=ARCHIVE.encode())
 
     @contextmanager
     def open(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:

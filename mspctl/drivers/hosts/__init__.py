@@ -56,8 +56,10 @@ class Reader:
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
         by_host: dict[str, list[Scope]] = {}
         for scope in scopes:
-            host = _host(scope)
-            if host in self.access.hosts:
+            host, section = _host(scope), parts(scope)[2]
+            if section not in FACETS:
+                yield Failed(scope, TargetError(f"hosts have no section {section}"))
+            elif host in self.access.hosts:
                 by_host.setdefault(host, []).append(scope)
             else:  # it left hosts.yaml, and nobody can tell any more what is on it
                 yield Reading(scope, (), exists=False)
@@ -96,10 +98,7 @@ def _host(scope: Scope) -> str:
 
 
 def _facet(scope: Scope) -> Facet:
-    section = parts(scope)[2]
-    if section not in FACETS:
-        raise TargetError(f"hosts have no section {section}")
-    return FACETS[section]
+    return FACETS[parts(scope)[2]]
 
 
 def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
