@@ -8,79 +8,25 @@ go wrong on the way) is in test_hosts_ansible.py, with the driver as it is.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from subprocess import Popen
 from typing import Any, ClassVar, cast
 
 import pytest
 
-from mspctl.driver import Access, Failed, Reading
-from mspctl.drivers import hosts
+from mspctl.driver import Failed, Reading
 from mspctl.drivers.hosts import patching
 from mspctl.drivers.hosts.bundle import Place
-from mspctl.errors import TargetError, Unreachable
 from mspctl.kinds import patching as kind
-from mspctl.kinds.hosts import FACET, Host, parts, scope_name
+from mspctl.kinds.hosts import FACET, parts, scope_name
 from mspctl.plan import REVERT
 from mspctl.resource import Cause, Id, Resource, Scope, Value
-from mspctl.secrets import Secrets
-from mspctl.transports.ansible import PLAYBOOKS, Answer, Ask, Do
-from tests.conftest import ROOT
-from tests.drivers.contract import DriverContract, Rig, Sample
+from tests.drivers.contract import DriverContract, Sample
+from tests.drivers.hosts_rig import NAMES, Console, HostsRig
 from tests.drivers.workbench import Workbench
 from tests.servers.hosts import SECURITY, UPDATES, Lan, Machine, machines
-
-NAMES = ("srv-1", "srv-2", "srv-3")
-MODULE = (PLAYBOOKS / "library/mspctl_host.py").read_text()
-# Calls the module's functions as Ansible's frame would, one line of JSON after the other.
-SERVE = """
-import json, sys
-module = {"__name__": "module"}
-exec(json.loads(sys.stdin.readline()), module)
-for line in sys.stdin:
-    said = json.loads(line)
-    try:
-        read = said["do"] == "read"
-        done = {"facts": module["read"](said["ask"])} if read else module["write"](said["ask"], said["secrets"])
-    except (module["Refused"], OSError) as error:
-        done = {"msg": str(error)}
-    print(json.dumps(done), flush=True)
-"""
-
-
-class Console:
-    """Hands that need no network: what they do is done at the machines' consoles."""
-
-    def __init__(self, lan: Lan, stack: ExitStack) -> None:
-        self.gone: set[str] = set()
-        self.served = {
-            f"{name}.acme": stack.enter_context(machine.open("python3", "-c", SERVE))
-            for name, machine in lan.machines.items()
-        }
-        for process in self.served.values():
-            self._say(process, MODULE)
-
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> dict[str, Answer]:
-        return {name: self._one(do, name, ask) for name, ask in asks.items()}
-
-    def _one(self, do: Do, name: str, ask: Ask) -> Answer:
-        if name in self.gone:
-            return Answer(error=Unreachable("its cable is out"))
-        process = self.served[name]
-        self._say(process, {"do": do, "ask": ask.what, "secrets": {k: s.reveal_text() for k, s in ask.secrets.items()}})
-        assert process.stdout is not None
-        result = json.loads(process.stdout.readline())
-        return Answer(error=TargetError(result["msg"])) if "msg" in result else Answer(result)
-
-    @staticmethod
-    def _say(process: Popen[bytes], said: object) -> None:
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(said).encode() + b"\n")
-        process.stdin.flush()
 
 
 @pytest.fixture(scope="module")
@@ -93,40 +39,6 @@ def lan() -> Iterator[Lan]:
 def console(lan: Lan) -> Iterator[Console]:
     with ExitStack() as stack:
         yield Console(lan, stack)
-
-
-class HostsRig(Rig):
-    def __init__(self, lan: Lan, console: Console, section: str) -> None:
-        self.lan = lan
-        self.console = console
-        self.scopes = [Scope("servers", FACET, scope_name("acme", name, section), "acme") for name in NAMES]
-        known = {f"{name}.acme": Host(name, "acme", "127.0.0.1") for name in NAMES}
-        self.access = Access("servers", "", hosts.Settings(), Secrets.given({}), ROOT, hosts=known)
-
-    def reader(self) -> hosts.Reader:
-        return self._with_hands(hosts.Reader(self.access))
-
-    def driver(self) -> hosts.Driver:
-        return cast(hosts.Driver, self._with_hands(hosts.Driver(self.access)))
-
-    def _with_hands(self, made: hosts.Reader) -> hosts.Reader:
-        made.hands = self.console
-        return made
-
-    def machine(self, scope: Scope) -> Machine:
-        return self.lan[parts(scope)[1]]
-
-    def native(self, scope: Scope) -> object:
-        paths = "/etc/apt/apt.conf.d /etc/systemd/system /etc/mspctl /usr/local/lib/mspctl"
-        return self.machine(scope).sh(
-            f"find {paths} -type f -exec sha256sum {{}} + | sort; apt-mark showhold", check=False
-        )
-
-    @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        self.console.gone = {f"{name}.acme" for name in NAMES}
-        yield
-        self.console.gone = set()
 
 
 class PatchingRig(HostsRig):

@@ -160,3 +160,62 @@ def test_policies_that_make_no_sense(tmp_path: Path, patching: str, said: str) -
 def test_only_debian_is_patched(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="windows-2022 is not patched so far, only Debian is"):
         loaded(tmp_path, WHOLE.replace("os: debian-12", "os: windows-2022"), POLICY)
+
+
+BACKUP = """repositories:
+  disk: {local: /mnt/backup/, password: ACME_RESTIC}
+  far: {rest: "https://backup.msp.example:8000/", password: ACME_RESTIC, login: ACME_REST, rev: 2, append_only: true}
+jobs:
+  notte: {role: files, paths: [/srv, /etc/], exclude: "*.tmp", repository: disk, schedule: "02:30", rpo: 26h,
+          keep: {daily: 14, weekly: 8}, upload: 2 MiB}
+  fuori: {host: nas, paths: /volume, repository: far, schedule: mon-fri 22:30, rpo: 3d}
+"""
+
+
+def backed_up(tmp_path: Path, text: str = BACKUP) -> Estate:
+    return loaded(tmp_path, **{"customers/acme/backup.yaml": text})
+
+
+def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
+    found = {d.scope.name: d.resources for d in declarations(backed_up(tmp_path), Selection(), {}, NOW)}
+    assert [*found] == ["acme/srv-1/backup", "acme/nas/backup"]
+    (notte,), (fuori,) = found.values()
+    assert dict(notte.fields) == {
+        "paths": frozenset({"/srv", "/etc"}),
+        "exclude": frozenset({"*.tmp"}),
+        "repository": "/mnt/backup/acme/srv-1",
+        "append_only": False,
+        "password": "ACME_RESTIC rev 1",
+        "login": "",
+        "schedule": "02:30",
+        "timezone": "Europe/Rome",
+        "keep": frozenset({"daily 14", "weekly 8"}),
+        "upload": 2048,
+        "amiss": frozenset(),
+    }
+    assert fuori.fields["repository"] == "https://backup.msp.example:8000/acme/nas"
+    assert (fuori.fields["login"], fuori.fields["keep"]) == ("ACME_REST rev 2", frozenset())
+    assert (notte.source, fuori.source) == ("customers/acme/backup.yaml:5", "customers/acme/backup.yaml:7")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("role: files", "role: files, host: nas", "is for a host or for a role"),
+        ("host: nas", "host: nsa", "there is no host nsa in hosts.yaml"),
+        ("repository: far", "repository: near", "there is no repository near in repositories"),
+        ("/volume", "volume", "'volume' is not an absolute path"),
+        ("/volume", "/a/../etc", "is not an absolute path"),
+        ("mon-fri 22:30", "daily", "'daily' is not a time of the day"),
+        ("rpo: 3d", "rpo: 3d, keep: {daily: 3}", "far is append-only, so its own side thins out"),
+        ("https://backup", "https://ops:geheim@backup", "is no place of a repository"),
+        ("https://backup", "http://backup", "is no place of a repository"),
+        ("local: /mnt/backup/", "local: /mnt, rest: https://x.example", "says where it is, once"),
+        ("local: /mnt/backup/", "local: /mnt, login: ACME_REST", "has a log-in, and no server"),
+        ("password: ACME_RESTIC}", "password: geheim}", "is not the name of a secret"),
+    ],
+)
+def test_jobs_that_make_no_sense(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        backed_up(tmp_path, BACKUP.replace(old, new, 1))
+    assert any(said in p.text and p.file == "customers/acme/backup.yaml" for p in raised.value.problems), raised.value

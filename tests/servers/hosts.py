@@ -93,10 +93,11 @@ UPDATES = ("Debian", "stable", "bookworm")
 
 # Takes away what mspctl makes on a host, where there is something.
 CLEAN = """
-[ -n "$(ls -d /etc/apt/apt.conf.d/*mspctl* /etc/systemd/system/mspctl-* 2>/dev/null; apt-mark showhold)" ] || exit 0
-systemctl disable --now --quiet $(cd /etc/systemd/system; ls -d mspctl-*.timer) 2>/dev/null
-rm -rf /etc/apt/apt.conf.d/*mspctl* /etc/systemd/system/mspctl-* /usr/local/lib/mspctl /etc/mspctl /var/lib/mspctl
-rm -rf /run/reboot-required /srv/archive/demo* /srv/archive/Packages /srv/archive/Release /var/lib/apt/lists/*_*
+cd /etc
+[ -n "$(ls -d apt/apt.conf.d/*mspctl* mspctl systemd/system/mspctl-* 2>/dev/null; apt-mark showhold)" ] || exit 0
+systemctl disable --now --quiet $(cd systemd/system; ls -d mspctl-*.timer) 2>/dev/null
+rm -rf apt/apt.conf.d/*mspctl* systemd/system/mspctl-* mspctl /usr/local/lib/mspctl /var/lib/mspctl /var/cache/mspctl*
+cd /srv/archive && rm -rf demo* Packages Release /var/lib/apt/lists/*_* /run/reboot-required /mnt/backup
 : >/etc/apt/sources.list
 apt-mark unhold $(apt-mark showhold) >/dev/null
 systemctl daemon-reload

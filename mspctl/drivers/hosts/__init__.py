@@ -9,18 +9,20 @@ nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.hosts import patching
-from mspctl.drivers.hosts.bundle import Facet, Place, item, seen, watching
-from mspctl.errors import Stale, TargetError, Unsupported
+from mspctl.drivers.hosts import backup, patching
+from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
+from mspctl.errors import SecretError, Stale, TargetError, Unsupported
 from mspctl.fields import Count, Model, Seconds
 from mspctl.kinds.hosts import full_name, parts
 from mspctl.resource import Resource, Scope
+from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
-FACETS: Mapping[str, Facet] = {"patching": cast(Facet, patching)}
+FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
 
 
 class Settings(Model):
@@ -72,24 +74,37 @@ class Reader:
 class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         asked: dict[str, list[Work]] = {}
-        items: dict[Scope, list[dict[str, Any]]] = {}
-        for one in work:
+        asks: dict[str, _Asking] = {}
+        for one in [each for each in work if each.changes]:
+            host = _host(one.scope)
             try:
                 with translated():
-                    place = Place(*parts(one.scope))
-                    items[one.scope] = [item(_facet(one.scope), change, place) for change in one.changes]
-            except TargetError as error:
-                yield Failed(one.scope, error)
-            else:
-                if one.changes:
-                    asked.setdefault(_host(one.scope), []).append(one)
-        asks = {
-            host: Ask({"scopes": [{"name": one.scope.name, "items": items[one.scope]} for one in mine]})
-            for host, mine in asked.items()
-        }
-        for host, answer in self.hands.run("write", asks).items():
+                    self._prepare(one, asks.setdefault(host, _Asking()))
+                    asked.setdefault(host, []).append(one)
+            except (TargetError, SecretError) as error:
+                yield Failed(one.scope, error if isinstance(error, TargetError) else TargetError(str(error)))
+        said = {host: Ask({"scopes": asks[host].scopes}, asks[host].secrets) for host in asked}
+        for host, answer in self.hands.run("write", said).items():
             for one in asked[host]:
                 yield from _landed(one, answer)
+
+    def _prepare(self, work: Work, asking: _Asking) -> None:
+        """What a host is asked for one scope; secrets are looked up now, and only those that are written."""
+        facet, place = _facet(work.scope), Place(*parts(work.scope))
+        items = [item(facet, change, place) for change in work.changes]
+        written = {file["path"] for each in items for file in each["files"] if "secret" in file}
+        named = [found for change in work.changes for found in secrets(facet, change, place) if found[0] in written]
+        values = self.access.passwords.of(place.customer, named) if named else []
+        asking.secrets |= {path: value for (path, _), value in zip(named, values, strict=True)}
+        asking.scopes.append({"name": work.scope.name, "items": items})
+
+
+@dataclass(slots=True)
+class _Asking:
+    """What one host is asked, section by section."""
+
+    scopes: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, Secret] = field(default_factory=dict)
 
 
 def _host(scope: Scope) -> str:

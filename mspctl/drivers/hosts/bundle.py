@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Protocol
 
 from mspctl.driver import Outputs
 from mspctl.errors import TargetError
 from mspctl.kinds.hosts import AMISS, amiss
+from mspctl.moments import DAYS
 from mspctl.resource import Change, Resource
 
+UNITS = "/etc/systemd/system"
 Facts = Mapping[str, Any]  # as playbooks/library/mspctl_host.py gives them
 
 
@@ -38,7 +41,7 @@ class File:
     path: str
     text: str
     mode: str = "0644"
-    secret: str = ""  # its name: the value follows the text
+    secret: str = ""  # which one, "NAME rev 1": the value follows the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,13 @@ class Facet(Protocol):
 
     def known(self, facts: Facts) -> Outputs:
         """What findings want to know besides."""
+
+
+def calendar(days: frozenset[int], start: timedelta, timezone: str) -> str:
+    """`OnCalendar` of systemd."""
+    named = "" if len(days) == len(DAYS) else ",".join(DAYS[day].title() for day in sorted(days)) + " "
+    minutes = int(start.total_seconds()) // 60
+    return f"{named}*-*-* {minutes // 60:02}:{minutes % 60:02}:00 {timezone}"
 
 
 def watching(facets: Iterable[Facet]) -> dict[str, list[str]]:
@@ -180,4 +190,10 @@ def _written(old: Bundle, new: Bundle, stays: _Left) -> Iterator[File]:
 
 def _file(file: File) -> dict[str, Any]:
     said = {"path": file.path, "text": file.text, "mode": file.mode}
-    return said | ({"secret": file.secret} if file.secret else {})
+    return said | ({"secret": file.path} if file.secret else {})
+
+
+def secrets(facet: Facet, change: Change, place: Place) -> Iterator[tuple[str, str]]:
+    """(path, which one) of each file of a change that holds a secret."""
+    bundle = facet.bundle(change.after, place) if change.after else Bundle()
+    return ((file.path, file.secret) for file in bundle.files if file.secret)

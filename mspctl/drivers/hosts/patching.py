@@ -13,17 +13,16 @@ import re
 from collections.abc import Iterator
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import Bundle, Facts, File, Place, Watched
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import patching
-from mspctl.moments import DAYS, Window
+from mspctl.moments import Window
 from mspctl.resource import Resource, Value
 
 KINDS = frozenset({patching.POLICY, patching.WINDOW, patching.HOLD})
 CONFIG = "/etc/apt/apt.conf.d/99mspctl-patching"
 COUNTER = "/usr/local/lib/mspctl/patching-facts"
 STATE = "/var/lib/mspctl/patching.json"
-UNITS = "/etc/systemd/system"
 RUN, COUNT = "mspctl-patching", "mspctl-patching-facts"
 TIMER = f"{UNITS}/{RUN}.timer"
 INSTALLS, ZONES = "unattended-upgrades", "tzdata"  # the window is in the customer's time zone
@@ -121,13 +120,11 @@ def _timer(text: str, timezone: str) -> str:
     window = _window(text)
     if window is None:
         return f"# Window: {text}, in {timezone}\n"
-    days = "" if len(window.days) == 7 else ",".join(DAYS[day].title() for day in sorted(window.days)) + " "
-    seconds = int(window.start.total_seconds())
     spread = min(1800, int(window.length.total_seconds()) // 4)
     return (
         f"# Window: {text}, in {timezone}\n"
         "[Unit]\nDescription=Updates in their window\n\n"
-        f"[Timer]\nOnCalendar={days}*-*-* {seconds // 3600:02}:{seconds // 60 % 60:02}:00 {timezone}\n"
+        f"[Timer]\nOnCalendar={calendar(window.days, window.start, timezone)}\n"
         f"RandomizedDelaySec={spread}\nFixedRandomDelay=true\n\n"
         "[Install]\nWantedBy=timers.target\n"
     )

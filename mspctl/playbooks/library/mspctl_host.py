@@ -86,11 +86,12 @@ def read(ask: Mapping[str, Any]) -> Facts:
     files = {path: one_file(path) for path in paths}
     files.update({path: one_file(path, secret=True) for path in secret})
     own = [os.path.basename(path) for path in files if os.path.dirname(path) == UNITS and path.endswith(".timer")]
+    installed, held = packages(ask.get("packages", ()))
     return {
         "files": files,
         "units": units(sorted(set(own) | set(ask.get("units", ())))),
-        "packages": packages(ask.get("packages", ())),
-        "held": held(),
+        "packages": installed,
+        "held": held,
         "apt": apt(ask.get("apt", ())),
         "state": {path: state(path) for pattern in ask.get("state", ()) for path in glob.glob(pattern)},
         "reboot": os.path.exists("/run/reboot-required"),
@@ -136,22 +137,18 @@ def units(names: Sequence[str]) -> Dict[str, Dict[str, str]]:
     return found
 
 
-def packages(names: Iterable[str]) -> Dict[str, str]:
-    """{name: version} of those that are installed."""
-    if not names:
-        return {}
+def packages(names: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
+    """{name: version} of those that are installed; and all that stay as they are."""
     found: Dict[str, str] = {}
-    for line in command("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status} ${Version}\\n").splitlines():
-        name, status, version = [*line.split(" "), "", ""][:3]
+    held: List[str] = []
+    said = command("dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n")
+    for line in said.splitlines():
+        name, want, status, version = [*line.split(" "), "", "", ""][:4]
+        if want == "hold":
+            held.append(name)
         if name in names and status == "installed":
             found[name] = version
-    return found
-
-
-def held() -> List[str]:
-    """Packages that stay as they are."""
-    said = command("dpkg-query", "-W", "-f", "${db:Status-Want} ${Package}\\n")
-    return sorted(line.split(" ", 1)[1] for line in said.splitlines() if line.startswith("hold "))
+    return found, sorted(held)
 
 
 def apt(prefixes: Sequence[str]) -> Dict[str, List[str]]:
@@ -219,22 +216,25 @@ class Item:
         expect = self.item.get("expect")
         if expect is None:
             return
-        for path, known in expect.get("files", {}).items():
-            secret = path in expect.get("secret", ())
-            there = one_file(path, secret)["sum"] if os.path.lexists(path) else ""
-            if there != known:
-                raise Stale(f"{path} was changed since it was read")
-        found = units(sorted(expect.get("units", {})))
-        for name, known in expect.get("units", {}).items():
-            if "{enabled}/{active}".format(**found.get(name, {"enabled": "", "active": ""})) != known:
-                raise Stale(f"{name} was switched since it was read")
-        for name, known in expect.get("held", {}).items():
-            if (name in held()) is not known:
-                raise Stale(f"{name} was held or let go since it was read")
-        present = packages(list(expect.get("packages", {})))
-        for name, known in expect.get("packages", {}).items():
-            if (name in present) is not known:
-                raise Stale(f"{name} was installed or removed since it was read")
+        there = {path: self.sum_of(path, path in expect["secret"]) for path in expect["files"]}
+        self.compare(there, expect["files"], "was changed")
+        switched = {name: "{enabled}/{active}".format(**unit) for name, unit in units(sorted(expect["units"])).items()}
+        self.compare(switched, expect["units"], "was switched")
+        if expect["held"] or expect["packages"]:
+            installed, held = packages(expect["packages"])
+            self.compare({name: name in held for name in expect["held"]}, expect["held"], "was held or let go")
+            present = {name: name in installed for name in expect["packages"]}
+            self.compare(present, expect["packages"], "was installed or removed")
+
+    @staticmethod
+    def sum_of(path: str, secret: bool) -> str:
+        return str(one_file(path, secret)["sum"]) if os.path.lexists(path) else ""
+
+    @staticmethod
+    def compare(there: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
+        for name in known:
+            if there.get(name) != known[name]:
+                raise Stale(f"{name} {what} since it was read")
 
     def carry_out(self) -> None:
         try:
@@ -258,7 +258,7 @@ class Item:
 
     def install(self) -> None:
         wanted = self.item.get("packages", ())
-        missing = sorted(set(wanted) - set(packages(wanted)))
+        missing = sorted(set(wanted) - set(packages(wanted)[0])) if wanted else []
         if not missing:
             return
         self.changed += [f"package {name}" for name in missing]
@@ -272,8 +272,9 @@ class Item:
             command(*words, *missing)
 
     def hold(self) -> None:
-        now = held()
-        for name, wanted in self.item.get("hold", {}).items():
+        wishes = self.item.get("hold", {})
+        now = packages(())[1] if wishes else []
+        for name, wanted in wishes.items():
             if (name in now) is wanted:
                 continue
             self.changed.append(f"{'hold' if wanted else 'release'} of {name}")
