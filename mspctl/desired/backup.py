@@ -45,10 +45,10 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
     fields: dict[str, Value] = {
         "paths": frozenset(job.paths),
         "exclude": frozenset(job.exclude),
-        "repository": f"{repository.local or repository.rest}/{customer.name}/{host}",
+        "repository": f"{repository.place}/{customer.name}/{host}",
         "append_only": repository.append_only,
-        "password": f"{repository.password} rev {repository.rev}",
-        "login": _login(repository),
+        "host_key": repository.host_key or "",
+        **_secrets(repository),
         "schedule": job.schedule,
         "timezone": customer.info.timezone,
         "keep": backup.keeps((job.keep or Keep()).model_dump(exclude_none=True)),
@@ -57,5 +57,7 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
     return backup.job(name, fields, f"{mark.file}:{mark.line}" if mark else "")
 
 
-def _login(repository: Repository) -> str:
-    return f"{repository.login} rev {repository.rev}" if repository.login else ""
+def _secrets(repository: Repository) -> dict[str, Value]:
+    """Which secrets are meant; "" for none."""
+    named = {name: getattr(repository, name) for name in backup.SECRETS}
+    return {name: f"{secret} rev {repository.rev}" if secret else "" for name, secret in named.items()}

@@ -1,11 +1,11 @@
 """
 Backups that a host makes itself, as one kind of resource in its scope `…/backup`.
 
-`backup.job` "notte": which `paths` without what `exclude` matches, into which `repository` (an absolute path, or an
-https URL that speaks restic's REST protocol), when (`schedule`, "mon-fri 02:30", in `timezone`), how many copies it
-keeps (`keep`, "daily 14"; none where the repository is `append_only`, which is thinned out from its own side), and how
-fast it may send (`upload`, KiB in a second; 0: as fast as it can). `password` and `login` say which secrets are meant,
-never what they are.
+`backup.job` "notte": which `paths` without what `exclude` matches, into which `repository` (an absolute path, an https
+URL that speaks restic's REST protocol, or `sftp://user@host:port/path` of a host that has `host_key`), when
+(`schedule`, "mon-fri 02:30", in `timezone`), how many copies it keeps (`keep`, "daily 14"; none where the repository is
+`append_only`, which is thinned out from its own side), and how fast it may send (`upload`, KiB in a second; 0: as fast
+as it can). `password`, `login` and `key` say which secrets are meant, never what they are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ SECTION = "backup"
 JOB = "backup.job"
 KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
+SECRETS = ("password", "login", "key")
+
+_SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
 _URL = re.compile(r"https://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 
 
@@ -36,6 +39,14 @@ def fold_url(text: str) -> str:
     if not _URL.fullmatch(text):
         raise ValueError("is no place of a repository (write https://backup.example.com:8000; a log-in is login: NAME)")
     return text.rstrip("/")
+
+
+def fold_sftp(text: str) -> str:
+    """Where a repository lies on another host. Raises ValueError."""
+    found = _SFTP.fullmatch(text)
+    if not found or "/../" in f"{text}/":
+        raise ValueError(f"{shown(text)} is no folder of another host (write backup@nas.example.com:22/srv/restic)")
+    return f"sftp://{found[1]}@{found[2]}:{found[3] or 22}{found[4].rstrip('/')}"
 
 
 def job(name: str, fields: Fields, source: str = "") -> Resource:

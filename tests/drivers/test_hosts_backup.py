@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from mspctl.kinds import backup as kind
 from mspctl.kinds.hosts import parts
 from mspctl.plan import REVERT
 from mspctl.resource import Cause, Id, Resource, Scope, Value
+from mspctl.secrets import Secret
 from tests.drivers.contract import DriverContract, Sample
 from tests.drivers.hosts_rig import NAMES, Console, HostsRig, Kept
 from tests.drivers.workbench import Workbench
@@ -29,9 +30,11 @@ FIELDS: dict[str, Value] = {
     "paths": frozenset({"/srv/data", "/etc/ssh"}),
     "exclude": frozenset({"*.tmp"}),
     "repository": "/mnt/backup/acme/srv-1",
+    "host_key": "",
     "append_only": False,
     "password": "ACME_RESTIC rev 1",
     "login": "",
+    "key": "",
     "schedule": "mon-fri 02:30",
     "timezone": "Europe/Rome",
     "keep": frozenset[str](),
@@ -112,6 +115,8 @@ class TestBackup(DriverContract):
                 but(NIGHT, append_only=True),
                 but(NIGHT, password="ACME_RESTIC rev 2"),
                 but(NIGHT, login="ACME_REST rev 1"),
+                but(NIGHT, key="NAS_KEY rev 1"),
+                but(NIGHT, host_key="ssh-ed25519 AAAA"),
                 but(NIGHT, schedule="sat,sun 23:59"),
                 but(NIGHT, timezone="UTC"),
                 but(NIGHT, keep=frozenset({"daily 14", "weekly 8"})),
@@ -244,3 +249,30 @@ def test_append_only_holds(rig: BackupRig, server: str) -> None:
     left = json.loads(machine.run(*environment, "restic", "snapshots", "--no-lock", "--json"))
     assert len(left) == 1, refused
     assert "ACME_REST-rev" not in machine.sh("journalctl --no-pager; cat /var/lib/mspctl/*")
+
+
+def test_a_copy_on_another_host(rig: BackupRig, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over SFTP, to a host whose key is pinned; another key is not talked to."""
+    nas = lan["srv-2"]
+    monkeypatch.setattr(Kept, "of", keys(lan.key.read_bytes()))
+    said = {"repository": f"sftp://ops@{nas.address}:22/home/ops/restic/acme/srv-1", "key": "NAS_KEY rev 1"}
+    right = but(NIGHT, host_key=nas.host_key, **said)
+    nas.sh("rm -rf /home/ops/restic; install -d -o ops /home/ops/restic/acme")
+    bench, scope, machine = backed_up(rig, right)
+    machine.run("systemctl", "start", "mspctl-backup-notte.service")
+    assert bench.plan()[scope].facts["notte copies"] == 1
+    assert "config" in nas.sh("ls /home/ops/restic/acme/srv-1; rm -r /home/ops/restic")
+    assert machine.sh("ls -d /run/mspctl-* 2>/dev/null", check=False) == ""
+    bench.declare(scope, but(right, host_key=machine.host_key))
+    bench.converge()
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte copies"]) == (False, 0)
+    assert "restic" not in nas.sh("ls /home/ops")
+
+
+def keys(private: bytes) -> Callable[..., list[Secret]]:
+    def of(kept: Kept, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
+        return [Secret(said, private.rstrip() if "KEY" in said else b"word") for _, said in wanted]
+
+    return of

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import backup
 from mspctl.moments import times
@@ -22,16 +22,16 @@ from mspctl.resource import Resource, Value
 
 KINDS = frozenset({backup.JOB})
 FOLDER, PROGRAMS, STATES = "/etc/mspctl/backup", "/usr/local/lib/mspctl", "/var/lib/mspctl"
-PACKAGES = ("ca-certificates", "restic", "tzdata")
+PACKAGES = ("ca-certificates", "openssh-client", "restic", "tzdata")
 WATCHED = Watched(
     files=(f"{FOLDER}/*.conf", f"{PROGRAMS}/backup-*", f"{UNITS}/mspctl-backup-*"),
-    secret=(f"{FOLDER}/*.password", f"{FOLDER}/*.login"),
+    secret=tuple(f"{FOLDER}/*.{name}" for name in backup.SECRETS),
     packages=PACKAGES,
     state=(f"{STATES}/backup-*.json",),
 )
 SETS = ("paths", "exclude", "keep")
-SAID = ("repository", "append_only", "upload", *SETS)  # in the file of JSON
-SHAPES: Mapping[str, type] = {"repository": str, "append_only": bool, "upload": int} | dict.fromkeys(SETS, list)
+SAID = ("repository", "host_key", "append_only", "upload", *SETS)  # in the file of JSON
+SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int} | dict.fromkeys(SETS, list)  # the others are text
 
 
 def accept(resource: Resource) -> None:
@@ -55,23 +55,23 @@ def bundle(resource: Resource, place: Place) -> Bundle:
     unit = f"{UNITS}/mspctl-backup-{name}"
     files = [
         File(f"{FOLDER}/{name}.conf", f"{head}{json.dumps(plain, indent=1, ensure_ascii=False)}\n"),
-        File(f"{PROGRAMS}/backup-{name}", f"#!/usr/bin/python3\n{head}{_program(name, place)}", "0755"),
-        File(f"{unit}.service", head + _service(name)),
+        File(f"{PROGRAMS}/backup-{name}", head + program("backup_job"), "0755"),
+        File(f"{unit}.service", head + _service(name, place.host)),
         File(f"{unit}.timer", head + _timer(name, str(said["schedule"]), str(said["timezone"]))),
         *(
             File(f"{FOLDER}/{name}.{kind}", f"{head}# {said[kind]}\n", "0600", str(said[kind]))
-            for kind in ("password", "login")
+            for kind in backup.SECRETS
             if said[kind]
         ),
     ]
     return Bundle(files, [f"mspctl-backup-{name}.timer"], PACKAGES)
 
 
-def _service(name: str) -> str:
+def _service(name: str, host: str) -> str:
     return (
         f"[Unit]\nDescription=Backup {name}\nWants=network-online.target\nAfter=network-online.target\n\n"
         f"[Service]\nType=oneshot\nNice=10\nIOSchedulingClass=idle\nUMask=0077\n"
-        f"ExecStart=/usr/bin/python3 {PROGRAMS}/backup-{name}\n"
+        f"ExecStart=/usr/bin/python3 {PROGRAMS}/backup-{name} {name} {host}\n"
     )
 
 
@@ -89,96 +89,6 @@ def _timer(name: str, schedule: str, timezone: str) -> str:
     )
 
 
-def _program(name: str, place: Place) -> str:
-    return f'"""Backs up, thins out, and writes down how it went."""\nJOB, HOST = "{name}", "{place.host}"\n{_PROGRAM}'
-
-
-_PROGRAM = '''
-import calendar, json, os, subprocess, sys, time, urllib.parse
-
-FOLDER, STATE = "/etc/mspctl/backup/" + JOB, "/var/lib/mspctl/backup-" + JOB + ".json"
-
-
-def lines(kind):
-    with open(FOLDER + "." + kind) as file:
-        return file.read().splitlines()
-
-
-class Failed(Exception):
-    pass
-
-
-def restic(*words):
-    done = subprocess.run(["restic", *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["restic failed"]
-        text = next((line for line in said if "Fatal" in line), said[-1])
-        for word in secrets:
-            text = text.replace(word, "***")
-        raise Failed(text[:300])
-    return done.stdout
-
-
-def seconds(text):
-    """From 2026-11-27T18:15:00.123456789+01:00."""
-    offset = 0
-    if text[-6] in "+-":
-        offset = (int(text[-5:-3]) * 60 + int(text[-2:])) * (60 if text[-6] == "+" else -60)
-    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - offset
-
-
-said = json.loads("".join(line for line in lines("conf") if not line.startswith("#")))
-password, where = lines("password")[-1], said["repository"]
-secrets = [password]
-if os.path.exists(FOLDER + ".login"):
-    user, _, word = lines("login")[-1].partition(":")
-    secrets += [word, urllib.parse.quote(word, safe="")]
-    where = where.replace("https://", "https://%s:%s@" % tuple(urllib.parse.quote(x, safe="") for x in (user, word)), 1)
-environment = dict(
-    os.environ,
-    RESTIC_REPOSITORY="rest:" + where + "/" if where.startswith("https:") else where,
-    RESTIC_PASSWORD=password,
-    RESTIC_CACHE_DIR="/var/cache/mspctl-restic",
-)
-try:
-    with open(STATE) as file:
-        before = json.load(file)
-except (OSError, ValueError):
-    before = {}
-state = {"started": int(time.time()), "ok": False, "error": "", "before": before.get("bytes", 0)}
-state["bytes"], state["copies"], state["latest"] = before.get("bytes", 0), 0, before.get("latest", 0)
-mine = ["--tag", JOB, "--host", HOST]
-try:
-    try:
-        restic("cat", "config")
-    except Failed as error:
-        if "repository at the following location" not in str(error) and "unable to open config file" not in str(error):
-            raise
-        restic("init")
-    excluded = ["--exclude=" + pattern for pattern in said["exclude"]]
-    limit = ["--limit-upload", str(said["upload"])] if said["upload"] else []
-    told = restic("backup", "--json", *mine, *limit, *excluded, "--", *said["paths"]).splitlines()
-    summary = [line for line in map(json.loads, filter(None, told)) if line.get("message_type") == "summary"][-1]
-    state["bytes"] = summary["total_bytes_processed"]
-    if said["keep"] and not said["append_only"]:
-        kept = [word for each in said["keep"] for word in ("--keep-" + each.split()[0], each.split()[1])]
-        restic("forget", "--prune", "--group-by", "host,tags", *mine, *kept)
-    copies = json.loads(restic("snapshots", "--json", *mine)) or []
-    state["copies"], state["latest"] = len(copies), max(seconds(copy["time"]) for copy in copies)
-    state["ok"] = True
-except Failed as error:
-    state["error"] = str(error)
-state["ended"] = int(time.time())
-os.makedirs(os.path.dirname(STATE), exist_ok=True)
-with open(STATE + ".new", "w") as file:
-    json.dump(state, file)
-os.replace(STATE + ".new", STATE)
-if not state["ok"]:
-    sys.exit(state["error"])
-'''
-
-
 # -- facts → resources ------------------------------------------------------------------------------------------
 
 
@@ -189,7 +99,7 @@ def parse(facts: Facts) -> Iterator[Resource]:
             name = PurePosixPath(path).stem
             said = _json(path, file["text"])
             fields: dict[str, Value] = {key: _value(path, key, said.get(key)) for key in SAID}
-            fields |= {kind: _which(files.get(f"{FOLDER}/{name}.{kind}")) for kind in ("password", "login")}
+            fields |= {kind: _which(files.get(f"{FOLDER}/{name}.{kind}")) for kind in backup.SECRETS}
             when = _when(files.get(f"{UNITS}/mspctl-backup-{name}.timer"))
             yield backup.job(name, fields | when)
 
@@ -205,7 +115,7 @@ def _json(path: str, text: str) -> dict[str, Any]:
 
 
 def _value(path: str, key: str, value: object) -> Value:
-    if not isinstance(value, SHAPES[key]):
+    if not isinstance(value, SHAPES.get(key, str)):
         raise TargetError(f"{path} is not what mspctl wrote there ({key})")
     return frozenset(map(str, value)) if isinstance(value, list) else value  # type: ignore[return-value]
 

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 from mspctl.driver import Outputs
@@ -19,6 +21,7 @@ from mspctl.kinds.hosts import AMISS, amiss
 from mspctl.moments import DAYS
 from mspctl.resource import Change, Resource
 
+PROGRAMS = Path(__file__).parents[2] / "playbooks" / "files"
 UNITS = "/etc/systemd/system"
 Facts = Mapping[str, Any]  # as playbooks/library/mspctl_host.py gives them
 
@@ -87,6 +90,12 @@ def calendar(days: frozenset[int], start: timedelta, timezone: str) -> str:
     named = "" if len(days) == len(DAYS) else ",".join(DAYS[day].title() for day in sorted(days)) + " "
     minutes = int(start.total_seconds()) // 60
     return f"{named}*-*-* {minutes // 60:02}:{minutes % 60:02}:00 {timezone}"
+
+
+@cache
+def program(name: str) -> str:
+    """One that runs on hosts by itself."""
+    return (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
 
 
 def watching(facets: Iterable[Facet]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import patching
 from mspctl.moments import Window
@@ -77,7 +77,7 @@ def bundle(resource: Resource, place: Place) -> Bundle:
     if resource.id.kind == patching.POLICY:
         return Bundle([File(CONFIG, _headed(CONFIG, _config(said), place))], packages=[INSTALLS])
     texts = {
-        COUNTER: _COUNTER,
+        COUNTER: program("patching_facts"),
         f"{UNITS}/{RUN}.service": _service(said["hours"]),
         TIMER: _timer(said["hours"], said["timezone"]),
         f"{UNITS}/{COUNT}.service": _COUNT_SERVICE,
@@ -88,8 +88,7 @@ def bundle(resource: Resource, place: Place) -> Bundle:
 
 
 def _headed(path: str, text: str, place: Place) -> str:
-    first = "#!/usr/bin/python3\n" if path == COUNTER else ""
-    return f"{first}{'//' if path == CONFIG else '#'} {place.mark}\n{text}"
+    return f"{'//' if path == CONFIG else '#'} {place.mark}\n{text}"
 
 
 def _config(said: dict[str, str]) -> str:
@@ -154,35 +153,6 @@ _COUNT_TIMER = (
     "[Timer]\nOnActiveSec=2min\nOnBootSec=5min\nOnUnitActiveSec=6h\nRandomizedDelaySec=5min\n\n"
     "[Install]\nWantedBy=timers.target\n"
 )
-_COUNTER = f'''"""Asks the archive, and counts what could be installed."""
-import glob, json, os, re, subprocess, time
-
-STATE = "{STATE}"
-QUIET = {{"env": dict(os.environ, LC_ALL="C"), "stdout": subprocess.PIPE, "universal_newlines": True}}
-try:
-    with open(STATE) as file:
-        before = json.load(file)
-except (OSError, ValueError):
-    before = {{}}
-now = int(time.time())
-strict = ["-o", "APT::Update::Error-Mode=any", "-o", "DPkg::Lock::Timeout=300"]
-asked = subprocess.run(["apt-get", "-q", *strict, "update"], **QUIET).returncode == 0
-found = subprocess.run(["apt-get", "-q", "-s", "dist-upgrade"], **QUIET)
-counted = found.returncode == 0 and glob.glob("/var/lib/apt/lists/*_Packages*")  # without a list, 0 says nothing
-lines = [line for line in found.stdout.splitlines() if line.startswith("Inst ")]
-security = [line for line in lines if re.search("-[Ss]ecurity", line)]
-state = {{
-    "at": now,
-    "asked": now if asked else before.get("asked", 0),
-    "pending": len(lines) if counted else -1,
-    "security": len(security) if counted else -1,
-    "since": (before.get("since") or now) if security else 0,
-}}
-os.makedirs(os.path.dirname(STATE), exist_ok=True)
-with open(STATE + ".new", "w") as file:
-    json.dump(state, file)
-os.replace(STATE + ".new", STATE)
-'''
 
 
 # -- facts → resources ------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from mspctl.kinds import backup
 from mspctl.model.base import nearest
 from mspctl.model.inventory import SecretName
 from mspctl.model.sections import hosts
-from mspctl.model.sections.hosts import Entry
+from mspctl.model.sections.hosts import Entry, HostKey
 from mspctl.strict_yaml import Problems, find
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ def _url(value: Any) -> str:
     return backup.fold_url(one_line(value))
 
 
+def _sftp(value: Any) -> str:
+    return backup.fold_sftp(one_line(value))
+
+
 def _schedule(value: Any) -> str:
     text = typed(value)
     moments.times(text)
@@ -44,6 +48,9 @@ def _schedule(value: Any) -> str:
 _TEXT = {"type": "string"}
 HostPath = Annotated[str, BeforeValidator(_path), WithJsonSchema(_TEXT | {"examples": ["/srv"]})]
 Url = Annotated[str, BeforeValidator(_url), WithJsonSchema(_TEXT | {"examples": ["https://backup.example.com:8000"]})]
+Sftp = Annotated[
+    str, BeforeValidator(_sftp), WithJsonSchema(_TEXT | {"examples": ["backup@nas.example.com/srv/restic"]})
+]
 Schedule = Annotated[str, BeforeValidator(_schedule), WithJsonSchema(_TEXT | {"examples": ["02:30", "mon-fri 22:30"]})]
 
 
@@ -63,18 +70,27 @@ class Repository(Model):
 
     local: HostPath | None = None  # on the host itself: a disk that is changed, a share that is mounted
     rest: Url | None = None  # restic's REST protocol
+    sftp: Sftp | None = None  # a folder of another host
     password: SecretName  # of the repository; without it, nobody can restore
     login: SecretName | None = None  # "user:password", for the server
-    rev: Count = 1  # a new number writes password and log-in anew
+    key: SecretName | None = None  # the private key to log in with, for SFTP
+    host_key: HostKey | None = None  # of that host
+    rev: Count = 1  # a new number writes the secrets anew
     append_only: Boolean = False  # the server lets hosts add and not delete: it thins out itself
 
     @model_validator(mode="after")
     def _somewhere(self) -> Repository:
-        if bool(self.local) is bool(self.rest):
+        if sum(map(bool, (self.local, self.rest, self.sftp))) != 1:
             raise ValueError("says where it is, once (write local: /mnt/backup or rest: https://backup.example.com)")
+        if not bool(self.sftp) is bool(self.key) is bool(self.host_key):
+            raise ValueError("has key and host_key if it has sftp, and only then")
         if self.login and not self.rest:
             raise ValueError("has a log-in, and no server (leave login out)")
         return self
+
+    @property
+    def place(self) -> str:
+        return self.local or self.rest or self.sftp or ""
 
 
 class Job(Model):
