@@ -69,7 +69,7 @@ class BackupRig(HostsRig):
             machine.sh(f"rm -f /etc/mspctl/backup/{id_.name}.* /usr/local/lib/mspctl/backup-{id_.name}")
             machine.sh(f"rm -f /etc/systemd/system/mspctl-backup-{id_.name}.*; systemctl daemon-reload")
             return
-        machine.sh(f"rm -f /etc/mspctl/backup/{id_.name}.login")
+        machine.sh(f"cd /etc/mspctl/backup && rm -f {id_.name}.login {id_.name}.key")
         for file in backup.bundle(resource, place).files:
             secret = Kept().of("acme", [("", file.secret)])[0].reveal_text() + "\n" if file.secret else ""
             said = (file.text + secret).encode()
@@ -183,6 +183,14 @@ def test_what_goes_wrong_is_written_down_without_the_secret(rig: BackupRig, brok
     assert (facts["notte ok"], facts["notte latest"]) == (False, before)
     assert said in str(facts["notte error"])
     assert "ACME_RESTIC" not in str(facts)
+
+
+def test_a_copy_without_some_files_is_a_copy_and_told(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, but(NIGHT, paths=frozenset({"/srv/data", "/srv/none"})))
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte copies"]) == (False, 1)
+    assert "/srv/none" in str(facts["notte error"])
 
 
 def test_a_value_that_was_edited_is_read_as_it_is(rig: BackupRig) -> None:

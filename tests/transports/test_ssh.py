@@ -52,7 +52,7 @@ def test_twins_have_keys_of_their_own() -> None:
 def seen_by_ansible(tmp_path: Path, text: str) -> dict[str, Any]:
     (tmp_path / "inventory.yaml").write_text(text)
     program = Path(sys.executable).with_name("ansible-inventory")
-    command = [program, "-i", tmp_path / "inventory.yaml", "--list"]
+    command = [str(program), "-i", str(tmp_path / "inventory.yaml"), "--list"]
     done = subprocess.run(
         command, capture_output=True, text=True, env={"ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
     )

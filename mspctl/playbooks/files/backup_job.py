@@ -24,6 +24,7 @@ FOLDER, STATE = "/etc/mspctl/backup/" + JOB, "/var/lib/mspctl/backup-" + JOB + "
 MINE = ("--tag", JOB, "--host", HOST)
 
 
+INCOMPLETE = 3  # what restic ends with when some files could not be read
 MISSING = ("repository at the following location", "unable to open config")  # what restic says of none
 
 
@@ -37,6 +38,7 @@ class Restic:
     def __init__(self, said: Dict[str, Any], folder: str) -> None:
         self.secrets = [secret("password")]
         self.options: List[str] = []
+        self.why = ""  # some files are not in the copy
         self.environment = dict(
             os.environ,
             RESTIC_REPOSITORY=self.place(said, folder),
@@ -60,14 +62,18 @@ class Restic:
         return f"rest:{where}/"
 
     def run(self, *words: str) -> str:
+        """What it said. Raises Failed; a copy that lacks some files is one, and `why` says so."""
         command = ["restic", *self.options, *words]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True)  # noqa: S603
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ["restic failed"]
-            text = next((line for line in said if "Fatal" in line), said[-1])
-            for word in filter(None, self.secrets):
-                text = text.replace(word, "***")
-            raise Failed(text[:300])
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        skipped = [line for line in said if "does not exist, skipping" in line]  # to restic, that is fine
+        text = next((line for line in said if "Fatal" in line), "") or "".join(skipped[:1] or said[-1:])
+        for word in filter(None, self.secrets):
+            text = text.replace(word, "***")
+        if done.returncode not in ((0, INCOMPLETE) if words[0] == "backup" else (0,)):
+            raise Failed(text[:300] or "restic failed")
+        if done.returncode or skipped:
+            self.why = text[:300]
         return done.stdout
 
     def make(self) -> None:
@@ -122,7 +128,8 @@ def backed_up(restic: Restic, said: Dict[str, Any], state: Dict[str, Any]) -> No
         kept = [word for each in said["keep"] for word in kept_as(each.split())]
         restic.run("forget", "--prune", "--group-by", "host,tags", *MINE, *kept)
     copies = json.loads(restic.run("snapshots", "--json", *MINE)) or []
-    state.update(copies=len(copies), latest=max(seconds(copy["time"]) for copy in copies), ok=True)
+    latest = max(seconds(copy["time"]) for copy in copies)
+    state.update(copies=len(copies), latest=latest, ok=not restic.why, error=restic.why)
 
 
 def kept_as(said: Sequence[str]) -> List[str]:
