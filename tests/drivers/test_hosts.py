@@ -24,21 +24,9 @@ from mspctl.kinds.hosts import FACET, parts, scope_name
 from mspctl.plan import REVERT
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 from tests.drivers.contract import DriverContract, Sample
-from tests.drivers.hosts_rig import NAMES, Console, HostsRig
+from tests.drivers.hosts_rig import Console, HostsRig
 from tests.drivers.workbench import Workbench
-from tests.servers.hosts import SECURITY, UPDATES, Lan, Machine, machines
-
-
-@pytest.fixture(scope="module")
-def lan() -> Iterator[Lan]:
-    with machines(*NAMES) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def console(lan: Lan) -> Iterator[Console]:
-    with ExitStack() as stack:
-        yield Console(lan, stack)
+from tests.servers.hosts import SECURITY, UPDATES, Lan, Machine
 
 
 class PatchingRig(HostsRig):

@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +21,10 @@ from mspctl.plan import REVERT
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
 from tests.drivers.contract import DriverContract, Sample
-from tests.drivers.hosts_rig import NAMES, Console, HostsRig, Kept
+from tests.drivers.hosts_rig import Console, HostsRig, Kept
 from tests.drivers.workbench import Workbench
 from tests.servers import require
-from tests.servers.hosts import NET, Lan, Machine, machines
+from tests.servers.hosts import NET, Lan, Machine
 
 FIELDS: dict[str, Value] = {
     "paths": frozenset({"/srv/data", "/etc/ssh"}),
@@ -46,18 +46,6 @@ NOON = kind.job("noon", {**FIELDS, "schedule": "12:00", "keep": frozenset({"dail
 
 def but(resource: Resource, **fields: Any) -> Resource:
     return replace(resource, fields={**resource.fields, **fields})
-
-
-@pytest.fixture(scope="module")
-def lan() -> Iterator[Lan]:
-    with machines(*NAMES) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def console(lan: Lan) -> Iterator[Console]:
-    with ExitStack() as stack:
-        yield Console(lan, stack)
 
 
 class BackupRig(HostsRig):
