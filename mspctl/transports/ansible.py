@@ -94,8 +94,10 @@ class Ansible:
 
     def _start(self, folder: Path, playbook: Path, hosts: int) -> str:
         """Run it to the end; returns what it said last."""
-        import ansible_runner
-
+        try:
+            import ansible_runner
+        except ImportError:
+            raise TargetError("hosts are reached with ansible-runner (pip install 'mspctl[hosts]')") from None
         path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
         if shutil.which("ansible-playbook", path=path) is None:
             raise TargetError("ansible-playbook is not installed (pip install 'mspctl[hosts]')")
