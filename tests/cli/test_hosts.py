@@ -25,6 +25,10 @@ TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {d
 PATCHING = """policy: {what: security, window: "sun 02:00-05:00"}
 hosts: {srv-1: {holds: {restic: {why: ticket 4711, until: 2099-12-31}}}}
 """
+BACKUP = """repositories: {disk: {local: /mnt/backup, password: ACME_RESTIC}}
+jobs: {notte: {host: srv-1, paths: /srv, repository: disk, schedule: "02:30", rpo: 26h}}
+"""
+WORD = "Gh31m-R3st1c"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,8 @@ def acme(repository: Path, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> Path:
             subprocess.run(["rm", "-r", customer], check=True)
     (folder / "customer.yaml").write_text("name: Acme\ntimezone: Europe/Rome\n")
     (folder / "patching.yaml").write_text(PATCHING)
+    (folder / "backup.yaml").write_text(BACKUP)
+    monkeypatch.setenv("MSPCTL_SECRET_ACME_RESTIC", WORD)
     (folder / "hosts.yaml").write_text(hosts_yaml(lan))
     return repository
 
@@ -62,12 +68,12 @@ def hosts_yaml(lan: Lan) -> str:
 
 
 def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
-    planned = run("plan")
-    assert planned.code == Exit.DIFFERS
-    assert planned.out.count("+ create") == 7
-    assert "hosts acme/srv-3/patching on servers" in planned.out
     applied = run("apply", "--yes")
     assert applied.code == Exit.DONE, applied
+    assert applied.out.count("+ create") == 8
+    assert "hosts acme/srv-3/patching on servers" in applied.out
+    assert WORD not in applied.out + applied.err
+    assert lan["srv-1"].sh("tail -1 /etc/mspctl/backup/notte.password") == f"{WORD}\n"
     assert lan["srv-1"].sh("apt-mark showhold") == "restic\n"
     for machine in [lan["srv-1"], lan["srv-2"], lan["srv-3"]]:
         assert "Sun *-*-* 02:00:00 Europe/Rome" in machine.sh("systemctl show -p TimersCalendar mspctl-patching.timer")
@@ -81,7 +87,9 @@ def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
         "mspctl-patching.timer is stopped",
         "/etc/systemd/system/mspctl-patching.timer was edited",
         "reboot: Git says never, live is if needed and nobody is logged in",
-        "gone outside  restic" if "gone outside" in drift.out else "restic",
+        "restic  deleted; Git says held yes",
+        "backup notte of srv-1 has no copy yet [backup.rpo]",
+        "srv-2 has no backup [hosts.uncovered]",
     ):
         assert said in drift.out
     reverted = run("apply", "--revert", "--yes")

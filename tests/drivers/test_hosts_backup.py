@@ -21,7 +21,7 @@ from mspctl.plan import REVERT
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
 from tests.drivers.contract import DriverContract, Sample
-from tests.drivers.hosts_rig import Console, HostsRig, Kept
+from tests.drivers.hosts_rig import NAMES, Console, HostsRig, Kept
 from tests.drivers.workbench import Workbench
 from tests.servers import require
 from tests.servers.hosts import NET, Lan, Machine
@@ -214,10 +214,9 @@ def server(lan: Lan, tmp_path: Path) -> Iterator[str]:
     subject = ["-subj", "/CN=backup.lab", "-addext", f"subjectAltName=IP:{NET}.1"]
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
     subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    for machine in lan.machines.values():
-        path = "/usr/local/share/ca-certificates/lab.crt"
-        machine.run("install", "-D", "-m", "644", "/dev/stdin", path, said=certificate.read_bytes())
-        machine.sh("update-ca-certificates 2>&1")
+    machine, path = lan[NAMES[0]], "/usr/local/share/ca-certificates/lab.crt"
+    machine.run("install", "-D", "-m", "644", "/dev/stdin", path, said=certificate.read_bytes())
+    machine.sh("update-ca-certificates 2>&1")
     login = ["--user", "ops", "--pass", "ACME_REST-rev-1", "--cert", str(certificate), "--key", str(key)]
     address = f"{NET}.1:8443"
     command = [program, "serve", "restic", "--append-only", "--addr", address, *login, str(tmp_path / "repositories")]
