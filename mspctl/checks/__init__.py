@@ -16,7 +16,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
 
-from mspctl.desired import Declaration
+from mspctl.desired import Declaration, Selection
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.load import Estate
 from mspctl.model.customer import Customer
@@ -28,6 +28,7 @@ from mspctl.resource import Scope
 
 Seen = Mapping[Any, Any]  # by question
 Ask = Callable[[Sequence[Any]], Seen]
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Facts:
     live: Mapping[Scope, ScopePlan]  # what targets said in this run: outputs and differences, or why nothing
     history: Mapping[Scope, ScopeRecord]  # what the ledger says
     now: datetime
+    selection: Selection = EVERYTHING  # what was asked for
+
+    def wants(self, scope: Scope, *of: str) -> bool:
+        """Whether a scope is part of what was asked for, which may be declared by nobody; `of` are its sections."""
+        asked = self.selection.sections
+        return self.selection.covers(scope) and (not asked or any(section in asked for section in of))
 
     @cached_property
     def today(self) -> date:
@@ -76,14 +83,16 @@ def facts_of(
     live: Iterable[ScopePlan],
     history: Mapping[Scope, ScopeRecord],
     now: datetime,
+    selection: Selection = EVERYTHING,
 ) -> list[Facts]:
-    """The facts of each customer of whom something was asked for."""
-    by_customer: dict[str, list[Declaration]] = {}
+    """The facts of each customer that was asked for."""
+    by_customer: dict[str, list[Declaration]] = {name: [] for name in estate.customers}
     for declaration in declared:
         by_customer.setdefault(declaration.scope.customer, []).append(declaration)
     plans = {plan.scope: plan for plan in live}
     return [
-        Facts(estate.customers[name], estate.inventory, mine, plans, history, now) for name, mine in by_customer.items()
+        Facts(estate.customers[name], estate.inventory, mine, plans, history, now, selection)
+        for name, mine in by_customer.items()
     ]
 
 

@@ -261,7 +261,7 @@ class Workspace:
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
         declared = self._declarations(self.outputs())
-        facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now)
+        facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
         return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
 
     def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
