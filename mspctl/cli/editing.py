@@ -40,7 +40,7 @@ def finish(
     ahead = _ahead(work, who, files)
     plan = ahead.plan()
     if approve is not None:
-        files.append(people.approvals(edited.estate, who, plan, approve))
+        files.append(people.approvals(edited.estate, who, _ahead(work, who, ()).plan(), plan, approve))
         ahead = _ahead(work, who, files)
         plan = ahead.plan()
     for line in diff(files):
