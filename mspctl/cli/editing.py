@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from mspctl.desired import Rewritten
     from mspctl.people import Edited, Person
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-dry_run = click.option("-n", "--dry-run", is_flag=True, help="Show the edit and the plan, and write nothing.")
-approve = click.option("--approve", metavar="WHY", help="Name in approvals.yaml what needs an approval, and why.")
+dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Show the edit and the plan, and write nothing.")
+approve_option = click.option(
+    "--approve", metavar="WHY", help="Name in approvals.yaml what needs an approval, and why."
+)
 
 
 def finish(
@@ -57,7 +60,33 @@ def finish(
     return Exit.DONE
 
 
-def put_on_list(
+def on_list(kind: str, text: str, short: str, *more: Callable[[F], F]) -> click.Command:
+    """A command that adds a line to a domain's list of senders, `allow` or `block`; `more` are options of its own."""
+
+    def command(directory: str | None, domain: str, sender: str, **said: Any) -> Exit:
+        customer, approve, dry_run = said.pop("customer"), said.pop("approve"), said.pop("dry_run")
+        return _put_on_list(directory, customer, domain, kind, sender, said, dry_run=dry_run, approve=approve)
+
+    chosen: Callable[..., Any] = command
+    options: list[Callable[..., Any]] = [
+        click.argument("customer"),
+        click.argument("domain"),
+        click.argument("sender"),
+        click.option("--why", required=True, metavar="TEXT", help="The reason, for whoever meets it later."),
+        *more,
+        click.option("--until", metavar="DAY", help="The last day on which it holds."),
+        click.option("--asked-by", metavar="NAME", help="The contact of the customer who asked for it."),
+        click.option("--ticket", metavar="TEXT", help="Where it was asked for."),
+        approve_option,
+        dry_run_option,
+        click.pass_obj,
+    ]
+    for option in reversed(options):
+        chosen = option(chosen)
+    return click.command(kind, help=text, short_help=short)(chosen)
+
+
+def _put_on_list(
     directory: str | None,
     customer: str,
     domain: str,
@@ -68,7 +97,6 @@ def put_on_list(
     dry_run: bool,
     approve: str | None,
 ) -> Exit:
-    """A line more in a domain's list of senders, `allow` or `block`."""
     from mspctl import people
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
