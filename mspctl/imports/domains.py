@@ -16,7 +16,7 @@ from itertools import dropwhile
 from pathlib import Path
 
 from mspctl import edit, strict_yaml
-from mspctl.desired.mail.back import DomainEditor, in_order
+from mspctl.desired.mail.back import DomainEditor, in_order, unsaid_share
 from mspctl.errors import InputError
 from mspctl.fields import one_line, spoken_size
 from mspctl.kinds import dns, mail
@@ -103,7 +103,7 @@ def _why_not(resource: Resource, domain: str, domains: Domains) -> str:
                 return "is spelled in a way that YAML does not keep"
         except ValueError as error:
             return str(error)
-    if kind == mail.MAILBOX and (why := _unusual(resource)):
+    if kind == mail.MAILBOX and (why := _unusual(resource) or _shared(resource, domain, domains)):
         return why
     if kind == mail.ALIAS and not fields["to"]:
         return "sends mail to nobody"
@@ -120,6 +120,12 @@ def _unusual(mailbox: Resource) -> str:
         return "" if usual else "its owner can log in, and its mail is refused or lost"
     usual = fields["receives"] is receives and fields["keep_copy"] is not receives
     return "" if usual else "nobody can log in, and its mail is not refused, nor sent on only"
+
+
+def _shared(mailbox: Resource, domain: str, domains: Domains) -> str:
+    there = {mail.address_of(r.id.name, domain) for r in domains[domain] if r.id.kind == mail.MAILBOX}
+    gone = [a for a in mail.addresses(mailbox.fields.get("shared_with")) if a not in there]
+    return unsaid_share(mailbox, domain) or (f"is shared with {gone[0]}, which is no mailbox" if gone else "")
 
 
 def _unsaid(resource: Resource, domain: str) -> str:

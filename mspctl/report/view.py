@@ -440,8 +440,8 @@ def change_line(change: Change) -> Line:
         return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
-    before, after = change.before.fields, change.after.fields
-    parts = [_step_said(change.id.kind, name, before.get(name), after[name]) for name in change.changed]
+    before, after, named = change.before.fields, change.after.fields, _has_lists(change.after)
+    parts = [_step_said(change.id.kind, name, before.get(name), after[name], named) for name in change.changed]
     if change.verb == "rename":
         return Line(
             Tone.CHANGE,
@@ -456,12 +456,18 @@ def change_line(change: Change) -> Line:
 _UNDONE = {Cause.DRIFT: "undoes a change from outside", Cause.CAME_BACK: "was deleted before, and came back"}
 
 
-def _step_said(kind: str, name: str, before: Value | None, after: Value) -> str:
+def _has_lists(resource: Resource) -> bool:
+    """Whether values do not say by themselves which field they are in."""
+    return sum(isinstance(value, frozenset) for value in resource.fields.values()) > 1
+
+
+def _step_said(kind: str, name: str, before: Value | None, after: Value, named: bool) -> str:
     if isinstance(before, frozenset) and isinstance(after, frozenset):
         gone, new = sorted(before - after), sorted(after - before)
+        which = f"{name} " if named else ""
         if len(gone) == len(new) == 1:
-            return f"{gone[0]} → {new[0]}"
-        return ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
+            return f"{which}{gone[0]} → {new[0]}"
+        return which + ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
     was, will = _pair(kind, name, before, after)
     return f"{name} {was} → {will}"
 
@@ -482,10 +488,13 @@ def spoken(resource: Resource) -> str:
 
 
 def _fields(resource: Resource) -> Iterator[str]:
+    named = _has_lists(resource)
     for name, value in sorted(resource.fields.items(), key=lambda item: not isinstance(item[1], frozenset | tuple)):
         words = kinds.worded(resource.id.kind, name, value)
-        if words is None:
-            words = said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
+        if words is None and isinstance(value, frozenset | tuple):
+            words = f"{name} {said(value)}" if named and value else "" if named else said(value)
+        elif words is None:
+            words = f"{name} {said(value)}"
         yield from [words] if words else ()
 
 

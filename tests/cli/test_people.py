@@ -68,7 +68,7 @@ def test_a_mailbox_that_is_only_shared_has_no_password(run: Run) -> None:
         (["anna", "--group", "tuti"], "--group: there is no group tuti in acme.example (did you mean tutti?)"),
         (
             ["anna", "--shared-with", "paolo"],
-            "mail-1 cannot hold this: PostfixAdmin knows no mailboxes that others use",
+            "mail-1 cannot hold this: whose mailbox others use is Dovecot's affair",
         ),
         (["paolo"], "ADDRESS: paolo@acme.example is there already, customers/acme/mail.yaml:5"),
         (["p.zen"], "p.zen is a mailbox already"),

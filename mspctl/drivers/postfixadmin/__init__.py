@@ -6,6 +6,7 @@ goes and whether it is taken; what is deleted takes its rows in other tables alo
 mailbox's files stay on the disk when it is deleted, so a new one of the same name gets another folder.
 
 A scope is one transaction. All is read again in it, and each row is changed only where it still holds what was read.
+What Dovecot has to be told of it comes after; see `dovecot.py`.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from pydantic import model_validator
 
 from mspctl import hashes
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot
+from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, People
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
-from mspctl.transports import sql
+from mspctl.transports import doveadm, sql
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -61,6 +64,7 @@ class Settings(Model):
     transport: Text = "virtual"  # of new domains
     vacation_domain: Host | None = None  # as in PostfixAdmin; without it, there are no automatic replies
     log_as: Name = "mspctl"  # who made the changes, in PostfixAdmin's log
+    doveadm: dovecot.Settings | None = None  # of the Dovecot that reads these tables
 
     @model_validator(mode="after")
     def _somewhere(self) -> Settings:
@@ -92,16 +96,23 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY) -> Iterator[Resource]:
+def as_resources(
+    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Mapping[str, People] | None = None
+) -> Iterator[Resource]:
     """
     A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
     that there is none: where somebody only wants to make one, nothing is there that it would replace.
+
+    `shared`: by address, who uses which mailbox besides its owner; None where nothing can be shared.
     """
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
         fields = _mailbox(address, row, rows, unit)
         if id_ in replies and ((said := _reply(address, rows)) or replies[id_]):
             fields["reply"] = said
+        if shared is not None:  # of what is switched off, Dovecot knows nothing
+            there = row["active"] and rows.row is not None and rows.row["active"]
+            fields[SHARED] = shared.get(address, frozenset()) if there else UNKNOWN
         yield Resource(id_, fields)
     for address, row in rows.aliases.items():
         if address not in rows.mailboxes:
@@ -275,6 +286,15 @@ class Reader:
         )
         self.database = sql.Database(server, self._password)
         self._tables: Tables | None = None
+        self.dovecot: Dovecot | None = None
+        if said.doveadm:
+            api = doveadm.Doveadm(said.doveadm, lambda: access.secrets[doveadm.ROLE], root)
+            self.dovecot = Dovecot(api, said.doveadm.shares)
+
+    @property
+    def shares(self) -> Dovecot | None:
+        """Who can say, and change, who uses whose mailbox."""
+        return self.dovecot if self.dovecot and self.dovecot.shares else None
 
     def _password(self) -> Secret | None:
         secrets = self.access.secrets
@@ -291,8 +311,10 @@ class Reader:
         fields = dict(resource.fields)
         if resource.id.kind not in (mail.MAILBOX, mail.ALIAS, mail.ALIAS_DOMAIN, mail.DOMAIN):
             raise Unsupported(f"PostfixAdmin holds no {resource.id.kind}")
-        if "shared_with" in fields:
-            raise Unsupported("PostfixAdmin knows no mailboxes that others use (leave shared_with out)")
+        if fields.get(SHARED) and not self.shares:
+            raise Unsupported("whose mailbox others use is Dovecot's affair (set doveadm with shares, or leave it out)")
+        if not self.shares or fields.get("enabled") is False:  # then nobody can use it
+            fields.pop(SHARED, None)
         if fields.get("reply") and not self.settings.vacation_domain:
             raise Unsupported("automatic replies need the setting vacation_domain, as PostfixAdmin has it")
         if resource.id.kind == mail.ALIAS and not fields.get("to"):
@@ -308,15 +330,18 @@ class Reader:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
             found = self.tables.load(db, [scope.name for scope in scopes])
+        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else None
         for scope in scopes:
             try:
                 with translated():
-                    yield self._reading(scope, found[scope.name], known.get(scope, ()))
+                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared)
             except TargetError as error:
                 yield Failed(scope, error)
 
-    def _reading(self, scope: Scope, rows: Rows, known: Sequence[Resource]) -> Reading:
-        resources = [*as_resources(rows, self.settings.unit, _replies(known))]
+    def _reading(
+        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Mapping[str, People] | None
+    ) -> Reading:
+        resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def scopes(self) -> Sequence[str]:
@@ -342,11 +367,15 @@ class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         if not work:
             return
+        if self.dovecot:
+            _ = self.access.secrets[doveadm.ROLE]  # without its key, nothing is begun
         with self.database.session(writes=True) as session:
             for item in work:
                 try:
                     with translated():
                         hashed = self._hashed(item)  # takes its time, so it is done before anybody has to wait for us
+                        if self.dovecot:
+                            self.dovecot.check(item)
                         with session.transaction() as db:
                             _Writer(self, db, item, hashed).write()
                 except Unreachable:
@@ -354,7 +383,14 @@ class Driver(Reader):
                 except TargetError as error:
                     yield Failed(item.scope, error)
                 else:
-                    yield from (Landed(item.scope, change) for change in item.changes)
+                    yield from self._followed(item)
+
+    def _followed(self, work: Work) -> Iterator[Landed | Failed]:
+        """What is true once the tables have changed and Dovecot was told."""
+        unshared, problem = self.dovecot.follow(work) if self.dovecot and work.changes else (set(), "")
+        yield from (Landed(work.scope, change) for change in work.changes if change.id not in unshared)
+        if problem:
+            yield Failed(work.scope, TargetError(problem))
 
     def _hashed(self, work: Work) -> dict[Id, str]:
         """The hashes of all passwords that are written."""
@@ -413,7 +449,8 @@ class _Writer:
         if change.before is None or before is None:
             same = change.before is before
         else:
-            same = all(before.fields.get(field) == value for field, value in change.before.fields.items())
+            read = {field: value for field, value in change.before.fields.items() if field != SHARED}
+            same = all(before.fields.get(field) == value for field, value in read.items())
         if not same or (change.verb == "rename" and change.id in held):
             raise Stale(f"{name} was changed in the database since it was read")
         other = {mail.MAILBOX: mail.ALIAS, mail.ALIAS: mail.MAILBOX}.get(change.id.kind)
