@@ -104,7 +104,9 @@ def _put_on_list(
 
     work = Workspace(directory, Selection([customer]))
     who = people.everybody(work.estate, customer, domain)
-    typed = {key: Bare(value) if key == "until" else value for key, value in said.items() if value is not None}
+    order = ("must_pass", "why", "until", "asked_by", "ticket")
+    typed = {key: value for key in order if (value := said.get(key)) is not None}
+    typed |= {"until": Bare(typed["until"])} if "until" in typed else {}
     line = people.listed(who, kind, {"from": sender, **typed})
     edited = people.edited(
         work.estate, who, [line], people.last(work.estate, who, kind), {"": "SENDER", "from": "SENDER"}
