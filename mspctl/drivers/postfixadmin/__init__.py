@@ -22,7 +22,7 @@ from pydantic import model_validator
 from mspctl import hashes
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
 from mspctl.drivers.postfixadmin import dovecot
-from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, People
+from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
@@ -93,9 +93,7 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(
-    rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Mapping[str, People] | None = None
-) -> Iterator[Resource]:
+def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Shares | None = None) -> Iterator[Resource]:
     """
     A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for.
 
@@ -327,17 +325,19 @@ class Reader:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
             found = self.tables.load(db, [scope.name for scope in scopes])
-        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else None
+        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else {}
         for scope in scopes:
             try:
                 with translated():
-                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared)
+                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared.get(scope.name))
             except TargetError as error:
                 yield Failed(scope, error)
 
     def _reading(
-        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Mapping[str, People] | None
+        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Shares | TargetError | None
     ) -> Reading:
+        if isinstance(shared, TargetError):
+            raise shared
         resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
