@@ -15,7 +15,8 @@ import pytest
 from mspctl import cli
 from mspctl.errors import InputError
 from mspctl.kinds import dns
-from mspctl.load import load
+from mspctl.load import OTHER_FILES, load
+from mspctl.model import sections
 from mspctl.strict_yaml import LINK
 from tests.estate import TARGETS, estate, one_zone
 
@@ -27,6 +28,8 @@ OVERVIEW = "customers/acme/dns.yaml"
 CUSTOMER = "customers/acme/customer.yaml"
 TARGETS_FILE = "inventory/targets.yaml"
 ZONE = "zones: {acme.example: {target: files}}\n"
+KNOWN = ", ".join(sorted({*OTHER_FILES, *(f"{name}.yaml" for name in sections.names())}))
+CHECKED = ", ".join(name for name in sections.names() if hasattr(sections.module(name), "Checks"))
 
 # In the tables a file that most lines are about has one letter.
 LETTERS = {"R": RECORDS, "M": MASTER, "D": OVERVIEW, "C": CUSTOMER, "T": TARGETS_FILE}
@@ -352,10 +355,7 @@ CASES = [
             "customers/acme/dns/acme.exmaple.yaml: belongs to no zone of dns.yaml (did you mean acme.example.yaml?)",
             "customers/acme/dns/sub: is a folder where files are expected",
             "customers/acme/mail: unknown file (did you mean mail.yaml?)",
-            (
-                "customers/acme/notes.txt: unknown file (known: accepted.yaml, approvals.yaml, "
-                "customer.yaml, dns.yaml, firewall.yaml, hand-over.yaml, mail.yaml, secrets.yaml)"
-            ),
+            f"customers/acme/notes.txt: unknown file (known: {KNOWN})",
         ],
         id="stray files",
     ),
@@ -719,7 +719,7 @@ CASES = [
         {
             **records("{}\n"),
             "inventory/checks.yaml": "dns:\n  resolvers: [ns1.example, 192.0.2.53:x, '[::1]:0', 2001:db8::53:z]\n"
-            "  port: 70000\n  timeout: 0s\n  settle: 1d\n  at_once: many\n  signature: 1d\nmial: {}\n",
+            "  port: 70000\n  timeout: 0s\n  settle: 1d\n  at_once: many\n  signature: 1d\nzzz: {}\n",
         },
         [
             (
@@ -737,7 +737,7 @@ CASES = [
             "inventory/checks.yaml:5:11: dns.settle: '1d' is not between 0 and 600 seconds",
             "inventory/checks.yaml:6:12: dns.at_once: 'many' is not a number from 1 to 64",
             "inventory/checks.yaml:7:3: dns.signature: unknown key (did you mean signatures?)",
-            "inventory/checks.yaml:8:1: mial: unknown section (known: dns)",
+            f"inventory/checks.yaml:8:1: zzz: unknown section (known: {CHECKED})",
         ],
         id="how findings are looked for",
     ),
