@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
-from mspctl.resource import Change, Resource, Scope, Value
+from mspctl.resource import Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
 Known = Mapping[Scope, Sequence[Resource]]
@@ -150,6 +151,51 @@ class Tokens(Protocol):
 
     def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
         """A token per scope that could be asked; equal tokens mean nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What can be measured of one thing and nobody declares: the octets in a mailbox, when a rule was hit last."""
+
+    scope: Scope
+    id: Id
+    what: str  # "octets"; `kinds/` says which there are, and of what
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """Nobody knows; that is never good."""
+
+    why: str
+
+
+Measured = int | datetime | None | Unmeasured  # None: it is known that there is none
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """Optional: says how what lives on a target is used. A facet that holds no resources may measure too."""
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        """
+        What was asked for; what is left out is not measured here. Moments have a time zone.
+
+        It takes as many queries for many scopes as for one, and changes nothing. Raising TargetError means that the
+        whole target gave no answer.
+        """
+
+
+NOT_HERE = Unmeasured("nothing on the target tells it")
+
+
+def measured(reader: Reader, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
+    """An answer to each, whatever becomes of the target."""
+    try:
+        with translated():
+            found = reader.measure(gauges) if isinstance(reader, Measures) else {}
+    except TargetError as error:
+        return dict.fromkeys(gauges, Unmeasured(str(error)))
+    return {gauge: found.get(gauge, NOT_HERE) for gauge in gauges}
 
 
 @contextmanager
