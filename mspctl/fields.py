@@ -22,7 +22,7 @@ from mspctl.kinds import dns, shown
 class Model(BaseModel):
     """A mapping in YAML: its keys are known, and nothing is changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 Mode = Literal["observe", "propose", "enforce"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from mspctl import cli
+from tests.servers import mail_stack as stacks
 from tests.servers import postfixadmin
 
 # The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
@@ -37,6 +38,13 @@ Run = Callable[..., Said]
 def mail_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with PostfixAdmin's tables, empty; tests take a copy."""
     return postfixadmin.make_sqlite(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="session")
+def mail_stack(mail_tables: Path) -> Iterator[stacks.MailStack]:
+    """A running mail server, the same for all tests: each begins with `clear()`, or has domains of its own."""
+    with stacks.running(mail_tables) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from mspctl import cli, drivers
+from mspctl.cli import mail_
 from tests.drivers.contract import DriverContract
 
 FILES = [module.name for module in pkgutil.iter_modules(drivers.__path__)]
@@ -39,6 +40,15 @@ def test_every_command_has_a_module(name: str) -> None:
     assert command.name == name
 
 
+def test_every_command_of_mail_has_a_module() -> None:
+    context = click.Context(mail_.command)
+    for name in mail_.members():
+        command = mail_.command.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
 def test_every_module_of_a_command_is_listed() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
-    assert modules == {f"{name.replace('-', '_')}_" for name in cli.COMMANDS}
+    names = [*cli.COMMANDS, *(f"mail_{name}" for name in mail_.members())]
+    assert modules == {f"{name.replace('-', '_')}_" for name in names}
