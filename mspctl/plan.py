@@ -22,6 +22,7 @@ from mspctl.diff import Difference, diff, settled
 from mspctl.driver import Failed, Gauge, Measured, Outputs, Reader, Reading, Traits, Unmeasured, measured, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
+from mspctl.kinds import NEWEST
 from mspctl.model.permissions import Acceptance, Approval
 from mspctl.record import Emergency, Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
@@ -31,7 +32,6 @@ Wanted = Callable[[Scope, Id], bool]  # whether a resource is part of what was a
 Progress = Callable[[int], None]  # scopes done since the last call
 Gauged = Mapping[Gauge, Measured]
 
-NEWEST = "newest"  # when something came into a thing last: measured of all kinds that hold data
 UNASKED = Unmeasured("it was not asked")
 NO_GAUGES: Gauged = MappingProxyType({})
 TRAITS = Traits()
@@ -335,7 +335,9 @@ def _plan_target(
                 plans[answer.scope] = (
                     _unplanned(declaration, answer.error)
                     if isinstance(answer, Failed)
-                    else plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits, gauged)
+                    else plan_scope(
+                        declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits, gauged
+                    )
                 )
                 progress(1)
     except TargetError as error:

@@ -14,10 +14,12 @@ from datetime import datetime
 from typing import Any
 
 from mspctl.document import Object, a_list, line, list_of, members, object_of, scope_from_json, text, to_json
+from mspctl.exits import Exit
 from mspctl.resource import Scope
 from mspctl.secrets import redact
 
 FORMAT = 1
+BACKUP = "backup"  # the section whose proofs say that what a scope holds can be restored
 EARLY, LATE = 0.9, 1.25  # of `every`: from when on a trial is due again, and its last proof too old
 
 
@@ -102,6 +104,18 @@ class Proof:
         return "; ".join(f"{step.what}: {step.said or step.verdict}" for step in self.wrong) or "nothing was tried"
 
 
+def path(it: Trial | Proof) -> str:
+    """As commands and accepted.yaml name it: "mailboxes/acme.example"."""
+    return "/".join(filter(None, (it.scope.facet, it.scope.name, it.name)))
+
+
+def exit_code(made: Iterable[Proof]) -> Exit:
+    found = {proof.verdict for proof in made}
+    if Verdict.FAILED in found:
+        return Exit.DIFFERS
+    return Exit.UNREACHABLE if Verdict.UNKNOWN in found else Exit.DONE
+
+
 def following(new: Proof, before: Proof | None) -> Proof:
     """A proof as it is kept: it remembers when its trial passed last."""
     last = new.made if new.verdict is Verdict.PASSED else before.passed if before else None
@@ -180,6 +194,8 @@ def _step(item: object) -> Step:
     data = members(item, "a step", ("what", "verdict"), ("said", "seconds"))
     seconds = _number(data["seconds"]) if "seconds" in data else None
     said = text(data, "said") if "said" in data else ""
+    if not (said + text(data, "what")).isprintable():
+        raise ValueError("a terminal would act upon it")
     return Step(text(data, "what"), Verdict(text(data, "verdict")), said, seconds)
 
 

@@ -2,8 +2,11 @@
 What is true and bad although no field differs: one file or folder per section, of the section's name. Pure.
 
 A section's module has `CODES`, each code it may find with its meaning in a few words, and
-`findings(facts, seen)`, which judges one customer. Optional is `questions(facts)`: what somebody who may talk to the
-network has to ask first; `seen` then holds what was learnt, by question, and nothing where nobody was asked.
+`findings(facts, seen)`, which judges one customer. Optional is `questions(facts)`: what somebody who may talk to
+targets or to the network has to ask first; `seen` then holds what was learnt, by question, and nothing of what nobody
+was asked. Who answers a question is known by its type: a Gauge is a target's, a ZoneQuestion the DNS's.
+
+What was proved, and what was not, is judged for all sections in the same way: `mspctl/proofs/`.
 """
 
 from __future__ import annotations
@@ -14,20 +17,25 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from mspctl.desired import Declaration
+from mspctl import proofs
+from mspctl.desired import Declaration, Selection
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.load import Estate
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.moments import Clock
 from mspctl.plan import ScopePlan
+from mspctl.proof import Key, Proof, Trial
 from mspctl.record import ScopeRecord
 from mspctl.resource import Scope
 
 Seen = Mapping[Any, Any]  # by question
 Ask = Callable[[Sequence[Any]], Seen]
+EVERYTHING = Selection()
+NOTHING: Mapping[Key, Proof] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,12 @@ class Facts:
     live: Mapping[Scope, ScopePlan]  # what targets said in this run: outputs and differences, or why nothing
     history: Mapping[Scope, ScopeRecord]  # what the ledger says
     now: datetime
+    selection: Selection = EVERYTHING  # what was asked for
+
+    def wants(self, scope: Scope, *of: str) -> bool:
+        """Whether a scope is part of what was asked for, which may be declared by nobody; `of` are its sections."""
+        asked = self.selection.sections
+        return self.selection.covers(scope) and (not asked or any(section in asked for section in of))
 
     @cached_property
     def today(self) -> date:
@@ -67,7 +81,7 @@ def check(section: str) -> Check:
 
 def codes() -> dict[str, str]:
     """Every code that there is, with its meaning."""
-    return {code: text for section in names() for code, text in check(section).CODES.items()}
+    return {code: text for section in names() for code, text in check(section).CODES.items()} | proofs.CODES
 
 
 def facts_of(
@@ -76,29 +90,46 @@ def facts_of(
     live: Iterable[ScopePlan],
     history: Mapping[Scope, ScopeRecord],
     now: datetime,
+    selection: Selection = EVERYTHING,
 ) -> list[Facts]:
-    """The facts of each customer of whom something was asked for."""
-    by_customer: dict[str, list[Declaration]] = {}
+    """The facts of each customer that was asked for."""
+    by_customer: dict[str, list[Declaration]] = {name: [] for name in estate.customers}
     for declaration in declared:
         by_customer.setdefault(declaration.scope.customer, []).append(declaration)
     plans = {plan.scope: plan for plan in live}
     return [
-        Facts(estate.customers[name], estate.inventory, mine, plans, history, now) for name, mine in by_customer.items()
+        Facts(estate.customers[name], estate.inventory, mine, plans, history, now, selection)
+        for name, mine in by_customer.items()
     ]
 
 
-def find(facts: Sequence[Facts], ask: Mapping[str, Ask]) -> Findings:
-    """What every section finds. `ask` answers the questions of a section; without it nobody is asked."""
+def find(
+    facts: Sequence[Facts],
+    ask: Mapping[type, Ask],
+    *,
+    outside: bool = False,
+    trials: Sequence[Trial] = (),
+    proved: Mapping[Key, Proof] = NOTHING,
+) -> Findings:
+    """
+    What every section finds. `ask` says who answers which type of question; nobody answers any other.
+
+    `outside`: whether strangers are asked too. `trials` are what was to be proved, `proved` how that ended last.
+    """
     found: list[Finding] = []
     for section in names():
         module = check(section)
         mine = [f for f in facts if section in f.customer.sections]
-        seen: Seen = {}
-        if section in ask:
-            seen = ask[section]([question for f in mine for question in module.questions(f)])
+        seen: dict[Any, Any] = {}
+        asked = [question for f in mine for question in module.questions(f)] if hasattr(module, "questions") else ()
+        for kind, answer in ask.items():
+            if questions := dict.fromkeys(q for q in asked if isinstance(q, kind)):
+                seen |= answer([*questions])
         found += [finding for f in mine for finding in module.findings(f, seen)]
+    if trials:
+        found += proofs.findings(trials, proved, facts[0].now)
     left, accepted = _accepted(found, {f.customer.name: f for f in facts})
-    return Findings(left, accepted, bool(ask))
+    return Findings(left, accepted, outside)
 
 
 def _accepted(

@@ -19,12 +19,25 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from mspctl import hashes
-from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.driver import (
+    Access,
+    Failed,
+    Gauge,
+    Known,
+    Landed,
+    Measured,
+    Reading,
+    Traits,
+    Unmeasured,
+    Work,
+    translated,
+)
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
-from mspctl.kinds import mail
+from mspctl.kinds import NEWEST, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
+from mspctl.transports import doveadm as dovecot
 from mspctl.transports import sql
 
 if TYPE_CHECKING:
@@ -57,6 +70,8 @@ class Settings(Model):
     maildir: Literal["domain/name", "domain/address", "address"] = "domain/name"
     transport: Text = "virtual"  # of new domains
     vacation_domain: Host | None = None  # as in PostfixAdmin; without it, there are no automatic replies
+    last_logins: Text | None = None  # a table that Dovecot's plugin last_login fills (username, last_login)
+    doveadm: dovecot.Settings | None = None  # Dovecot's HTTP API, which knows more than the tables
     log_as: Name = "mspctl"  # who made the changes, in PostfixAdmin's log
 
     @model_validator(mode="after")
@@ -240,6 +255,7 @@ class Reader:
             said.timeout,
         )
         self.database = sql.Database(server, self._password)
+        self.doveadm = said.doveadm and dovecot.Doveadm(said.doveadm, access.secrets, root)
         self._tables: Tables | None = None
 
     def _password(self) -> Secret | None:
@@ -286,6 +302,53 @@ class Reader:
         resources = [*as_resources(rows, self.settings.unit, _replies(known))]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        """Of mailboxes: `octets`, `last_login`, `newest`."""
+        asked: dict[str, list[str]] = {}
+        for gauge in gauges:
+            if gauge.id.kind == mail.MAILBOX:
+                asked.setdefault(gauge.what, []).append(_address(gauge))
+        written = self._written(asked)
+        ways = {mail.OCTETS: self._octets, mail.LAST_LOGIN: self._last_logins, NEWEST: self._newest}
+        found = {what: ways[what](asked[what], written.get(what)) for what in asked if what in ways}
+        return {g: found[g.what][_address(g)] for g in gauges if _address(g) in found.get(g.what, ())}
+
+    def _written(self, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+        """What Dovecot writes into tables, by what it is and by address."""
+        import sqlalchemy as sa
+
+        tables = {mail.OCTETS: ((self.settings.prefix or "") + "quota2", "bytes")}
+        if self.settings.last_logins:
+            tables[mail.LAST_LOGIN] = (self.settings.last_logins, "last_login")
+        if not asked.keys() & tables:
+            return {}
+        found = {}
+        with self.database.session(writes=False) as session, session.transaction() as db:
+            for what in asked.keys() & tables:
+                name, column = tables[what]
+                table = sa.table(name, sa.column("username"), sa.column(column))
+                query = sa.select(table.c.username, table.c[column])
+                if len(asked[what]) <= MANY:
+                    query = query.where(table.c.username.in_(asked[what]))
+                found[what] = {username.lower(): int(number or 0) for username, number in db.execute(query)}
+        return found
+
+    def _octets(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
+        """Dovecot itself is asked about mailboxes of which nothing is written."""
+        found: dict[str, Measured] = dict(written or {})
+        missing = [address for address in addresses if address not in found]
+        if missing and self.doveadm:
+            return found | dovecot.octets(self.doveadm, missing)
+        return found | dict.fromkeys(missing, Unmeasured("no row in quota2, which Dovecot's quota_clone fills"))
+
+    def _last_logins(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
+        if written is None:
+            return {}
+        return {each: datetime.fromtimestamp(at, UTC) if (at := written.get(each)) else None for each in addresses}
+
+    def _newest(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
+        return dovecot.newest(self.doveadm, addresses) if self.doveadm else {}
+
     def scopes(self) -> Sequence[str]:
         """Mail domains; not those that only stand for another one."""
         import sqlalchemy as sa
@@ -296,6 +359,10 @@ class Reader:
             aliases = {name.lower() for (name,) in db.execute(sa.select(tables.alias_domain.c.alias_domain))}
             held = {name.lower() for (name,) in db.execute(sa.select(tables.alias.c.domain).distinct())}
         return sorted(there - (aliases - held))
+
+
+def _address(gauge: Gauge) -> str:
+    return mail.address_of(gauge.id.name, gauge.scope.name)
 
 
 def _replies(resources: Iterable[Resource]) -> list[Id]:

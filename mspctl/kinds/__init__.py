@@ -14,6 +14,7 @@ from importlib import import_module
 
 from mspctl.resource import Resource
 
+NEWEST = "newest"  # when something came into a thing last: what is measured of every kind that holds data
 MOST_SHOWN = 80  # characters of a wrong value that a message repeats
 
 

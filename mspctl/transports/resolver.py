@@ -22,7 +22,17 @@ import dns.rcode
 from mspctl.driver import translated
 from mspctl.errors import TargetError
 from mspctl.kinds import spf
-from mspctl.kinds.answers import Answer, Delegation, Server, Serves, Status, ZoneQuestion, ZoneSeen, is_elsewhere
+from mspctl.kinds.answers import (
+    Answer,
+    Delegation,
+    NameQuestion,
+    Server,
+    Serves,
+    Status,
+    ZoneQuestion,
+    ZoneSeen,
+    is_elsewhere,
+)
 from mspctl.transports import dns_reading as reading
 from mspctl.transports.dns_questions import Address, Asking, Network, NoRoute
 from mspctl.transports.dns_reading import ADDRESSES, Unanswered, plain, text
@@ -57,6 +67,32 @@ def look(
         network.stop.set()
         outer.shutdown(cancel_futures=True)
         inner.shutdown(cancel_futures=True)
+
+
+def look_up(
+    questions: Sequence[NameQuestion], asking: Asking, progress: Progress = lambda done: None
+) -> dict[NameQuestion, Answer]:
+    """What the DNS says of names. Never raises for what it says or does not say."""
+    network = Network(asking)
+    executor = ThreadPoolExecutor(asking.at_once)
+    try:
+        jobs = {executor.submit(_look_up, question, network, executor): question for question in questions}
+        found = {}
+        for job in as_completed(jobs):
+            found[jobs[job]] = job.result()
+            progress(1)
+        return found
+    finally:
+        network.stop.set()
+        executor.shutdown(cancel_futures=True)
+
+
+def _look_up(question: NameQuestion, network: Network, executor: Executor) -> Answer:
+    try:
+        with translated():
+            return _View(ZoneQuestion(question.name), network, executor).lookup(question.name, question.rtype)
+    except TargetError as error:
+        return Answer(Status.UNKNOWN, why=str(error))
 
 
 def _look(zone: ZoneQuestion, network: Network, executor: Executor) -> ZoneSeen:

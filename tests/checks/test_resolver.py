@@ -363,7 +363,7 @@ def test_whatever_a_server_says_every_zone_is_judged(
         return seen
 
     with liar(LIAR, port, partial(anything, seed)):
-        found = checks.find(of, {"dns": ask})
+        found = checks.find(of, {ZoneQuestion: ask})
     assert len(seen) == len(names)
     assert not [what.why for what in seen.values() if "failed" in what.why]
     assert {what.delegation.status for what in seen.values()} == {*Status}

@@ -14,8 +14,10 @@ import pytest
 from mspctl import checks
 from mspctl.checks import Facts, Seen
 from mspctl.desired import Selection, declarations
+from mspctl.driver import Gauge
 from mspctl.exits import Exit
 from mspctl.finding import Finding, Findings, Severity
+from mspctl.kinds.answers import ZoneQuestion
 from mspctl.load import load
 from mspctl.model import sections
 from mspctl.plan import ScopePlan
@@ -120,17 +122,16 @@ def test_a_day_is_that_of_the_customer(tmp_path: Path) -> None:
     assert replace(of, customer=replace(of.customer, info=info)).today == date(2027, 3, 16)
 
 
-def test_only_sections_that_are_asked_for_ask(tmp_path: Path) -> None:
+def test_who_answers_is_asked_what_is_of_his_kind(tmp_path: Path) -> None:
     asked: list[object] = []
 
     def ask(questions: Sequence[Any]) -> Seen:
         asked.extend(question.name for question in questions)
         return {}
 
-    checks.find([facts(tmp_path)], {"mail": ask})
+    checks.find([facts(tmp_path)], {Gauge: ask})
     assert asked == []
-    assert not checks.find([facts(tmp_path)], {}).asked
-    assert checks.find([facts(tmp_path)], {"dns": ask}).asked
+    checks.find([facts(tmp_path)], {ZoneQuestion: ask})
     assert asked == ["acme.example."]
 
 

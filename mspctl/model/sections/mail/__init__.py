@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from mspctl.fields import Model, Name, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
+from mspctl.fields import Hosts, Model, Name, Percent, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
 from mspctl.kinds import dns, mail
 from mspctl.model.base import nearest
 from mspctl.model.sections.mail import checking, publish
 from mspctl.model.sections.mail.checking import domains_of as domains_of
-from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Recipients
+from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Proving, Recipients
 from mspctl.strict_yaml import Mark, Problems, find
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Domain(Model):
     catch_all: Recipients = ()  # who gets what is written to no other address
     alias_domains: AliasDomains = ()  # their addresses are those of this domain
     limits: Limits | None = None
+    proof: Proving | None = None
 
     @property
     def holds(self) -> bool:
@@ -51,6 +52,14 @@ class Domain(Model):
         return bool(
             self.mailboxes or self.groups or self.leavers or self.catch_all or self.alias_domains or self.limits
         )
+
+
+class Checks(Model):
+    """`mail` in `inventory/checks.yaml`."""
+
+    full: Percent = 90  # of its quota: a mailbox that holds more is told
+    queued: Seconds = 3600  # mail that waits for longer is told
+    block_lists: Hosts = ()  # zones that are asked about the addresses of publish.sends_from
 
 
 class Section(SectionModel):
@@ -88,6 +97,9 @@ def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventor
     elif own.holds and mail.FACET not in target.facets:
         text = f"target {own.target} has no facet {mail.FACET}{nearest(own.target, inventory.with_facet(mail.FACET))}"
         problems.add(find(data, ("domains", key, "target")), f"{path}.target", text)
+    elif own.proof and target.mail is None:
+        text = f"target {own.target} does not say how mail is handed in and read (inventory/targets.yaml: mail)"
+        problems.add(find(data, ("domains", key, "proof")), f"{path}.proof", text, at_value=False)
     elif own.publish and target.publish is None:
         text = f"target {own.target} does not say what is published (inventory/targets.yaml: publish)"
         problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)

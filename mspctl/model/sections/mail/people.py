@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Count, Model, Quota, Size, Text, Until, one_or_many, typed
+from mspctl.fields import Boolean, Count, Model, Quota, Seconds, Size, Text, Until, one_or_many, typed
 from mspctl.kinds import mail
 from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
@@ -76,3 +76,11 @@ class Leaver(Model):
 class Limits(Model):
     mailboxes: Count | None = None
     quota: Size | None = None  # of all mailboxes together
+
+
+class Proving(Model):
+    """A test mailbox: mail is sent to it and read there, to prove that the domain works."""
+
+    mailbox: Local  # one of the domain's, with a password that is named
+    every: Seconds = 86400  # how old the last proof may be
+    within: Seconds = 120  # how long a message may take
