@@ -38,7 +38,7 @@ class Step:
     what: str  # "an address that is not there is refused"
     verdict: Verdict
     said: str = ""  # what was seen, in one line
-    seconds: float | None = None
+    seconds: float | None = None  # that it took, where that was measured: until a message was there
 
 
 Key = tuple[Scope, str, str]

@@ -42,7 +42,7 @@ def command(
     work = Observing(directory, selected, full=full)
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    shown = view.of_drift(plan, findings, proofs.blocks(work.trials, work.proved, work.now))
+    shown = view.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
     shown.document["proofs"] = proofs.documents(work.trials, work.proved)
     console.say(render(shown, form), end="")
     if record:

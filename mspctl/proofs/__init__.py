@@ -40,7 +40,7 @@ class Trying:
     def __init__(self) -> None:
         self.verdict = Verdict.PASSED
         self.said = ""
-        self.seconds: float | None = None  # where something else was measured than the whole step
+        self.seconds: float | None = None  # where time matters, and was measured
 
     def failed(self, said: str) -> None:
         self.verdict, self.said = Verdict.FAILED, said
@@ -59,14 +59,13 @@ class Making:
     @contextmanager
     def step(self, what: str) -> Iterator[Trying]:
         """What a target does not let us find out ends the step, which then was not made, and no other."""
-        trying, begun = Trying(), time.monotonic()
+        trying = Trying()
         try:
             with translated():
                 yield trying
         except TargetError as error:
             trying.unknown(str(error))
-        seconds = time.monotonic() - begun if trying.seconds is None else trying.seconds
-        self.steps.append(Step(what, trying.verdict, trying.said, seconds))
+        self.steps.append(Step(what, trying.verdict, trying.said, trying.seconds))
 
 
 class Section(Protocol):

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from click import style
+
 from mspctl.proof import Key, Proof, Step, Trial, Verdict, path, step_to_json
 from mspctl.report.view import Block, Line, Tone, View, count
 
@@ -60,12 +62,20 @@ def _step(step: Step) -> str:
 # -- elsewhere --------------------------------------------------------------------------------------------------
 
 
-def blocks(trials: Iterable[Trial], proved: Mapping[Key, Proof], now: datetime) -> list[Block]:
-    """A block per customer that has live tests: how each ended last, and when. What is wrong is a finding as well."""
-    mine: dict[str, list[Line]] = {}
+def fact(trials: Sequence[Trial], proved: Mapping[Key, Proof], now: datetime) -> str:
+    """In a few words; "" where nothing is to be proved. What is wrong is a finding."""
+    passed = [p for t in trials if (p := proved.get(t.key)) and p.verdict is Verdict.PASSED]
+    if not trials:
+        return ""
+    oldest = f", the oldest {_age(now - min(proof.made for proof in passed))} ago" if passed else ""
+    return f"{len(passed)} of {count(len(trials), 'proof')} passed{oldest}"
+
+
+def lines(trials: Iterable[Trial], proved: Mapping[Key, Proof], now: datetime) -> Iterator[str]:
+    """A line for each, with how and when it ended last."""
     for trial in _ordered(trials):
-        mine.setdefault(trial.scope.customer, []).append(line(trial, proved.get(trial.key), now))
-    return [Block(customer, "proofs", "", lines) for customer, lines in mine.items()]
+        said = line(trial, proved.get(trial.key), now)
+        yield f"  {style(f'proof {said.name}', bold=True)}  {said.label} {said.detail}  {style(said.source, dim=True)}"
 
 
 def line(trial: Trial, last: Proof | None, now: datetime) -> Line:

@@ -89,15 +89,15 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
     )
 
 
-def of_drift(plan: Plan, findings: Findings, proofs: Sequence[Block] = ()) -> View:
+def of_drift(plan: Plan, findings: Findings, proved: str = "") -> View:
     """
     What differs from Git although nobody changed Git; before it, what is wrong although nothing differs.
 
-    `proofs` say how live tests ended.
+    `proved` says in a few words how live tests ended.
     """
     blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps]
-    blocks = sorted([*_finding_blocks(findings), *proofs, *blocks], key=lambda block: block.customer)
-    facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside"]
+    blocks = sorted([*_finding_blocks(findings), *blocks], key=lambda block: block.customer)
+    facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside", *([proved] if proved else ())]
     summary = " ".join([*_findings_summary(findings), _drift_summary(plan)]) + _unread(plan)
     document = {**_plan_document(plan), "findings": _findings_document(findings)}
     alarms = _alarms(plan.emergencies)

@@ -207,8 +207,7 @@ class Imap:
             yield cls(server, client)
         finally:
             with suppress(imaplib.IMAP4.error, OSError):
-                client.logout()
-            client.shutdown()
+                client.logout()  # and closes
 
     @cached_property
     def folders(self) -> Mapping[str, bool]:
