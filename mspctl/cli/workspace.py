@@ -343,16 +343,18 @@ class Workspace:
         """Make them, side by side; when somebody interrupts (True), what was begun ends, and no further one begins."""
         from mspctl import proofs
 
+        interrupted = False
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(wanted), "proving") as progress:
             jobs = [executor.submit(proofs.make, trial, self.targets, self.now) for trial in wanted]
             try:
                 for _ in as_completed(jobs):
                     progress(1)
             except KeyboardInterrupt:
+                interrupted = True
                 console.hint("interrupted: what was begun is finished first")
                 executor.shutdown(cancel_futures=True)
         made = [job.result() for job in jobs if not job.cancelled()]
-        return made, len(made) < len(jobs)
+        return made, interrupted
 
     def record_proofs(self, made: Sequence[Proof]) -> None:
         """Keep them. Raises LedgerError when they cannot be published."""

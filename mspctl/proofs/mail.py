@@ -175,7 +175,11 @@ class _Run:
         if not mine:
             step.failed("it is not signed" + (f" by {self.domain}" if signers else ""))
             return
-        keys = self._keys([dkim.key_name(signers[number][1], signers[number][0]) for number in mine])
+        names = [dkim.key_name(signers[number][1], signers[number][0]) for number in mine]
+        keys = self._keys(names)
+        if not any(keys.values()):
+            step.failed(f"no key is published at {names[0].rstrip('.')}")
+            return
         try:
             reasons = [dkim.why_not(message, keys, number) for number in mine]
         except ModuleNotFoundError:

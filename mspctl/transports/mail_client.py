@@ -250,10 +250,16 @@ class Imap:
 
     def _removed(self, uid: str) -> None:
         self._client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
-        if "UIDPLUS" in self._client.capabilities:
+        if self._can_name_what_goes:
             self._client.uid("EXPUNGE", uid)
         else:
             self._client.expunge()
+
+    @cached_property
+    def _can_name_what_goes(self) -> bool:
+        """Else all that is marked as deleted goes along. What a server can is asked anew once we are in."""
+        _, said = self._client.capability()
+        return b"UIDPLUS" in b" ".join(part for part in said if part).upper().split()
 
     def _uids(self, folder: str, *criteria: str) -> list[str]:
         said, _ = self._client.select(folder)
