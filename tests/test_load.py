@@ -737,7 +737,7 @@ CASES = [
             "inventory/checks.yaml:5:11: dns.settle: '1d' is not between 0 and 600 seconds",
             "inventory/checks.yaml:6:12: dns.at_once: 'many' is not a number from 1 to 64",
             "inventory/checks.yaml:7:3: dns.signature: unknown key (did you mean signatures?)",
-            "inventory/checks.yaml:8:1: mial: unknown section (known: dns)",
+            "inventory/checks.yaml:8:1: mial: unknown section (did you mean mail?)",
         ],
         id="how findings are looked for",
     ),

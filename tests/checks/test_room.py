@@ -36,8 +36,8 @@ def test_every_check_is_that_of_a_section_and_names_its_codes() -> None:
 
 
 def test_every_code_that_the_checks_say_is_listed_and_documented() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "mspctl/checks").rglob("*.py"))
-    used = set(re.findall(rf'"((?:{"|".join(checks.names())})\.[a-z-]+)"', source))
+    source = "".join(p.read_text() for room in ("checks", "proofs") for p in (ROOT / "mspctl" / room).rglob("*.py"))
+    used = set(re.findall(rf'"((?:{"|".join((*checks.names(), "proof"))})\.[a-z-]+)"', source))
     assert used == {*checks.codes()}
     assert re.findall(r"^### `([a-z.-]+)`", PAGE, re.MULTILINE) == [*checks.codes()]
 

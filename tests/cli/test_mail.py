@@ -18,6 +18,7 @@ import pytest
 
 from mspctl import cli, vault
 from tests.conftest import Said
+from tests.servers import postfixadmin
 
 KEY = "the password of all vaults"
 TARGETS = """\
@@ -58,7 +59,7 @@ def run(mail_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         (tmp_path / name).write_text(text)
     (tmp_path / FILE).write_text(MAIL)
     (tmp_path / "scratch").mkdir()
-    shutil.copy(mail_tables, tmp_path / "scratch/mail.db")
+    postfixadmin.counted(Path(shutil.copy(mail_tables, tmp_path / "scratch/mail.db")))
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", KEY)
