@@ -196,7 +196,7 @@ EVIL = "copy@evil.example"
         (mail.alias("new", [EVIL], enabled=False), []),
         (mail.alias("@", [EVIL]), ["mail.forward severe /@"]),
         (box("new", forwards=frozenset({EVIL})), ["mail.forward severe /new"]),
-        (mail.alias("new", ["paolo@acme.example"]), []),
+        (mail.alias("new", ["paolo@acme.example", "|/usr/bin/program"]), []),
     ],
 )
 def test_copies_that_go_to_strangers(tmp_path: Path, live: Resource, expected: list[str]) -> None:

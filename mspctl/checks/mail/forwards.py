@@ -20,7 +20,7 @@ def findings(domain: Domain) -> Iterator[Finding]:
     """What somebody let be by name is not told again."""
     ours = {*domain.section.domains}.union(*(own.alias_domains for own in domain.section.domains.values()))
     for difference in domain.plan.left if domain.plan else ():
-        strange = [address for address in _strange(difference) if address.rpartition("@")[2] not in ours]
+        strange = [one for one in _strange(difference) if "@" in one and one.rpartition("@")[2] not in ours]
         if strange:
             what = f"mail also goes to {listed(strange)}, which nobody declared: perhaps somebody took the account over"
             remedy = "ask its owner; take it away (apply --revert), or declare it (adopt); then a new password"
