@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
 from mspctl import moments
-from mspctl.kinds import dns, shown
+from mspctl.kinds import dns, mail, shown
 
 
 class Model(BaseModel):
@@ -189,6 +189,11 @@ def email(value: Any) -> str:
     return text
 
 
+def address(value: Any) -> str:
+    """An e-mail address as servers compare it: lower-case, its domain in A-labels."""
+    return mail.fold_address(typed(value))
+
+
 def port(value: Any) -> int:
     text = typed(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536):
@@ -269,6 +274,7 @@ Role = Annotated[str, *_field(role, {"type": "string", "pattern": f"^{_ROLE.patt
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Ip = Annotated[str, *_field(ip, {"type": "string", "examples": ["192.0.2.53"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
+Address = Annotated[str, *_field(address, {"type": "string", "format": "email"})]
 Port = Annotated[int, *_field(port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
 Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]

@@ -303,21 +303,23 @@ class Reader:
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
-        """Of mailboxes: `octets`, `last_login`, `newest`."""
+        """Of mailboxes: `octets`, `quota`, `last_login`, `newest`."""
         asked: dict[str, list[str]] = {}
         for gauge in gauges:
             if gauge.id.kind == mail.MAILBOX:
                 asked.setdefault(gauge.what, []).append(_address(gauge))
         written = self._written(asked)
-        ways = {mail.OCTETS: self._octets, mail.LAST_LOGIN: self._last_logins, NEWEST: self._newest}
+        ways = {mail.OCTETS: self._octets, mail.QUOTA: self._quotas}
+        ways |= {mail.LAST_LOGIN: self._last_logins, NEWEST: self._newest}
         found = {what: ways[what](asked[what], written.get(what)) for what in asked if what in ways}
         return {g: found[g.what][_address(g)] for g in gauges if _address(g) in found.get(g.what, ())}
 
     def _written(self, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-        """What Dovecot writes into tables, by what it is and by address."""
+        """What stands in tables, by what it is and by address."""
         import sqlalchemy as sa
 
-        tables = {mail.OCTETS: ((self.settings.prefix or "") + "quota2", "bytes")}
+        prefix = self.settings.prefix or ""
+        tables = {mail.OCTETS: (f"{prefix}quota2", "bytes"), mail.QUOTA: (f"{prefix}mailbox", "quota")}
         if self.settings.last_logins:
             tables[mail.LAST_LOGIN] = (self.settings.last_logins, "last_login")
         if not asked.keys() & tables:
@@ -340,6 +342,9 @@ class Reader:
         if missing and self.doveadm:
             return found | dovecot.octets(self.doveadm, missing)
         return found | dict.fromkeys(missing, Unmeasured("no row in quota2, which Dovecot's quota_clone fills"))
+
+    def _quotas(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
+        return {address: max(0, quota) for address, quota in (written or {}).items()}
 
     def _last_logins(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
         if written is None:

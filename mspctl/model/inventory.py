@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, model_validator
 
 from mspctl.fields import (
+    Address,
     Email,
     Host,
     Ips,
@@ -101,7 +102,7 @@ Reached = Annotated[Endpoint, BeforeValidator(_endpoint, json_schema_input_type=
 class Judge(Model):
     """A mailbox on a server of somebody else, which says what it thinks of mail that was sent out."""
 
-    address: Email  # and the name to log in with; its password is the target's secret `judge`
+    address: Address  # and the name to log in with; its password is the target's secret `judge`
     imap: Reached
     authserv: Text  # who writes the Authentication-Results that are believed: "mx.google.com"
 
@@ -112,7 +113,7 @@ class MailAccess(Model):
     smtp: Reached  # where other servers hand in
     submission: Reached | None = None  # where mail programs do
     imap: Reached
-    sender: Email  # who the mail that comes in is from; the SPF record of its domain names the machine that proves
+    sender: Address  # who the mail that comes in is from; the SPF record of its domain names the machine that proves
     authserv: Text | None = None  # as the server calls itself in Authentication-Results; then sender has to be believed
     judge: Judge | None = None
 

@@ -13,7 +13,7 @@ from mspctl import checks
 from mspctl.checks import Facts
 from mspctl.checks.mail.block_lists import BlockList
 from mspctl.desired import Declaration, Selection, declarations
-from mspctl.driver import Gauge, Reading, Unmeasured
+from mspctl.driver import Gauge, Measured, Reading, Unmeasured
 from mspctl.finding import Finding
 from mspctl.kinds import dns, mail
 from mspctl.kinds.answers import Answer, NameQuestion, Status
@@ -107,7 +107,13 @@ def gauge(what: str, local: str, facet: str = mail.FACET) -> Gauge:
 
 
 QUEUE = Gauge(Scope("mail-1", "logs", "acme.example"), mail.DOMAIN_ID, mail.QUEUED_SINCE)
-EMPTY = {gauge(mail.OCTETS, "paolo"): 0, gauge(mail.OCTETS, "anna"): 0, gauge(mail.LAST_LOGIN, "luca"): None}
+EMPTY: dict[Gauge, Measured] = {
+    gauge(mail.OCTETS, "paolo"): 0,
+    gauge(mail.QUOTA, "paolo"): 10 * GIB,
+    gauge(mail.OCTETS, "anna"): 0,
+    gauge(mail.QUOTA, "anna"): GIB,
+    gauge(mail.LAST_LOGIN, "luca"): None,
+}
 
 
 def found(of: Facts, seen: Mapping[Any, Any] = EMPTY) -> list[Finding]:
@@ -155,9 +161,13 @@ def test_how_full_is_said_in_words(tmp_path: Path) -> None:
     assert finding.source == "customers/acme/mail.yaml:6"
 
 
-def test_the_quota_that_counts_is_the_live_one(tmp_path: Path) -> None:
-    seen = EMPTY | {gauge(mail.OCTETS, "paolo"): 15 * GIB}
-    assert said(facts(tmp_path, [box("paolo", quota=20 * GIB)]), seen) == []
+@pytest.mark.parametrize(
+    ("live", "expected"), [(20 * GIB, []), (0, []), (12 * GIB, ["mail.full severe /paolo"]), (Unmeasured("x"), [])]
+)
+def test_the_quota_that_counts_is_the_one_that_is_live(tmp_path: Path, live: Measured, expected: list[str]) -> None:
+    """As the target measures it, else as it was read."""
+    seen = EMPTY | {gauge(mail.OCTETS, "paolo"): 15 * GIB, gauge(mail.QUOTA, "paolo"): live}
+    assert said(facts(tmp_path, [box("paolo", quota=20 * GIB)]), seen) == expected
 
 
 def test_what_could_not_be_measured_is_said_once_with_its_reason(tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ class TestPostfixadmin(DriverContract):
         for number in range(1000)
     )
     write_only = frozenset({"password"})
-    measures = frozenset({mail.OCTETS, mail.LAST_LOGIN, NEWEST})
+    measures = frozenset({mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN, NEWEST})
     renamed = (mailbox("paolo.zen"),)
 
     def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:
@@ -552,6 +552,14 @@ def gauge(what: str, local: str = "paolo", scope: Scope = SCOPE) -> Gauge:
     return Gauge(scope, Id(mail.MAILBOX, local), what)
 
 
+def test_the_quota_is_measured_as_it_stands(rig: SqlRig, bench: Workbench) -> None:
+    bench.declare(SCOPE, mailbox(quota=10 * 2**30), mailbox("anna", quota=0))
+    bench.apply()
+    rig.run("UPDATE mailbox SET quota = -1 WHERE local_part = 'anna'")  # as an old PostfixAdmin wrote “unlimited”
+    found = measured(rig.reader(), [gauge(mail.QUOTA, local) for local in ("paolo", "anna", "luca")])
+    assert [*found.values()] == [10486 * MB, 0, NOT_HERE]
+
+
 def test_what_dovecot_writes_into_tables_is_measured(rig: SqlRig) -> None:
     rig.run("INSERT INTO quota2 VALUES (?, 5000000000, 7)", PAOLO)
     rig.run("INSERT INTO quota2 VALUES (?, 0, 0)", "anna@acme.example")
@@ -581,8 +589,8 @@ def test_measuring_takes_as_many_queries_for_many_domains_as_for_one(sqlite: Sql
     reader = sqlite.reader()
     asked, opened = watched(reader)
     scopes = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(domains)]
-    measured(reader, [gauge(what, scope=s) for s in scopes for what in (mail.OCTETS, mail.LAST_LOGIN)])
-    assert (len(asked), len(opened)) == (2, 1)
+    measured(reader, [gauge(what, scope=s) for s in scopes for what in (mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN)])
+    assert (len(asked), len(opened)) == (3, 1)
 
 
 def watched(reader: postfixadmin.Reader) -> tuple[list[str], list[object]]:

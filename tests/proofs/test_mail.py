@@ -276,6 +276,7 @@ def test_a_server_that_speaks_something_else(post: Post) -> None:
 # -- what mail.yaml may say ---------------------------------------------------------------------------------------
 
 Change = Callable[[str], str]
+JUDGE = "{address: a@b.example, imap: imap.b.example, authserv: b.example}"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +290,8 @@ Change = Callable[[str], str]
         (lambda t: t.replace("password: {", "enabled: false, password: {"), "nothing can be read in prova"),
         (lambda t: t.replace("within: 10s", "within: soon"), "'soon' is not a duration"),
         (lambda t: t.replace("within: 10s", "daily: true"), "unknown key"),
+        (lambda t: t.replace("within: 10s", "within: 0"), "within an hour or less (write every: 1d, within: 2m)"),
+        (lambda t: t.replace("within: 10s", "every: 5m"), "every is an hour or more"),
     ],
 )
 def test_a_test_mailbox_that_cannot_do(post: Post, change: Change, said: str) -> None:
@@ -306,12 +309,19 @@ def test_a_test_mailbox_that_cannot_do(post: Post, change: Change, said: str) ->
     [
         (lambda t: t.replace("    mail:\n", "    mial:\n"), "unknown key (did you mean mail?)"),
         (lambda t: t.replace("sender: probe@sender.example", "authserv: mx"), "mail.sender: is missing"),
+        (lambda t: t.replace("probe@sender", "probé@sender"), "has letters before the @ that most mail servers refuse"),
+        (
+            lambda t: t.replace(
+                "    mail:\n", "    mail:\n      judge: {address: a@b.example, imap: x, authserv: x}\n"
+            ),
+            "judge needs submission",
+        ),
         (lambda t: t.replace("tls: none}", "tls: maybe}", 1), "'maybe' is not one of"),
         (lambda t: t.replace("smtp: {", "smtp: 127.0.0.1:x\n      more: {"), "'x' is not a port"),
     ],
 )
 def test_a_target_that_is_badly_described(post: Post, change: Change, said: str) -> None:
-    post.write(authserv="")
+    post.write(authserv="", submission="")
     file = post.root / "inventory/targets.yaml"
     file.write_text(change(file.read_text()))
     with pytest.raises(InputError) as caught:

@@ -16,7 +16,7 @@ from mspctl.resource import Id
 def gauges(domain: Domain) -> Iterator[Gauge]:
     """What has to be asked of the targets."""
     for id_ in _limited(domain):
-        yield Gauge(domain.scope(mail.FACET), id_, mail.OCTETS)
+        yield from (Gauge(domain.scope(mail.FACET), id_, what) for what in (mail.OCTETS, mail.QUOTA))
     for id_ in _left(domain):
         yield from _logins(domain, id_)
     if domain.has(LOGS):
@@ -24,9 +24,10 @@ def gauges(domain: Domain) -> Iterator[Gauge]:
 
 
 def findings(domain: Domain, seen: Seen) -> Iterator[Finding]:
-    for id_, quota in _limited(domain).items():
-        octets = seen.get(Gauge(domain.scope(mail.FACET), id_, mail.OCTETS))
-        if isinstance(octets, int) and octets * 100 >= quota * domain.settings.full:
+    for id_, said in _limited(domain).items():
+        octets, live = (seen.get(Gauge(domain.scope(mail.FACET), id_, what)) for what in (mail.OCTETS, mail.QUOTA))
+        quota = live if isinstance(live, int) else said
+        if isinstance(octets, int) and quota and octets * 100 >= quota * domain.settings.full:
             yield _full(domain, id_, octets, quota)
     for id_, left in _left(domain).items():
         last = _latest(domain, id_, seen)
@@ -62,7 +63,7 @@ def _said(what: str, found: dict[Id, Measured]) -> Iterator[str]:
 
 
 def _limited(domain: Domain) -> dict[Id, int]:
-    """Mailboxes of ours that are there and can be full, with their quota as it is."""
+    """Mailboxes of ours that are there and can be full, with their quota, which the target may have rounded."""
     found = {i: r.fields.get("quota", 0) for i, r in domain.live.items() if i.kind == mail.MAILBOX}
     return {i: quota for i, quota in found.items() if i in domain.declared and isinstance(quota, int) and quota > 0}
 

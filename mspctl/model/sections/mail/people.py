@@ -84,3 +84,9 @@ class Proving(Model):
     mailbox: Local  # one of the domain's, with a password that is named
     every: Seconds = 86400  # how old the last proof may be
     within: Seconds = 120  # how long a message may take
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Proving:
+        if not (self.every >= 3600 and 1 <= self.within <= 3600):
+            raise ValueError("every is an hour or more, and within an hour or less (write every: 1d, within: 2m)")
+        return self

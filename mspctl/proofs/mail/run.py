@@ -1,18 +1,11 @@
-"""
-That a mail domain works: a message comes in and can be read, one that is sent out is signed and believed, an address
-that is not there is refused, and nobody relays.
-
-It is done as strangers and mail programs do it, with a test mailbox that `proof` in mail.yaml names. Whether a server
-relays is asked up to the recipient; a message for somebody else is never handed in.
-"""
+"""One proof of one mail domain, as it is made."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,17 +13,13 @@ from email.utils import format_datetime
 from typing import Literal
 
 from mspctl.errors import TargetError
-from mspctl.kinds import authres, dkim, dns, mail
+from mspctl.kinds import authres, dkim, dns
 from mspctl.kinds.answers import NameQuestion, Status
-from mspctl.model.customer import Customer
-from mspctl.model.inventory import Endpoint, Inventory, MailAccess
-from mspctl.model.sections.mail import Section, domains_of
-from mspctl.model.sections.mail.publish import FILTER
+from mspctl.model.inventory import Endpoint
 from mspctl.proof import Trial
 from mspctl.proofs import Making, Trying
-from mspctl.resource import Scope
+from mspctl.proofs.mail import Wanted
 from mspctl.secrets import Secret
-from mspctl.strict_yaml import find
 from mspctl.targets import Targets
 from mspctl.transports import mail_client
 from mspctl.transports.mail_client import Found, Imap, Server, Smtp
@@ -42,59 +31,19 @@ PORTS = {"smtp": 25, "submission": 587, "imap": 993}
 TLS: dict[str, Literal["starttls", "tls"]] = {"smtp": "starttls", "submission": "starttls", "imap": "tls"}
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one domain's proof needs."""
-
-    address: str  # of the test mailbox
-    secret: str  # the name of its password
-    within: int  # seconds
-    access: MailAccess
-    signs: bool  # whether what it sends is signed
-    takes_all: bool  # whether somebody gets what is written to no address
-
-
-def trials(customer: Customer, inventory: Inventory) -> Iterator[Trial]:
-    section = customer.sections["mail"]
-    assert isinstance(section, Section), "load puts each section's own model here"
-    for domain, key, mark in domains_of(customer):
-        own = section.domains[domain]
-        target = inventory.targets.get(own.target)
-        if own.proof is None or target is None or target.mail is None:
-            continue
-        mailbox = own.mailboxes[own.proof.mailbox]
-        assert mailbox.password, "load refuses a test mailbox without"
-        signs = FILTER in target.facets and own.publish is not None and "dkim" not in own.publish.leave_out
-        wanted = Wanted(
-            f"{own.proof.mailbox}@{domain}",
-            mailbox.password.secret or "",
-            own.proof.within,
-            target.mail,
-            signs,
-            bool(own.catch_all),
-        )
-        place = find(customer.data["mail"], ("domains", key, "proof")) or mark
-        scope = Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
-        yield Trial(scope, "mail", own.proof.every, f"{place.file}:{place.line}", what=wanted)
-
-
-def make(trial: Trial, targets: Targets, making: Making) -> None:
-    run = _Run(trial, targets, making)
-    run.at_the_door()
-    run.comes_in()
-    if run.wanted.access.submission:
-        run.goes_out(run.wanted.access.submission)
-
-
-class _Run:
-    """One proof of one domain."""
-
+class Run:
     def __init__(self, trial: Trial, targets: Targets, making: Making) -> None:
         wanted: Wanted = trial.what
         self.trial, self.targets, self.making, self.wanted = trial, targets, making, wanted
         self.access = wanted.access
         self.domain = trial.scope.name
         self.sender = self.access.sender
+
+    def make(self) -> None:
+        self.at_the_door()
+        self.comes_in()
+        if self.access.submission:
+            self.goes_out(self.access.submission)
 
     # -- who is refused -----------------------------------------------------------------------------------------
 
