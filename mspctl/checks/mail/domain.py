@@ -19,7 +19,6 @@ from mspctl.resource import Id, Resource, Scope
 from mspctl.strict_yaml import find
 
 LOGS = "logs"  # the facet whose driver knows what happened to mail, and what waits
-MOST = 3  # things that one line names; the rest is counted
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,3 @@ def domains(facts: Facts) -> Iterator[Domain]:
         if declaration.scope.facet in (mail.FACET, FILTER):
             found.setdefault(declaration.scope.name, []).append(declaration)
     return (Domain(facts, name, tuple(mine)) for name, mine in found.items())
-
-
-def listed(names: Iterable[str]) -> str:
-    """The first few, and how many more."""
-    known = [*names]
-    more = f" and {len(known) - MOST} more" if len(known) > MOST + 1 else ""
-    return ", ".join(known[:MOST] if more else known) + more

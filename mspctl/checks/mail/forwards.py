@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mspctl.checks.mail.domain import Domain, listed
+from mspctl.checks.dns.zone import listed
+from mspctl.checks.mail.domain import Domain
 from mspctl.diff import Difference
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import mail

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mspctl.checks import Seen
-from mspctl.checks.dns.zone import is_local
+from mspctl.checks.dns.zone import is_local, listed
 from mspctl.checks.mail import block_lists
-from mspctl.checks.mail.domain import Domain, listed
+from mspctl.checks.mail.domain import Domain
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import dkim, dns
 from mspctl.kinds.answers import Answer, NameQuestion, Status

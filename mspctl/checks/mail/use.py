@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from mspctl.checks import Seen
-from mspctl.checks.mail.domain import LOGS, Domain, listed
+from mspctl.checks.dns.zone import listed
+from mspctl.checks.mail.domain import LOGS, Domain
 from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import mail
