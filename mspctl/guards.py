@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from mspctl import kinds
@@ -22,6 +22,7 @@ LOSSES_FROM = 3  # fewer losses in one scope are everyday work
 LOSSES = 3  # more than this many need an approval
 SHARE = 0.3  # so does more than this share of what is live
 
+SKEW = timedelta(minutes=5)  # what clocks of a server and of its backups may differ
 NO_PURGES: Mapping[Id, str] = MappingProxyType({})
 
 CONTESTED: Mapping[Cause, str] = {
@@ -109,9 +110,9 @@ def purge(backup: Proof | None, newest: Measured) -> str:
     if not (newest is None or isinstance(newest, datetime)):
         why = newest.why if isinstance(newest, Unmeasured) else f"{newest} is no time"
         return f"nobody knows when something came into it last ({why})"
-    if newest and newest >= backup.vouches_for:
+    if newest and newest + SKEW >= backup.vouches_for:
         came, taken = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (newest, backup.vouches_for))
-        return f"something came into it on {came}, after the backup that was proved ({taken})"
+        return f"something came into it on {came}, and the backup that was proved is of {taken}"
     return ""
 
 

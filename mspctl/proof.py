@@ -92,7 +92,7 @@ class Proof:
 
     @property
     def vouches_for(self) -> datetime:
-        return self.state or self.made
+        return min(self.state or self.made, self.made)
 
     @property
     def wrong(self) -> list[Step]:

@@ -510,7 +510,7 @@ def purged(proof: Proof | None, newest: Measured, timed: bool = True, more: int 
 
 
 def test_what_is_in_a_backup_that_was_restored_goes_when_its_time_is_over() -> None:
-    step = purged(backup(), DAY - timedelta(minutes=1))
+    step = purged(backup(), DAY - timedelta(minutes=6))
     assert step.standing is Standing.DUE
     assert step.reason == "was kept until 2027-09-05; all of it is in the backup of 2027-09-05, which was restored"
     assert purged(backup(), None).standing is Standing.DUE  # nothing ever came into it
@@ -524,11 +524,16 @@ def test_what_is_in_a_backup_that_was_restored_goes_when_its_time_is_over() -> N
         (backup(Verdict.UNKNOWN), DAY, "the last proof of its backup, on 2027-09-06, could not be made"),
         (backup(), Unmeasured("no clock"), "nobody knows when something came into it last (no clock)"),
         (backup(), 7, "nobody knows when something came into it last (7 is no time)"),
-        (backup(), DAY, "something came into it on 2027-09-05 12:00 UTC, after the backup that was proved"),
+        (
+            backup(),
+            DAY,
+            "something came into it on 2027-09-05 12:00 UTC, and the backup that was proved is of 2027-09-05",
+        ),
+        (backup(), DAY - timedelta(minutes=5), "something came into it on 2027-09-05 11:55 UTC, and"),  # clocks differ
         (
             backup(state=None),
             DAY + timedelta(days=2),
-            "something came into it on 2027-09-07 12:00 UTC, after the backup",
+            "something came into it on 2027-09-07 12:00 UTC, and",
         ),
     ],
 )

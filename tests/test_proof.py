@@ -71,6 +71,7 @@ def test_what_never_passed_is_due_and_late() -> None:
 def test_a_backup_vouches_for_the_day_on_which_it_was_taken() -> None:
     assert proof().vouches_for == NOW
     assert proof(state=NOW - timedelta(days=3)).vouches_for == NOW - timedelta(days=3)
+    assert proof(state=NOW + timedelta(days=3)).vouches_for == NOW  # whatever a clock says
 
 
 def test_paths_are_those_of_commands() -> None:
