@@ -14,7 +14,7 @@ import pytest
 from mspctl import checks
 from mspctl.checks import Facts, Seen
 from mspctl.desired import Selection, declarations
-from mspctl.driver import Gauge
+from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.exits import Exit
 from mspctl.finding import Finding, Findings, Severity
 from mspctl.kinds.answers import ZoneQuestion
@@ -67,6 +67,36 @@ def test_a_section_judges_what_targets_handed_out(tmp_path: Path, monkeypatch: p
         last = (NOW - timedelta(hours=hours)).isoformat()
         of = facts(tmp_path, live=[ScopePlan(scope, outputs={"last": last})])
         assert [f.what for f in checks.find([of], {}).open] == expected
+
+
+class Rules(Backups):
+    """Another: what a target measures decides."""
+
+    def questions(self, facts: Facts) -> Iterator[Any]:
+        return (Gauge(d.scope, r.id, "hits") for d in facts.declared for r in d.resources)
+
+    def findings(self, facts: Facts, seen: Seen) -> Iterator[Finding]:
+        for gauge in self.questions(facts):
+            hits = seen[gauge]
+            severity = Severity.UNKNOWN if isinstance(hits, Unmeasured) else Severity.INFO
+            if not isinstance(hits, int) or hits == 0:
+                yield Finding("dns.too-old", severity, facts.customer.name, "dns/acme.example", f"{hits}", "look")
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [(7, []), (0, [Severity.INFO]), (None, [Severity.INFO]), (Unmeasured("silence"), [Severity.UNKNOWN])],
+)
+def test_a_section_judges_what_targets_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hits: Measured, expected: list[Severity]
+) -> None:
+    monkeypatch.setattr(checks, "check", lambda section: Rules())
+
+    def measure(gauges: Sequence[Gauge]) -> Seen:
+        return dict.fromkeys(gauges, hits)
+
+    found = checks.find([facts(tmp_path)], {Gauge: measure})
+    assert ([f.severity for f in found.open], found.asked) == (expected, False)
 
 
 def accepting(tmp_path: Path, entry: str) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -159,6 +160,23 @@ def test_what_cannot_be_recorded_is_told_all_the_same(run: Run, post: Post) -> N
     assert said.code == 1
     assert "✓ passed" in said.out
     assert "how this ended could not be recorded: cannot fetch the observations from origin" in said.err
+
+
+def test_a_password_is_nowhere(post: Post) -> None:
+    """Neither where somebody logs everything, nor when the server says no to it."""
+    sent = base64.b64encode(b"\0prova@acme.example\0" + WORD.encode()).decode()
+    said = []
+    for word in (WORD, "another word, quite wrong"):
+        environment = os.environ | {"MSPCTL_SECRET_PROVA": word}
+        command = [sys.executable, "-m", "mspctl", "-vv", "prove", "-o", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        assert done.returncode == (0 if word is WORD else 4), done.stderr
+        said += [done.stdout, done.stderr]
+    said.append(subprocess.run(["git", "log", "-p", "--all"], capture_output=True, text=True, check=True).stdout)
+    for text in said:
+        assert not [word for word in (WORD, sent, "quite wrong") if word in text]
+    for path in post.root.rglob("*"):
+        assert not path.is_file() or WORD.encode() not in path.read_bytes()
 
 
 def test_whoever_interrupts_gets_what_was_begun(run: Run, post: Post) -> None:
