@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mspctl import edit
-from mspctl.desired.mail.back import DomainEditor, in_order
+from mspctl.desired.mail.back import DomainEditor, in_order, unsaid_share
 from mspctl.driver import Failed, Lists, Reader
 from mspctl.errors import InputError, Problem
 from mspctl.kinds import dns, mail
@@ -74,7 +74,10 @@ def _unsayable(domains: Domains) -> Iterator[tuple[tuple[str, Id], str]]:
     known = {mail.address_of(r.id.name, d) for d, held in domains.items() for r in held}
     for domain, resources in domains.items():
         for resource in resources:
-            if why := _why_not(resource) or _dangling(resource, domain, domains, known):
+            why = (
+                _why_not(resource) or _dangling(resource, domain, domains, known) or _shared(resource, domain, domains)
+            )
+            if why:
                 yield (domain, resource.id), why
 
 
@@ -108,6 +111,12 @@ def _dangling(resource: Resource, domain: str, domains: Domains, known: set[str]
         if base == own:
             return "sends mail to itself"
     return ""
+
+
+def _shared(resource: Resource, domain: str, domains: Domains) -> str:
+    there = {mail.address_of(r.id.name, domain) for r in domains[domain] if r.id.kind == mail.MAILBOX}
+    gone = [a for a in mail.addresses(resource.fields.get("shared_with")) if a not in there]
+    return unsaid_share(resource, domain) or (f"is shared with {gone[0]}, which is no mailbox" if gone else "")
 
 
 def write(root: Path, customer: str, domains: Domains, target: str, name: str = "") -> list[str]:

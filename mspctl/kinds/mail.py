@@ -4,7 +4,7 @@ Mail, as four kinds of resources in the scope of one mail domain.
 * `mail.mailbox` "paolo": `name`, `quota` (octets; 0: unlimited), `enabled` (whether its owner can log in), `receives`
   (whether mail for it is taken), `keep_copy` (whether mail stays here), `forwards` (addresses that get it as well);
   `password` says which one was written, never what it is; `reply` is an automatic answer, where there is one;
-  `shared_with` are mailboxes whose owners may use this one, where there are any.
+  `shared_with` are the addresses of mailboxes whose owners may use this one, where the server lets them.
 * `mail.alias` "ordini": `to` (addresses) and `enabled`. A group is one too: no server tells them apart. "@" stands for
   every address of the domain that nothing else has.
 * `mail.alias_domain` "brenta.it": `enabled`. Its addresses are those of the domain.

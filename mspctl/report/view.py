@@ -443,7 +443,10 @@ def change_line(change: Change) -> Line:
         return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
-    parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
+    named = _has_lists(change.after)
+    parts = [
+        _step_said(name, change.before.fields.get(name), change.after.fields[name], named) for name in change.changed
+    ]
     if change.verb == "rename":
         return Line(
             Tone.CHANGE,
@@ -458,12 +461,18 @@ def change_line(change: Change) -> Line:
 _UNDONE = {Cause.DRIFT: "undoes a change from outside", Cause.CAME_BACK: "was deleted before, and came back"}
 
 
-def _step_said(name: str, before: Value | None, after: Value) -> str:
+def _has_lists(resource: Resource) -> bool:
+    """Whether values do not say by themselves which field they are in."""
+    return sum(isinstance(value, frozenset) for value in resource.fields.values()) > 1
+
+
+def _step_said(name: str, before: Value | None, after: Value, named: bool) -> str:
     if isinstance(before, frozenset) and isinstance(after, frozenset):
         gone, new = sorted(before - after), sorted(after - before)
+        which = f"{name} " if named else ""
         if len(gone) == len(new) == 1:
-            return f"{gone[0]} → {new[0]}"
-        return ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
+            return f"{which}{gone[0]} → {new[0]}"
+        return which + ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
     return f"{name} {said(before)} → {said(after)}"
 
 
@@ -473,8 +482,12 @@ def spoken(resource: Resource) -> str:
 
 
 def _fields(resource: Resource) -> Iterator[str]:
+    named = _has_lists(resource)
     for name, value in sorted(resource.fields.items(), key=lambda item: not isinstance(item[1], frozenset | tuple)):
-        yield said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
+        if not named:
+            yield said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
+        elif value != frozenset():
+            yield f"{name} {said(value)}"
 
 
 def said(value: Value | None) -> str:

@@ -1,103 +1,88 @@
 """
-Dovecot's own tool doveadm, through its HTTP API (2.3): many commands in one request, an answer to each.
+Commands of a Dovecot, through the HTTP API of its doveadm (2.3 and later; tried with 2.3.19).
 
-What a command is refused with is only an exit code, as in sysexits.h; 67 means that Dovecot knows no such user.
+Many commands are one request, and each is answered for itself. Of one that failed, it says a number of sysexits.h and
+no more; the reason stands in Dovecot's own log. Whatever is asked here may be asked twice.
+
+    Unreachable   no answer
+    http.Refused  a wrong key, or anything else that is no success
+    TargetError   an answer that makes no sense
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mspctl.driver import Measured, Unmeasured
 from mspctl.errors import TargetError
 from mspctl.fields import Text
-from mspctl.secrets import Secrets
+from mspctl.secrets import Secret
 from mspctl.transports import http
-from mspctl.transports.http import Http
+from mspctl.transports.http import Http, as_line
 
-AT_ONCE = 500  # commands in one request, so that each ends in time
-NO_USER = 67
-ROLE = "doveadm"  # of the API's key
+ROLE = "doveadm_key"  # of the secret; Dovecot calls it doveadm_api_key
+MANY = 1000  # commands in one request
+NO_USER, NO_SESSION = 67, 68
+
+Command = tuple[str, Mapping[str, object]]
+Row = Mapping[str, Any]
 
 
 class Settings(http.Settings):
-    """Where the API is; the key is the secret `doveadm` of the target."""
+    """Where the API is, in the settings of a driver that needs it."""
 
-    address: Text  # https://mail-1.msp.example:8443
-
-
-class Refused(TargetError):
-    def __init__(self, code: int) -> None:
-        super().__init__(
-            "Dovecot knows no such user (its user_query must find disabled mailboxes too)"
-            if code == NO_USER
-            else f"doveadm ends with {code}"
-        )
-        self.code = code
+    address: Text  # what stands before /doveadm/v1
 
 
-Rows = list[dict[str, Any]]
+@dataclass(frozen=True, slots=True)
+class No:
+    """What Dovecot answers to a command that it did not carry out."""
+
+    code: int  # as in sysexits.h; 0: it has no such command
+
+    def __str__(self) -> str:
+        said = {0: "has no such command (a plugin that is not loaded?)", NO_USER: "has no such user"}
+        return said.get(self.code, f"refuses ({self.code}; the reason is in its log)")
 
 
 class Doveadm:
-    def __init__(self, settings: Settings, secrets: Secrets, root: Path) -> None:
-        def headers() -> Mapping[str, str]:
-            return {"Authorization": f"X-Dovecot-API {base64.b64encode(secrets[ROLE].reveal()).decode()}"}
+    """One Dovecot. Nothing is asked, and no secret looked up, before the first command."""
 
-        self.http = Http(settings.address, headers, settings, root)
+    def __init__(self, settings: Settings, key: Callable[[], Secret], root: Path) -> None:
+        """`root`: where a relative ca_file starts. Raises TargetError for an address that cannot be used."""
+        self._http = Http(settings.address, lambda: _headers(key()), settings, root, frozenset({"POST"}))
+        self.name = f"doveadm at {self._http.name}"
 
-    def run(self, command: str, each: Sequence[Mapping[str, object]]) -> list[Rows | Refused]:
-        """A command with these parameters, one after the other: what each printed, or why it did not."""
-        parts = (each[start : start + AT_ONCE] for start in range(0, len(each), AT_ONCE))
-        return [answer for part in parts for answer in self._run(command, part)]
+    def ask(self, commands: Sequence[Command]) -> list[Sequence[Row] | No]:
+        """An answer to each command, in their order: rows, or No."""
+        found: list[Sequence[Row] | No] = []
+        for start in range(0, len(commands), MANY):
+            found += self._asked(commands[start : start + MANY])
+        return found
 
-    def _run(self, command: str, each: Sequence[Mapping[str, object]]) -> list[Rows | Refused]:
-        asked = [[command, parameters, str(number)] for number, parameters in enumerate(each)]
-        answers = self.http.call("POST", "/doveadm/v1", asked)
+    def _asked(self, commands: Sequence[Command]) -> Iterator[Sequence[Row] | No]:
+        numbered = [[name, said, str(number)] for number, (name, said) in enumerate(commands)]
+        answer = self._http.call("POST", "/doveadm/v1", numbered)
         try:
-            found = {int(tag): _answer(kind, said) for kind, said, tag in answers}
-            return [found[number] for number in range(len(each))]
-        except (TypeError, ValueError, KeyError, AttributeError):
-            raise TargetError(f"{self.http.name} answers otherwise than doveadm does") from None
+            by_number = {number: (kind, *said) for kind, *said, number in answer}
+            for number in range(len(commands)):
+                yield _read(*by_number[str(number)])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise TargetError(f"{self.name} answers otherwise than doveadm: {as_line(str(answer).encode())}") from None
 
 
-def _answer(kind: str, said: Any) -> Rows | Refused:
+def _headers(key: Secret) -> dict[str, str]:
+    return {"Authorization": f"X-Dovecot-API {base64.b64encode(key.reveal()).decode()}"}
+
+
+def _read(kind: str, said: Any, *beside: Any) -> Sequence[Row] | No:
+    """An answer; `beside` are rows after the first that `who` does not put into its list (2.3.19)."""
     if kind == "error":
-        return Refused(int(said.get("exitCode", -1)))
-    if kind != "doveadmResponse" or not all(isinstance(row, dict) for row in said):
-        raise ValueError(kind)
-    rows: Rows = said
+        return No(0 if said.get("type") == "unknownMethod" else int(said["exitCode"]))
+    rows: Sequence[Row] = [*said, *beside]
+    if kind != "doveadmResponse" or not all(isinstance(row, dict) for row in rows):
+        raise ValueError
     return rows
-
-
-def octets(dovecot: Doveadm, addresses: Sequence[str]) -> dict[str, Measured]:
-    """What mailboxes hold, as Dovecot counts it for their quota (in whole KiB)."""
-    asked = dovecot.run("quotaGet", [{"user": address} for address in addresses])
-    return {address: _octets(said) for address, said in zip(addresses, asked, strict=True)}
-
-
-def _octets(said: Rows | Refused) -> Measured:
-    if isinstance(said, Refused):
-        return Unmeasured(str(said))
-    used = [str(row.get("value")) for row in said if row.get("type") == "STORAGE"]
-    return int(used[0]) * 1024 if used and used[0].isdecimal() else Unmeasured("Dovecot has no quota for it")
-
-
-def newest(dovecot: Doveadm, addresses: Sequence[str]) -> dict[str, Measured]:
-    """When the newest message of each mailbox was put there, in whichever folder."""
-    field = "date.saved.unixtime"
-    asked = dovecot.run("fetch", [{"user": each, "field": [field], "query": ["all"]} for each in addresses])
-    return {address: _newest(said, field) for address, said in zip(addresses, asked, strict=True)}
-
-
-def _newest(said: Rows | Refused, field: str) -> Measured:
-    if isinstance(said, Refused):
-        return Unmeasured(str(said))
-    times = [str(row.get(field)) for row in said]
-    if not all(time.isdecimal() for time in times):
-        return Unmeasured("Dovecot does not say when its messages came")
-    return datetime.fromtimestamp(max(map(int, times)), UTC) if times else None

@@ -4,7 +4,8 @@ HTTP to one address, for drivers: JSON in and out, secrets in headers, one clear
 A secret is bound to its target's address: redirects are never followed, proxies of the environment are not used, a
 certificate is always verified, and without TLS nothing leaves this machine unless the settings say so. What comes back
 may be hostile: it is bounded in size and in time, and shown shortened and without secrets. Reads are repeated where
-that may help; whatever else was sent once is not sent again, because nobody knows what became of it.
+that may help; whatever else was sent once is not sent again, because nobody knows what became of it (but for a server
+of which every question may be asked twice).
 
     Unreachable   no answer: no connection, no trusted certificate, too slow, 429, 502, 503 or 504 to the end
     Refused       any other answer that is no success, a redirect too; drivers catch it to say more
@@ -75,8 +76,15 @@ class Http:
     Nothing is asked, and no secret looked up, before the first call. `headers` are those with secrets.
     """
 
-    def __init__(self, address: str, headers: Headers, settings: Settings, root: Path) -> None:
-        """`root`: where a relative ca_file starts. Raises TargetError for an address that cannot be used."""
+    def __init__(
+        self, address: str, headers: Headers, settings: Settings, root: Path, repeated: frozenset[str] = READS
+    ) -> None:
+        """
+        `root`: where a relative ca_file starts; `repeated`: methods for which twice is as good as once.
+
+        Raises TargetError for an address that cannot be used.
+        """
+        self._repeated = repeated
         self.secure, self.host, self.port, self.prefix = _parsed(address, settings.allow_plain_http)
         self.name = f"http{'s' * self.secure}://{_bracketed(self.host)}:{self.port}{self.prefix}"
         self._headers = headers
@@ -102,7 +110,7 @@ class Http:
 
     def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The answer's body; `body` is JSON. Raises Unreachable or Refused."""
-        for attempt in range(ATTEMPTS - 1 if method in READS else 0):
+        for attempt in range(ATTEMPTS - 1 if method in self._repeated else 0):
             try:
                 return self._once(method, path, body)
             except _TryAgain as error:
@@ -113,7 +121,7 @@ class Http:
         return self._once(method, path, body)
 
     def _once(self, method: str, path: str, body: bytes | None) -> bytes:
-        doubt = "" if method in READS else f"; what {method} asked for may have been done"
+        doubt = "" if method in self._repeated else f"; what {method} asked for may have been done"
         asked = self._asked(method, path, body)
         try:
             with self._connection() as connection:

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     import paramiko
 
 _LOG = logging.getLogger(__name__)
+_SILENT = logging.getLogger(f"{__name__}.paramiko")  # its threads log with a traceback what we are told anyhow
+_SILENT.setLevel(logging.CRITICAL + 1)
 
 MAX_OUTPUT = 64 * 1024 * 1024  # bytes of one program; who wants more reads in parts
 MOST_SAID = 300  # characters of what a program complained about
@@ -300,6 +302,7 @@ class Machine:
             raise TargetError("paramiko is not installed (pip install 'mspctl[ssh]')") from None
         said, proof = self.settings, self._proof()
         client = paramiko.SSHClient()
+        client.set_log_channel(_SILENT.name)
         client.set_missing_host_key_policy(_pinned(said.host_key))
         # The server shows one key only: of a kind that is pinned.
         kinds = {line.partition(" ")[0] for line in said.host_key}

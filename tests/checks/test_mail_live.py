@@ -53,7 +53,7 @@ class Shop:
   files: {{facets: {{dns: {{driver: zonefile, directory: zones}}}}}}
   mail-1:
     publish: {{mx: 10 mx.msp.example., sends_from: [192.0.2.25, 192.0.2.26]}}
-    secrets: {{doveadm: DOVEADM}}
+    secrets: {{doveadm_key: DOVEADM}}
     facets:
       mailboxes: {{driver: postfixadmin, database: sqlite, file: {self.stack.database}, last_logins: last_login{api}}}
 """,
@@ -284,12 +284,12 @@ def test_when_the_newest_message_came_is_measured_in_every_folder(shop: Shop) ->
     assert isinstance(newest, datetime)  # when it was put there, whatever date it bears
     assert abs(newest - datetime.now(UTC)) < timedelta(minutes=1)
     (nobody,) = shop.measure(NEWEST, "nobody")
-    assert nobody == Unmeasured("Dovecot knows no such user (its user_query must find disabled mailboxes too)")
+    assert nobody == Unmeasured("Dovecot has no such user (its user_query must find disabled mailboxes too)")
 
 
 @pytest.mark.parametrize(
     ("secret", "why"),
-    [("another key", "does not take our key (401 "), ("", "secret DOVEADM (doveadm of mail-1) is not set")],
+    [("another key", "does not take our key (401 "), ("", "secret DOVEADM (doveadm_key of mail-1) is not set")],
 )
 def test_a_key_of_doveadm_that_is_wrong(shop: Shop, monkeypatch: pytest.MonkeyPatch, secret: str, why: str) -> None:
     monkeypatch.setenv("MSPCTL_SECRET_DOVEADM", secret)

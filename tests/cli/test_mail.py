@@ -201,7 +201,7 @@ def test_a_target_that_cannot_hold_something_says_so_with_its_line(run: Run) -> 
     planned = run("plan")
     assert planned.code == 1
     assert "mail.yaml:6" in planned.out
-    assert "PostfixAdmin knows no mailboxes that others use (leave shared_with out)" in planned.out
+    assert "whose mailbox others use is Dovecot's affair (set doveadm with shares, or leave it out)" in planned.out
 
 
 # -- import -----------------------------------------------------------------------------------------------------

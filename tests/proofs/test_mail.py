@@ -84,13 +84,12 @@ def test_without_tls_only_this_machine_is_talked_to(post: Post) -> None:
 
 def test_somebody_else_judges_what_is_sent(post: Post, mail_tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two servers: mail goes out of one and into the other, which looks it up and writes down what it thinks."""
-    options = Path(mail_stack.TEMPLATES, "rspamd/options.inc").read_text().replace("@dns_port@", str(post.world.dns))
     free = mail_stack.free_ports
     # What leaves our server goes to its sink; so the other one stands in the sink's place.
     monkeypatch.setattr(mail_stack, "free_ports", lambda count: [post.stack.ports.sink, *free(count - 1)])
     post.stack.stop_one("sink")
     try:
-        with mail_stack.running(mail_tables, rspamd={**RSPAMD, "options.inc": options}) as other:
+        with mail_stack.running(mail_tables, rspamd=RSPAMD, dns=post.world.dns) as other:
             make_mailbox(other, "sender.example", "judge", READER)
             monkeypatch.setenv("MSPCTL_SECRET_JUDGE", READER)
             judge = f"{{address: judge@sender.example, imap: {plain(other.ports.imap)}, authserv: {other.hostname}}}"

@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from http.client import HTTPConnection
@@ -37,7 +37,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.servers import require
+from tests.servers import databases, postfixadmin, require
 
 HOST = "127.0.0.1"
 SECONDS = 20.0  # until something is there
@@ -49,6 +49,21 @@ OWNER = 5000  # of all mail; nobody has this number
 # What asks the Internet, or learns: none of it belongs to a test machine.
 OFF = "asn bayes_expiry bimi fuzzy_check greylist mx_check neural phishing rbl rspamd_update surbl"
 SUFFIXES = "com\nnet\norg\nexample\ntest\nuk\nco.uk\n"
+
+REPLIES = "autoreply.example"  # vacation_domain, where automatic replies are made
+# As PostfixAdmin's own manual has it, but for the name server.
+VACATION_PIPE = """\
+vacation unix - n n - - pipe
+  flags=Rq user=nobody directory={etc}/postfix
+  argv=/usr/bin/env RES_NAMESERVERS=127.0.0.1 RES_OPTIONS=port:{dns}
+  /usr/bin/perl {script} -f ${{sender}} -- ${{recipient}}
+"""
+VACATION = """\
+@replies@
+$vacation_domain = '@replies_domain@';
+$smtp_server_port = @smtp_port@; $smtp_client = '127.0.0.1'; $smtp_ssl = 0; $smtp_timeout = 10;
+1;
+"""
 
 T = TypeVar("T")
 
@@ -182,27 +197,115 @@ class _Daemon:
             self.pid_file.unlink(missing_ok=True)
 
 
+class Tables:
+    """PostfixAdmin's tables: where they are, for whoever is told of them, and what they hold."""
+
+    maps: str  # what Postfix and Dovecot call such a database
+    words: Mapping[str, str]  # in their settings
+
+    replies = ""  # Perl that tells vacation.pl of them, where it can use them
+
+    def put(self, folder: Path) -> None:
+        """Make what has to be in the mail server's folder; before `words` are asked for."""
+
+    def facet(self) -> str:
+        """As targets.yaml says it to mspctl."""
+        raise NotImplementedError
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Values stand as ? in the statement."""
+        raise NotImplementedError
+
+    def names(self) -> list[str]:
+        raise NotImplementedError
+
+
+class SqliteTables(Tables):
+    """A copy of a file with empty tables. Nobody is answered by itself: vacation.pl knows no SQLite."""
+
+    maps = "sqlite"
+
+    def __init__(self, empty: Path) -> None:
+        self.empty = self.file = empty
+
+    def put(self, folder: Path) -> None:
+        """Postfix reads, and Dovecot writes how full a mailbox is; a lock that waits would end Postfix's programs."""
+        self.file = folder / "db/postfixadmin.db"
+        self.file.parent.mkdir()
+        shutil.copy(self.empty, self.file)
+        with closing(sqlite3.connect(self.file)) as db:
+            db.execute("PRAGMA journal_mode=WAL")
+        for path, mode in ((self.file.parent, 0o2770), (self.file, 0o660)):
+            shutil.chown(path, "dovecot", "postfix")
+            path.chmod(mode)
+        self.words = {"connect": str(self.file), "tables": f"dbpath = {self.file}"}
+
+    def facet(self) -> str:
+        return f"database: sqlite, file: {self.file}"
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.file, timeout=10)) as db, db:
+            return db.execute(statement, values).fetchall()
+
+    def names(self) -> list[str]:
+        return [name for (name,) in self.run("SELECT name FROM sqlite_master WHERE type = 'table'")]
+
+
+class PostgresqlTables(Tables):
+    """Those on a server; Postfix, Dovecot and vacation.pl have a user of their own."""
+
+    maps = "pgsql"
+    user, password = "mailserver", "an-example-of-a-password"
+
+    def __init__(self, server: databases.Postgresql) -> None:
+        self.server = server
+        with server.connect() as db:
+            db.execute(f"CREATE USER {self.user} PASSWORD '{self.password}'")
+            db.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {self.user}")
+        who, name = f"user={self.user} password={self.password}", databases.NAME
+        postfix = f"hosts = inet:{HOST}:{server.port}\nuser = {self.user}\npassword = {self.password}\n"
+        self.words = {
+            "connect": f"host={HOST} port={server.port} dbname={name} {who}",
+            "tables": f"{postfix}dbname = {name}",
+        }
+        where = f"$db_type = 'Pg'; $db_host = '{HOST};port={server.port}'; $db_name = '{name}';"
+        self.replies = f"{where} $db_username = '{self.user}'; $db_password = '{self.password}';"
+
+    def facet(self) -> str:
+        return f"database: postgresql, host: {HOST}, port: {self.server.port}"
+
+    def run(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self.server.connect() as db:
+            cursor = db.execute(statement.replace("?", "%s") if values else statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def names(self) -> list[str]:
+        return [name for (name,) in self.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+
+
 @dataclass
 class MailStack:
     """
     One mail server.
 
     `rspamd` are further files of rspamd's local.d, by name; they are templates too. `auth_cache` is how much Dovecot
-    remembers of its tables ("10M"; "0": nothing, so a row that a test writes holds at once).
+    remembers of its tables ("10M"; "0": nothing, so a row that a test writes holds at once). `dns` is the port of a
+    name server, if there is one; vacation.pl asks it where to hand in its answers.
     """
 
     folder: Path
-    tables: Path
+    tables: Tables
     rspamd: Mapping[str, str] = field(default_factory=dict)
     auth_cache: str = "0"
+    dns: int = 0
 
     def __post_init__(self) -> None:
-        self.ports = Ports(*free_ports(len(fields(Ports))))
+        ports = Ports(*free_ports(len(fields(Ports))))
+        self.ports = replace(ports, dns=self.dns) if self.dns else ports
         self.doveadm_key, self.rspamd_password = DOVEADM_KEY, RSPAMD_PASSWORD
         self.hostname = HOSTNAME
         self.etc = self.folder / "etc"
         self.vmail = self.folder / "vmail"
-        self.database = self.folder / "db/postfixadmin.db"
         # A folder of its own for each daemon: Linux lets nobody open another's file where all may write.
         self.mail_log = self.folder / "log/postfix/mail.log"
         self.dovecot_log = self.folder / "log/dovecot/dovecot.log"
@@ -212,17 +315,26 @@ class MailStack:
         self._daemons: dict[str, _Daemon] = {}
         self._make()
 
+    @property
+    def database(self) -> Path:
+        """The file with the tables, where it is one."""
+        assert isinstance(self.tables, SqliteTables)
+        return self.tables.file
+
     # -- files --------------------------------------------------------------------------------------------------
 
     def _make(self) -> None:
         for name in (
             "etc/postfix", "etc/dovecot", "etc/rspamd/local.d", "postfix/queue", "postfix/data", "dovecot/state",
-            "log/postfix", "log/dovecot", "log/rspamd", "vmail", "db", "rspamd", "redis", "sink",
+            "log/postfix", "log/dovecot", "log/rspamd", "vmail", "rspamd", "redis", "sink",
         ):  # fmt: skip
             (self.folder / name).mkdir(parents=True)
+        self.tables.put(self.folder)
         for name in ("postfix", "dovecot"):
             for template in (TEMPLATES / name).iterdir():
                 self._write(self.etc / name / template.name, template.read_text())
+        if self.tables.replies:
+            self._write(self.etc / "postfix/vacation.conf", VACATION)
         for name in OFF.split():
             self._write(self.rspamd_local / f"{name}.conf", "enabled = false;\n")
         for template in (TEMPLATES / "rspamd").iterdir():
@@ -230,7 +342,6 @@ class MailStack:
         for file, text in self.rspamd.items():
             self._write(self.rspamd_local / file, text)
         (self.etc / "rspamd/suffixes").write_text(SUFFIXES)
-        self._make_database()
         owners = {"log/rspamd": "_rspamd", "rspamd": "_rspamd", "redis": "redis", "postfix/data": "postfix"}
         for name, owner in owners.items():
             shutil.chown(self.folder / name, owner, owner)
@@ -239,20 +350,14 @@ class MailStack:
         subprocess.run([require("sievec"), "-c", self.etc / "dovecot/dovecot.conf", self.etc / "dovecot/before.sieve"],
                        check=True, timeout=30, capture_output=True)  # fmt: skip
 
-    def _make_database(self) -> None:
-        """Postfix reads, and Dovecot writes how full a mailbox is; a lock that waits would end Postfix's programs."""
-        shutil.copy(self.tables, self.database)
-        with closing(sqlite3.connect(self.database)) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-        shutil.chown(self.database.parent, "dovecot", "postfix")
-        shutil.chown(self.database, "dovecot", "postfix")
-        self.database.parent.chmod(0o2770)
-        self.database.chmod(0o660)
-
     def _write(self, path: Path, template: str) -> None:
         words: dict[str, object] = {f"{name}_port": port for name, port in vars(self.ports).items()}
-        words |= {"maps": "sqlite", "connect": self.database, "tables": f"dbpath = {self.database}"}
-        words |= {"folder": self.folder, "etc": self.etc, "more": "", "auth_cache": self.auth_cache}
+        words |= {"maps": self.tables.maps, **self.tables.words}
+        words |= {"folder": self.folder, "etc": self.etc, "auth_cache": self.auth_cache}
+        words |= {"replies": self.tables.replies, "replies_domain": REPLIES, "vacation": "", "transports": ""}
+        if self.tables.replies:
+            words["vacation"] = VACATION_PIPE.format(script=postfixadmin.vacation(), etc=self.etc, dns=self.ports.dns)
+            words["transports"] = f"inline:{{ {{ {REPLIES} = vacation: }} }}"
         words |= {name: getattr(self, name) for name in ("hostname", "mail_log", "dovecot_log", "rspamd_password")}
         words["doveadm_key"] = self.doveadm_key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -404,7 +509,6 @@ class MailStack:
                 session.noop()
                 time.sleep(0.03)
         except (imaplib.IMAP4.abort, poplib.error_proto, OSError):
-            session.sock.close()
             return True
         return False
 
@@ -464,26 +568,25 @@ class MailStack:
             text = answer.read().decode()
         if answer.status != 200:
             raise Refused(f"{answer.status} {text}")
-        kind, said, _ = json.loads(text)[0]
+        kind, said, *beside, _ = json.loads(text)[0]
         if kind == "error":
             raise Refused(str(said))
-        found: list[dict[str, Any]] = said
-        return found
+        return [*said, *beside]  # where `who` puts rows after the first
 
     # -- the tables -------------------------------------------------------------------------------------------------
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Read or change PostfixAdmin's tables behind mspctl's back."""
-        with closing(sqlite3.connect(self.database, timeout=10)) as db, db:
-            return db.execute(statement, values).fetchall()
+        """Read or change PostfixAdmin's tables behind mspctl's back; values stand as ?."""
+        return self.tables.run(statement, *values)
 
     def clear(self) -> None:
         """Nothing in the tables, the queue, the mailboxes and the sink any more; the logs go on."""
-        self.run("postsuper", "-c", self.etc / "postfix", "-d", "ALL")
+        if self.queue():
+            self.run("postsuper", "-c", self.etc / "postfix", "-d", "ALL")
         if self.doveadm("who"):
             self.doveadm("kick", mask=["*"])
-        for (name,) in self.sql("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"):
-            if name not in ("config", "admin"):
+        for name in self.tables.names():
+            if name not in ("config", "admin") and not name.startswith("sqlite_"):
                 self.sql(f"DELETE FROM {name}")  # noqa: S608
         for entry in self.vmail.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -551,13 +654,20 @@ def possible() -> None:
 
 
 @contextmanager
-def running(tables: Path, *, rspamd: Mapping[str, str] | None = None, auth_cache: str = "0") -> Iterator[MailStack]:
-    """A mail server on a copy of PostfixAdmin's empty tables; see MailStack for the rest."""
+def running(
+    tables: Path | databases.Postgresql,
+    *,
+    rspamd: Mapping[str, str] | None = None,
+    auth_cache: str = "0",
+    dns: int = 0,
+) -> Iterator[MailStack]:
+    """A mail server on PostfixAdmin's tables: a copy of a file with empty ones, or a server's own. See MailStack."""
     possible()
     folder = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        stack = MailStack(folder, tables, rspamd or {}, auth_cache)
+        there = SqliteTables(tables) if isinstance(tables, Path) else PostgresqlTables(tables)
+        stack = MailStack(folder, there, rspamd or {}, auth_cache, dns)
         try:
             stack.start()
             yield stack

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.servers import mail_stack, name_servers, require
-from tests.servers.mail_stack import MailStack, free_ports
+from tests.servers.mail_stack import MailStack, SqliteTables, free_ports
 
 SIGNED = ("acme.example", "wrong.example", "bare.example")  # domains whose mail is signed
 SOA = "@ 300 IN SOA ns hostmaster 1 7200 3600 1209600 300\n@ 300 IN NS ns\nns 300 IN A 127.0.0.1\n"
@@ -63,21 +63,21 @@ def running(tables: Path, folder: Path) -> Iterator[World]:
     place = Path(tempfile.mkdtemp(prefix="mail-", dir="/tmp"))
     place.chmod(0o755)
     try:
-        stack = MailStack(place, tables, RSPAMD)
-        ca = _certificate(stack, folder)
-        *ports, imaps = free_ports(len(DOORS) + 1)
-        doors = dict(zip(DOORS, ports, strict=True))
-        _open(stack, doors, imaps)
-        _remember_log_ins(stack)
         private, public = _key()
-        try:
-            stack.start()
+        with name_servers.bind(folder, _zones(folder, public)) as dns:
+            stack = MailStack(place, SqliteTables(tables), RSPAMD, dns=dns)
+            ca = _certificate(stack, folder)
+            *ports, imaps = free_ports(len(DOORS) + 1)
+            doors = dict(zip(DOORS, ports, strict=True))
+            _open(stack, doors, imaps)
+            _remember_log_ins(stack)
             (place / "rspamd/dkim.key").write_bytes(private)
             (place / "rspamd/dkim.key").chmod(0o644)
-            with name_servers.bind(folder, _zones(folder, public), stack.ports.dns) as port:
-                yield World(stack, port, public, doors, imaps, ca)
-        finally:
-            stack.stop()
+            try:
+                stack.start()
+                yield World(stack, dns, public, doors, imaps, ca)
+            finally:
+                stack.stop()
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

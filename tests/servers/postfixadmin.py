@@ -20,20 +20,31 @@ ROOTS = (Path("/"), Path("/opt/postfixadmin"))  # installed, or unpacked (`dpkg-
 PARTS = ("common.php", "functions.inc.php", "languages", "model", "public/common.php", "public/upgrade.php")
 
 
+def root() -> Path:
+    """Below which the package's files are."""
+    for found in ROOTS:
+        if (found / PACKAGE / "public/upgrade.php").is_file():
+            return found
+    text = "postfixadmin is neither installed nor unpacked in /opt/postfixadmin"
+    if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def vacation() -> Path:
+    """PostfixAdmin's own program that answers for people who are away. It wants PostgreSQL or MariaDB."""
+    return root() / "usr/share/doc/postfixadmin/examples/VIRTUAL_VACATION/vacation.pl"
+
+
 def program(folder: Path) -> Path:
     """A copy of PostfixAdmin below `folder`, which has settings of its own."""
-    root = next((root for root in ROOTS if (root / PACKAGE / "public/upgrade.php").is_file()), None)
-    if root is None:
-        text = "postfixadmin is neither installed nor unpacked in /opt/postfixadmin"
-        if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+    there = root()
     copy = folder / "postfixadmin"
     (copy / "public").mkdir(parents=True)
     for part in PARTS:
-        source = root / PACKAGE / part
+        source = there / PACKAGE / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
-    shutil.copy(root / "etc/postfixadmin/config.inc.php", copy / "config.inc.php")
+    shutil.copy(there / "etc/postfixadmin/config.inc.php", copy / "config.inc.php")
     (copy / "dbconfig.inc.php").write_text("<?php\n$dbtype = $dbuser = $dbpass = $dbname = '';\n")
     return copy
 

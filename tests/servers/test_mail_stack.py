@@ -70,5 +70,6 @@ def test_doveadm_ends_sessions(server: MailStack) -> None:
     assert [each["username"] for each in server.doveadm("who")] == ["paolo@acme.example"]
     server.doveadm("kick", mask=["paolo@acme.example"])
     assert server.ended(session)
+    session.shutdown()
     with pytest.raises(Refused, match="exitCode"):
         server.doveadm("quotaGet", user="nobody@acme.example")

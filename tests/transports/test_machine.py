@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -153,7 +154,7 @@ def test_who_may_not_log_in_is_told_so_without_the_key(server: Sshd, tmp_path: P
         assert not any(word in str(caught.value) for word in ("wrong word", "no key at all", "BEGIN"))
 
 
-def test_nobody_there_and_a_connection_that_is_cut(server: Sshd) -> None:
+def test_nobody_there_and_a_connection_that_is_cut(server: Sshd, capfd: pytest.CaptureFixture[str]) -> None:
     closed = over_ssh(server, port=str(free_port()))
     with pytest.raises(Unreachable), closed.session():
         pass
@@ -164,6 +165,11 @@ def test_nobody_there_and_a_connection_that_is_cut(server: Sshd) -> None:
             session.run(["sleep", "5"])
         with pytest.raises(Unreachable, match="the connection is gone"):
             session.run(["true"])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = over_ssh(server, port=str(silent.getsockname()[1]), timeout="1s")
+        with pytest.raises(Unreachable), mute.session():
+            pass
+    assert capfd.readouterr().err == ""
 
 
 def test_an_upload_that_is_cut_short_writes_nothing(server: Sshd, tmp_path: Path) -> None:

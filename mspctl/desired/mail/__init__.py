@@ -127,8 +127,7 @@ class _Maker:
         }
         if mailbox.password:
             fields["password"] = mail.password(mailbox.password.secret or "", mailbox.password.rev)
-        if shared := self._here(mailbox.shared_with, id_):
-            fields["shared_with"] = shared
+        fields["shared_with"] = self._here(mailbox.shared_with, id_)  # nobody too: who is taken out must be out
         was = Id(mail.MAILBOX, mailbox.was) if mailbox.was else None
         self.resources.append(Resource(id_, fields, source, was=was))
         for alias in mailbox.aliases:

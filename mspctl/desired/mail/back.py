@@ -153,8 +153,10 @@ class DomainEditor:
         said = fields.get("quota")
         if isinstance(said, int) and not _rounded(quota(entry["quota"]) if "quota" in entry else 0, said):
             _set(entry, "quota", spoken_size(said) if said else "")
+        if why := unsaid_share(live, self.domain):
+            raise ValueError(why)
         for name in ("forwards", "shared_with"):
-            if name in fields:
+            if fields.get(name, UNKNOWN) is not UNKNOWN:
                 _set(entry, name, self._members(entry.get(name), mail.addresses(fields[name])))
         enabled, forwards = fields.get("enabled", True), fields.get("forwards")
         _set(entry, "enabled", "" if enabled else "false")
@@ -242,6 +244,14 @@ class DomainEditor:
 
     def _set(self, name: str, value: Any) -> None:
         _set(self.entry, name, value)
+
+
+def unsaid_share(mailbox: Resource, domain: str) -> str:
+    """Why YAML cannot say who uses a mailbox: it names mailboxes of the same domain, and all of the rights."""
+    for person in mail.addresses(mailbox.fields.get("shared_with")):
+        if not mail.is_address(person) or person.partition("@")[2] != domain:
+            return f"shares with {person!r}, which YAML cannot say"
+    return ""
 
 
 def _set(entry: dict[str, Any], name: str, value: Any) -> None:

@@ -6,6 +6,7 @@ goes and whether it is taken; what is deleted takes its rows in other tables alo
 mailbox's files stay on the disk when it is deleted, so a new one of the same name gets another folder.
 
 A scope is one transaction. All is read again in it, and each row is changed only where it still holds what was read.
+What Dovecot has to be told of it comes after; see `dovecot.py`.
 """
 
 from __future__ import annotations
@@ -19,26 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from mspctl import hashes
-from mspctl.driver import (
-    Access,
-    Failed,
-    Gauge,
-    Known,
-    Landed,
-    Measured,
-    Reading,
-    Traits,
-    Unmeasured,
-    Work,
-    translated,
-)
+from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot, use
+from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, People
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
-from mspctl.kinds import NEWEST, mail
+from mspctl.kinds import mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
-from mspctl.transports import doveadm as dovecot
-from mspctl.transports import sql
+from mspctl.transports import doveadm, sql
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -70,9 +60,9 @@ class Settings(Model):
     maildir: Literal["domain/name", "domain/address", "address"] = "domain/name"
     transport: Text = "virtual"  # of new domains
     vacation_domain: Host | None = None  # as in PostfixAdmin; without it, there are no automatic replies
-    last_logins: Text | None = None  # a table that Dovecot's plugin last_login fills (username, last_login)
-    doveadm: dovecot.Settings | None = None  # Dovecot's HTTP API, which knows more than the tables
     log_as: Name = "mspctl"  # who made the changes, in PostfixAdmin's log
+    doveadm: dovecot.Settings | None = None  # of the Dovecot that reads these tables
+    last_logins: Text | None = None  # a table (username, last_login) that Dovecot's plugin last_login fills
 
     @model_validator(mode="after")
     def _somewhere(self) -> Settings:
@@ -104,12 +94,22 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[Resource]:
-    """A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for."""
+def as_resources(
+    rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Mapping[str, People] | None = None
+) -> Iterator[Resource]:
+    """
+    A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for.
+
+    `shared`: by address, who uses which mailbox besides its owner; None where nothing can be shared.
+    """
     asked = {*replies}
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
-        yield Resource(id_, _mailbox(address, row, rows, reply=id_ in asked))
+        fields = _mailbox(address, row, rows, reply=id_ in asked)
+        if shared is not None:  # of what is switched off, Dovecot knows nothing
+            there = row["active"] and rows.row is not None and rows.row["active"]
+            fields[SHARED] = shared.get(address, frozenset()) if there else UNKNOWN
+        yield Resource(id_, fields)
     for address, row in rows.aliases.items():
         if address not in rows.mailboxes:
             local = mail.CATCH_ALL if address == f"@{rows.domain}" else _local(address, rows.domain)
@@ -255,8 +255,16 @@ class Reader:
             said.timeout,
         )
         self.database = sql.Database(server, self._password)
-        self.doveadm = said.doveadm and dovecot.Doveadm(said.doveadm, access.secrets, root)
         self._tables: Tables | None = None
+        self.dovecot: Dovecot | None = None
+        if said.doveadm:
+            api = doveadm.Doveadm(said.doveadm, lambda: access.secrets[doveadm.ROLE], root)
+            self.dovecot = Dovecot(api, said.doveadm.shares)
+
+    @property
+    def shares(self) -> Dovecot | None:
+        """Who can say, and change, who uses whose mailbox."""
+        return self.dovecot if self.dovecot and self.dovecot.shares else None
 
     def _password(self) -> Secret | None:
         secrets = self.access.secrets
@@ -273,8 +281,10 @@ class Reader:
         fields = dict(resource.fields)
         if resource.id.kind not in (mail.MAILBOX, mail.ALIAS, mail.ALIAS_DOMAIN, mail.DOMAIN):
             raise Unsupported(f"PostfixAdmin holds no {resource.id.kind}")
-        if "shared_with" in fields:
-            raise Unsupported("PostfixAdmin knows no mailboxes that others use (leave shared_with out)")
+        if fields.get(SHARED) and not self.shares:
+            raise Unsupported("whose mailbox others use is Dovecot's affair (set doveadm with shares, or leave it out)")
+        if not self.shares or fields.get("enabled") is False:  # then nobody can use it
+            fields.pop(SHARED, None)
         if fields.get("reply") and not self.settings.vacation_domain:
             raise Unsupported("automatic replies need the setting vacation_domain, as PostfixAdmin has it")
         if resource.id.kind == mail.ALIAS and not fields.get("to"):
@@ -291,68 +301,27 @@ class Reader:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
             found = self.tables.load(db, [scope.name for scope in scopes])
+        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else None
         for scope in scopes:
             try:
                 with translated():
-                    yield self._reading(scope, found[scope.name], known.get(scope, ()))
+                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared)
             except TargetError as error:
                 yield Failed(scope, error)
 
-    def _reading(self, scope: Scope, rows: Rows, known: Sequence[Resource]) -> Reading:
-        resources = [*as_resources(rows, self.settings.unit, _replies(known))]
+    def _reading(
+        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Mapping[str, People] | None
+    ) -> Reading:
+        resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
         """Of mailboxes: `octets`, `quota`, `last_login`, `newest`."""
-        asked: dict[str, list[str]] = {}
-        for gauge in gauges:
-            if gauge.id.kind == mail.MAILBOX:
-                asked.setdefault(gauge.what, []).append(_address(gauge))
-        written = self._written(asked)
-        ways = {mail.OCTETS: self._octets, mail.QUOTA: self._quotas}
-        ways |= {mail.LAST_LOGIN: self._last_logins, NEWEST: self._newest}
-        found = {what: ways[what](asked[what], written.get(what)) for what in asked if what in ways}
-        return {g: found[g.what][_address(g)] for g in gauges if _address(g) in found.get(g.what, ())}
-
-    def _written(self, asked: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
-        """What stands in tables, by what it is and by address."""
-        import sqlalchemy as sa
-
-        prefix = self.settings.prefix or ""
+        prefix, logins = self.settings.prefix or "", self.settings.last_logins
         tables = {mail.OCTETS: (f"{prefix}quota2", "bytes"), mail.QUOTA: (f"{prefix}mailbox", "quota")}
-        if self.settings.last_logins:
-            tables[mail.LAST_LOGIN] = (self.settings.last_logins, "last_login")
-        if not asked.keys() & tables:
-            return {}
-        found = {}
-        with self.database.session(writes=False) as session, session.transaction() as db:
-            for what in asked.keys() & tables:
-                name, column = tables[what]
-                table = sa.table(name, sa.column("username"), sa.column(column))
-                query = sa.select(table.c.username, table.c[column])
-                if len(asked[what]) <= MANY:
-                    query = query.where(table.c.username.in_(asked[what]))
-                found[what] = {username.lower(): int(number or 0) for username, number in db.execute(query)}
-        return found
-
-    def _octets(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
-        """Dovecot itself is asked about mailboxes of which nothing is written."""
-        found: dict[str, Measured] = dict(written or {})
-        missing = [address for address in addresses if address not in found]
-        if missing and self.doveadm:
-            return found | dovecot.octets(self.doveadm, missing)
-        return found | dict.fromkeys(missing, Unmeasured("no row in quota2, which Dovecot's quota_clone fills"))
-
-    def _quotas(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
-        return {address: max(0, quota) for address, quota in (written or {}).items()}
-
-    def _last_logins(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
-        if written is None:
-            return {}
-        return {each: datetime.fromtimestamp(at, UTC) if (at := written.get(each)) else None for each in addresses}
-
-    def _newest(self, addresses: Sequence[str], written: Mapping[str, int] | None) -> Mapping[str, Measured]:
-        return dovecot.newest(self.doveadm, addresses) if self.doveadm else {}
+        if logins:
+            tables[mail.LAST_LOGIN] = (logins, "last_login")
+        return use.measure(gauges, self.database, tables, self.dovecot.api if self.dovecot else None)
 
     def scopes(self) -> Sequence[str]:
         """Mail domains; not those that only stand for another one."""
@@ -366,10 +335,6 @@ class Reader:
         return sorted(there - (aliases - held))
 
 
-def _address(gauge: Gauge) -> str:
-    return mail.address_of(gauge.id.name, gauge.scope.name)
-
-
 def _replies(resources: Iterable[Resource]) -> list[Id]:
     return [r.id for r in resources if "reply" in r.fields]
 
@@ -378,11 +343,15 @@ class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         if not work:
             return
+        if self.dovecot:
+            _ = self.access.secrets[doveadm.ROLE]  # without its key, nothing is begun
         with self.database.session(writes=True) as session:
             for item in work:
                 try:
                     with translated():
                         hashed = self._hashed(item)  # takes its time, so it is done before anybody has to wait for us
+                        if self.dovecot:
+                            self.dovecot.check(item)
                         with session.transaction() as db:
                             _Writer(self, db, item, hashed).write()
                 except Unreachable:
@@ -390,7 +359,14 @@ class Driver(Reader):
                 except TargetError as error:
                     yield Failed(item.scope, error)
                 else:
-                    yield from (Landed(item.scope, change) for change in item.changes)
+                    yield from self._followed(item)
+
+    def _followed(self, work: Work) -> Iterator[Landed | Failed]:
+        """What is true once the tables have changed and Dovecot was told."""
+        unshared, problem = self.dovecot.follow(work) if self.dovecot and work.changes else (set(), "")
+        yield from (Landed(work.scope, change) for change in work.changes if change.id not in unshared)
+        if problem:
+            yield Failed(work.scope, TargetError(problem))
 
     def _hashed(self, work: Work) -> dict[Id, str]:
         """The hashes of all passwords that are written."""
@@ -449,7 +425,8 @@ class _Writer:
         if change.before is None or before is None:
             same = change.before is before
         else:
-            same = all(before.fields.get(field) == value for field, value in change.before.fields.items())
+            read = {field: value for field, value in change.before.fields.items() if field != SHARED}
+            same = all(before.fields.get(field) == value for field, value in read.items())
         if not same or (change.verb == "rename" and change.id in held):
             raise Stale(f"{name} was changed in the database since it was read")
         other = {mail.MAILBOX: mail.ALIAS, mail.ALIAS: mail.MAILBOX}.get(change.id.kind)
