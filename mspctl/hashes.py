@@ -22,13 +22,14 @@ ROUNDS = 5000  # of SHA512-CRYPT: what everybody takes unless the hash says othe
 LONGEST = {"BLF-CRYPT": 72, "SHA512-CRYPT": 1024}  # octets; bcrypt would drop the rest in silence
 
 _ALPHABET = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
-_WORDS = string.ascii_letters + string.digits
+# Letters and digits that nobody takes for each other, read aloud from paper or in any font.
+_TYPED = "".join(c for c in string.ascii_letters + string.digits if c not in "0Oo1lI")
 
 
-def made() -> bytes:
-    """A password for a person to type once: 20 letters and digits in groups of five, 119 bits."""
-    text = "".join(secrets.choice(_WORDS) for _ in range(20))
-    return "-".join(text[at : at + 5] for at in range(0, 20, 5)).encode()
+def made(length: int = 20) -> bytes:
+    """A password that a person can type: letters and digits in groups of five. 20 of them are 116 bits."""
+    text = "".join(secrets.choice(_TYPED) for _ in range(length))
+    return "-".join(text[at : at + 5] for at in range(0, length, 5)).encode()
 
 
 def hashed(password: Secret, scheme: Scheme) -> str:

@@ -29,8 +29,8 @@ class Targets:
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self._store = Store(estate.root)
-        self._hand_over = HandOver(self._store)
+        self.store = Store(estate.root)
+        self._hand_over = HandOver(self.store)
         self._readers: dict[tuple[str, str], Reader] = {}
         self._drivers: dict[tuple[str, str], Driver] = {}
         self._lock = threading.Lock()
@@ -70,11 +70,11 @@ class Targets:
 
     def secrets_at(self, target: str) -> Secrets:
         """The secrets of a target, by role."""
-        return self._store.for_target(target, self.estate.inventory.targets[target].secrets)
+        return self.store.for_target(target, self.estate.inventory.targets[target].secrets)
 
     def secrets_of(self, customer: str, names: Mapping[str, str]) -> Secrets:
         """Secrets of a customer, named as its YAML does: role → NAME."""
-        return self._store.for_customer(customer, names)
+        return self.store.for_customer(customer, names)
 
     def driven(self, scope: Scope) -> str:
         """How a scope's target is driven: when that changes, it may show the same otherwise."""
@@ -92,5 +92,5 @@ class Targets:
         target = self.estate.inventory.targets[scope.target]
         settings = self.estate.inventory.settings[scope.target, scope.facet]
         secrets = self.secrets_at(scope.target)
-        passwords = Passwords(self._store, self._hand_over, scope.target)
+        passwords = Passwords(self.store, self._hand_over, scope.target)
         return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords)

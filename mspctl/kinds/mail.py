@@ -127,3 +127,25 @@ def which_password(value: Value | None) -> tuple[str, int]:
     if not found:
         raise ValueError("is not a password's name and revision")
     return ("" if found[1] == GENERATED else found[1]), int(found[2])
+
+
+# -- words ------------------------------------------------------------------------------------------------------
+
+_USUAL: dict[str, Value] = {"enabled": True, "receives": True, "keep_copy": True, "mailboxes": 0}
+_LISTS = {"forwards": "forwards", "shared_with": "shared with"}
+
+
+def worded(name: str, value: Value) -> str | None:
+    if value == frozenset() or (name in _USUAL and value == _USUAL[name]):
+        return ""
+    if name == "quota" and isinstance(value, int):
+        return f"quota {_size(value) if value > 0 else 'unlimited' if value == 0 else 'none'}"
+    if name in _LISTS:
+        return f"{_LISTS[name]} {' · '.join(addresses(value))}"
+    return None
+
+
+def _size(octets: int) -> str:
+    """Servers round what they are told, so a tenth is near enough."""
+    unit, name = (2**30, "GiB") if octets >= 2**30 else (2**20, "MiB")
+    return f"{octets / unit:.1f}".removesuffix(".0") + f" {name}"

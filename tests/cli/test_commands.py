@@ -94,7 +94,7 @@ def test_a_full_disk_is_told_in_one_line() -> None:
         (["plan", "--nope"], "No such option"),
         (["explain"], "Missing argument 'PLACE'"),
         (["import", "-c", "x"], "Missing option '--from'"),
-        (["import", "--from", "octodns", "-c", "x"], "--from octodns needs a FOLDER"),
+        (["import", "--from", "octodns", "-c", "x"], "--from octodns needs a PATH"),
         (["plan", "-o", "pdf"], "'pdf' is not one of"),
     ],
 )

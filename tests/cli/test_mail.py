@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,75 +14,14 @@ from typing import Any
 import bcrypt
 import pytest
 
-from mspctl import cli, vault
-from tests.conftest import Said
-from tests.servers import postfixadmin
-
-KEY = "the password of all vaults"
-TARGETS = """\
-targets:
-  mail-1:
-    facets:
-      mailboxes: {driver: postfixadmin, database: sqlite, file: scratch/mail.db}
-"""
-MAIL = """\
-domains:
-  acme.example:
-    target: mail-1
-    mailboxes:
-      paolo: {name: Paolo Zen, quota: 10 GiB, password: generated, aliases: [p.zen]}   # the owner
-      acquisti: {quota: 5 GiB}
-      luca: {name: Luca Rossi, quota: 2 GiB, password: {secret: LUCA, rev: 1}}
-    groups:
-      tutti: [paolo, luca, consulente@partner.example]
-"""
-FILE = Path("customers/acme/mail.yaml")
-Run = Callable[..., Said]
+from mspctl import vault
+from tests.cli.mailing import FILE, KEY, MAIL, applied, change, sql
+from tests.conftest import Run, Said
 
 
 @pytest.fixture
-def run(mail_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a new repository with a mail server."""
-
-    def command(*arguments: str) -> Said:
-        capsys.readouterr()
-        said = Said(cli.run([*arguments]), *capsys.readouterr())
-        assert "Traceback" not in said.err
-        return said
-
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, text in {"inventory/targets.yaml": TARGETS, "customers/acme/customer.yaml": "name: Acme\n"}.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / FILE).write_text(MAIL)
-    (tmp_path / "scratch").mkdir()
-    postfixadmin.counted(Path(shutil.copy(mail_tables, tmp_path / "scratch/mail.db")))
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", KEY)
-    monkeypatch.setenv("MSPCTL_SECRET_LUCA", "the word that Luca chose")
-    assert command("ledger", "init").code == 0
-    return command
-
-
-def sql(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect("scratch/mail.db")) as db, db:
-        return db.execute(statement, values).fetchall()
-
-
-def change(old: str, new: str) -> None:
-    text = FILE.read_text()
-    assert text.count(old) == 1, text
-    FILE.write_text(text.replace(old, new))
-
-
-def applied(run: Run, *arguments: str) -> Said:
-    """An apply that ends with nothing pending."""
-    said = run("apply", *arguments)
-    assert said.code == 0, said.out + said.err
-    assert run("plan").code == 0
-    return said
+def run(mail_run: Run) -> Run:
+    return mail_run
 
 
 def test_from_yaml_to_mailboxes_and_nothing_is_pending(run: Run) -> None:
@@ -101,7 +38,7 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, tmp_path: Path) ->
     said = [Said(0, done.stdout, done.stderr)]
     said += [run("drift", "--output", "json"), run("show", "acme", "--history"), run("plan")]
     made = json.loads(vault.decrypt(Path("customers/acme/hand-over.yaml").read_bytes(), KEY.encode()))
-    word = made["paolo@acme.example on mail-1 rev 1"]
+    word = made["waiting"]["paolo@acme.example on mail-1 rev 1"]
     hashes = dict(sql("SELECT username, password FROM mailbox"))
     for address, password in (("paolo@acme.example", word), ("luca@acme.example", "the word that Luca chose")):
         assert bcrypt.checkpw(password.encode(), hashes[address].removeprefix("{BLF-CRYPT}").encode())

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
@@ -25,7 +26,7 @@ from mspctl.drivers.postfixadmin import dovecot, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, People
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
-from mspctl.kinds import mail
+from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
 from mspctl.transports import doveadm, sql
@@ -37,6 +38,8 @@ DAY, YEAR = timedelta(days=1), timedelta(days=365)  # until when PostfixAdmin ca
 MANY = 500  # domains; for more, whole tables are read: the number of queries stays the same
 NOT_OURS = frozenset({"ALL"})  # a row that PostfixAdmin keeps for its administrators
 FAR = datetime(2038, 1, 18)  # noqa: DTZ001  # until when PostfixAdmin's own replies go; columns have no time zone
+
+NOBODY: Mapping[Id, bool] = MappingProxyType({})
 
 Row = Mapping[str, Any]
 
@@ -95,17 +98,19 @@ class Rows:
 
 
 def as_resources(
-    rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Mapping[str, People] | None = None
+    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Mapping[str, People] | None = None
 ) -> Iterator[Resource]:
     """
-    A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for.
+    A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
+    that there is none: where somebody only wants to make one, nothing is there that it would replace.
 
     `shared`: by address, who uses which mailbox besides its owner; None where nothing can be shared.
     """
-    asked = {*replies}
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
-        fields = _mailbox(address, row, rows, reply=id_ in asked)
+        fields = _mailbox(address, row, rows, unit)
+        if id_ in replies and ((said := _reply(address, rows)) or replies[id_]):
+            fields["reply"] = said
         if shared is not None:  # of what is switched off, Dovecot knows nothing
             there = row["active"] and rows.row is not None and rows.row["active"]
             fields[SHARED] = shared.get(address, frozenset()) if there else UNKNOWN
@@ -121,24 +126,31 @@ def as_resources(
         yield Resource(mail.DOMAIN_ID, found)
 
 
-def _mailbox(address: str, row: Row, rows: Rows, *, reply: bool) -> dict[str, Value]:
+def _whole(quota: int, unit: int) -> int:
+    """A quota as PostfixAdmin's own pages show, and write back: in whole MB."""
+    return max(0, -(-quota // unit) * unit)
+
+
+def _mailbox(address: str, row: Row, rows: Rows, unit: int) -> dict[str, Value]:
     # Without a row of its own in `alias`, Postfix finds the mailbox itself.
     alias = rows.aliases.get(address, {"goto": address, "active": row["active"]})
     goto = _goto(alias)
-    away = _away(goto, address)
-    fields: dict[str, Value] = {
+    return {
         "name": row["name"],
-        "quota": max(0, row["quota"]),
+        "quota": _whole(row["quota"], unit),
         "enabled": bool(row["active"]),
         "receives": bool(alias["active"]),
         "keep_copy": address in goto,
-        "forwards": goto - away - {address},
+        "forwards": goto - _away(goto, address) - {address},
         "password": UNKNOWN,
     }
-    if reply:
-        said = rows.replies.get(address)
-        fields["reply"] = said["body"] if away and said and said["active"] else ""
-    return fields
+
+
+def _reply(address: str, rows: Rows) -> str:
+    """What a mailbox answers by itself; "" for nothing."""
+    row, alias = rows.replies.get(address), rows.aliases.get(address)
+    answers = row and row["active"] and alias and _away(_goto(alias), address)
+    return str(row["body"]) if row and answers else ""
 
 
 def _domain(row: Row, unit: int) -> dict[str, Value]:
@@ -147,8 +159,28 @@ def _domain(row: Row, unit: int) -> dict[str, Value]:
     return {"enabled": bool(row["active"]), "mailboxes": int(row["mailboxes"]), "quota": quota}
 
 
+def _hold(held: dict[str, Row], row: Row, key: str) -> None:
+    """
+    A row by its address in lower case. Where an address is there twice, servers find the one that is spelled so; the
+    other is kept under its own spelling, as something that nobody meant.
+    """
+    spelled, name = row[key], row[key].lower()
+    if name in held and spelled == name:
+        held[held[name][key]] = held[name]
+    held[spelled if name in held and spelled != name else name] = row
+
+
 def _goto(row: Row) -> frozenset[str]:
-    return frozenset(each.strip().lower() for each in row["goto"].split(",") if each.strip())
+    return frozenset(_address(each.strip()) for each in row["goto"].split(",") if each.strip())
+
+
+def _address(text: str) -> str:
+    """A recipient in normal form, as far as it is an address."""
+    local, at, end = text.lower().rpartition("@")
+    try:
+        return text.lower() if text.isascii() or not at else f"{local}@{dns.fold_zone(end)}"
+    except ValueError:
+        return text.lower()
 
 
 def _away(goto: Iterable[str], address: str) -> frozenset[str]:
@@ -159,6 +191,8 @@ def _away(goto: Iterable[str], address: str) -> frozenset[str]:
 
 def _local(address: str, domain: str) -> str:
     local, _, end = address.rpartition("@")
+    if address != address.lower():
+        return address  # a second one, in a spelling of its own
     if not local or end != domain:
         raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it")
     return local
@@ -217,10 +251,7 @@ class Tables:
                 rows = found.get(row[by].lower())
                 if rows is None:
                     continue
-                held, name = getattr(rows, attribute), row[key].lower()
-                if name in held:
-                    raise TargetError(f"{name} is there twice, in different spellings")
-                held[name] = row
+                _hold(getattr(rows, attribute), row, key)
         return found
 
     def _of(self, db: sa.Connection, table: sa.TableClause, by: str, domains: Sequence[str]) -> Iterator[Row]:
@@ -291,9 +322,8 @@ class Reader:
             raise Unsupported("an alias without recipients cannot be")
         if len(str(fields.get("name", ""))) > 255:
             raise Unsupported("a name can be 255 characters long")
-        quota, unit = fields.get("quota"), self.settings.unit
-        if isinstance(quota, int) and quota > 0:
-            fields["quota"] = -(-quota // unit) * unit  # PostfixAdmin's own pages show, and write back, whole MB
+        if isinstance(quota := fields.get("quota"), int):
+            fields["quota"] = _whole(quota, self.settings.unit)
         return Resource(resource.id, fields, resource.source)
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
@@ -324,19 +354,22 @@ class Reader:
         return use.measure(gauges, self.database, tables, self.dovecot.api if self.dovecot else None)
 
     def scopes(self) -> Sequence[str]:
-        """Mail domains; not those that only stand for another one."""
+        """Mail domains; not those that only stand for another one, or whose mail another server keeps."""
         import sqlalchemy as sa
 
         tables = self.tables
         with self.database.session(writes=False) as session, session.transaction() as db:
-            there = {name.lower() for (name,) in db.execute(sa.select(tables.domain.c.domain)) if name not in NOT_OURS}
+            own = sa.select(tables.domain.c.domain).where(sa.not_(tables.domain.c.backupmx))
+            there = {name.lower() for (name,) in db.execute(own) if name not in NOT_OURS}
             aliases = {name.lower() for (name,) in db.execute(sa.select(tables.alias_domain.c.alias_domain))}
             held = {name.lower() for (name,) in db.execute(sa.select(tables.alias.c.domain).distinct())}
         return sorted(there - (aliases - held))
 
 
-def _replies(resources: Iterable[Resource]) -> list[Id]:
-    return [r.id for r in resources if "reply" in r.fields]
+def _replies(resources: Iterable[Resource]) -> dict[Id, bool]:
+    """Mailboxes of whose reply somebody speaks; and whether somebody says that there is none."""
+    said = [(r.id, r.fields["reply"]) for r in resources if "reply" in r.fields]
+    return {id_: (id_, "") in said for id_, _ in said}
 
 
 class Driver(Reader):
