@@ -18,7 +18,7 @@ from typing import Any
 from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
-from mspctl.kinds import shown
+from mspctl.kinds import mail_log, shown
 from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
@@ -144,6 +144,9 @@ def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Probl
                 text = f"there is no driver {said.driver}{nearest(said.driver, drivers.names())}"
                 problems.add(mark, dotted(path), text)
                 continue
+            if drivers.reads_logs(said.driver) is not (facet == mail_log.FACET):
+                text = f"driver {said.driver} is not for this facet ({mail_log.FACET} has drivers of its own)"
+                problems.add(mark, dotted(path), text)
             settings = validate(model, own, folder.shown("targets.yaml"), problems, path, mark)
             if settings is not None:
                 found[target, facet] = settings

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from mspctl import __version__, drivers
-from mspctl.driver import Access, Driver, Reader
+from mspctl.driver import Access, Driver, Logs, Reader, Releases
 from mspctl.errors import TargetError
 from mspctl.hand_over import HandOver, Passwords
+from mspctl.kinds import mail_log
 from mspctl.load import Estate
 from mspctl.resource import Scope
 from mspctl.secrets import Secrets
@@ -40,6 +41,20 @@ class Targets:
 
     def driver(self, scope: Scope) -> Driver:
         return self._open(scope, self._drivers, drivers.driver)
+
+    def logs(self, target: str) -> Logs:
+        """What reads a mail server's logs. It cannot write."""
+        scope = Scope(target, mail_log.FACET, "")
+        return drivers.logs(self._driver_name(scope), self._access(scope))
+
+    def gauged(self, scope: Scope) -> object:
+        """What measures how that is used which lives in a scope, if it can."""
+        return self.logs(scope.target) if scope.facet == mail_log.FACET else self.reader(scope)
+
+    def releases(self, target: str) -> Releases:
+        """What can also let messages go that are held."""
+        scope = Scope(target, mail_log.FACET, "")
+        return drivers.releases(self._driver_name(scope), self._access(scope))
 
     def _open(self, scope: Scope, kept: dict[tuple[str, str], T], make: Callable[[str, Access], T]) -> T:
         key = (scope.target, scope.facet)

@@ -304,7 +304,7 @@ class Workspace:
 
     def _measure_one(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
         try:
-            return measured(self._reader(gauges[0].scope), gauges)
+            return measured(self.targets.gauged(gauges[0].scope), gauges)
         except TargetError as error:
             return dict.fromkeys(gauges, Unmeasured(str(error)))
 

@@ -20,17 +20,20 @@ import binascii
 import hashlib
 import io
 import logging
+import os
+import selectors
 import shlex
+import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import dropwhile
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
@@ -48,6 +51,7 @@ _SILENT.setLevel(logging.CRITICAL + 1)
 
 MAX_OUTPUT = 64 * 1024 * 1024  # bytes of one program; who wants more reads in parts
 MOST_SAID = 300  # characters of what a program complained about
+MAX_LINE = 64 * 1024  # bytes
 PART = 64 * 1024
 # Of host keys, and what the protocol calls their signatures.
 _KINDS = {each: [each] for each in ("ssh-ed25519", *(f"ecdsa-sha2-nistp{size}" for size in (256, 384, 521)))}
@@ -106,6 +110,7 @@ class Entry:
     name: str
     size: int  # octets
     modified: datetime  # UTC
+    inode: int  # stays when the file is renamed
 
 
 class Session:
@@ -117,13 +122,30 @@ class Session:
 
     def run(self, argv: Sequence[str], given: bytes = b"") -> Ran:
         """Start a program and wait for its end; `given` is its standard input, the only way in for a secret."""
+        return self._run(self._words(argv), given)
+
+    def _words(self, argv: Sequence[str]) -> list[str]:
         words = [*(("sudo", "-n", "--") if self.settings.sudo else ()), "env", "LC_ALL=C", *argv]
         if any("\0" in word for word in words):
             raise TargetError(f"{self.name}: {argv[0]} cannot be given an argument with a NUL")
         _LOG.debug("%s: running %s", self.name, argv[0])
-        return self._run(words, given)
+        return words
 
     def _run(self, words: Sequence[str], given: bytes) -> Ran:
+        raise NotImplementedError
+
+    def lines(
+        self, argv: Sequence[str], given: bytes = b"", *, ended: Callable[[Ran], None], longest: int = MAX_LINE
+    ) -> Generator[bytes, None, None]:
+        """
+        The same for a program that prints much: line by line, as they come, without the end of the line; of a longer
+        one than `longest` the beginning. How it ended is told to `ended` (`out` is empty). `timeout` is how long it may
+        be silent. Who stops before the end, ends it.
+        """
+        with closing(self._stream(self._words(argv), given, ended)) as parts:
+            yield from _in_lines(parts, longest)
+
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
         raise NotImplementedError
 
     def must(self, argv: Sequence[str], given: bytes = b"", *, what: str = "") -> bytes:
@@ -148,11 +170,9 @@ class Session:
         """The plain files of a folder, by name; none when there is no such folder."""
         said = self.must(["sh", "-c", _LIST, "sh", folder], what=f"{folder} cannot be listed")
         fields = said.decode(errors="surrogateescape").split("\0")
-        rows = zip(*[iter(fields)] * 3, strict=False)
-        return sorted(
-            (Entry(name, int(size), datetime.fromtimestamp(float(at), UTC)) for name, size, at in rows),
-            key=lambda entry: entry.name,
-        )
+        rows = zip(*[iter(fields)] * 4, strict=False)
+        found = (Entry(n, int(size), datetime.fromtimestamp(float(at), UTC), int(inode)) for n, size, at, inode in rows)
+        return sorted(found, key=lambda entry: entry.name)
 
     def write(self, path: str, data: bytes, mode: int = 0o644, owner: str = "") -> None:
         """The file, whole or not at all. It gets its mode, and its `owner` (`user:group`) where one is said."""
@@ -179,7 +199,7 @@ class Session:
 
 _ABSENT, _CHANGED = 71, 72  # exit codes of the scripts below
 _READ = f'[ -e "$1" ] || exit {_ABSENT}; exec tail -c "+$2" -- "$1"'
-_LIST = '[ ! -d "$1" ] || exec find "$1" -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0"'
+_LIST = '[ ! -d "$1" ] || exec find "$1/." -mindepth 1 -maxdepth 1 -type f -printf "%f\\0%s\\0%T@\\0%i\\0"'
 # Whether the file is what it was read as: "-" is no question, "" stands for no file.
 _AS_READ = f"""
 if [ "$2" != - ]; then
@@ -199,6 +219,22 @@ if [ "$(wc -c <"$draft")" -ne "$3" ]; then echo "cut off" >&2; exit 1; fi
 chmod -- "$4" "$draft"
 sync -- "$draft"{_AS_READ}mv -f -- "$draft" "$1"
 """
+
+
+def _in_lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes]:
+    rest, skips = b"", False  # skips: what comes is the end of a line whose beginning was told
+    for part in parts:
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            if not skips:
+                yield line[:longest]
+            skips = False
+        if len(rest) > longest:
+            if not skips:
+                yield rest[:longest]
+            rest, skips = b"", True
+    if rest and not skips:
+        yield rest
 
 
 def _digest(data: bytes | None) -> str:
@@ -222,6 +258,45 @@ class _Here(Session):
             raise TargetError(f"{self.name}: more than {MAX_OUTPUT} bytes were printed")
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        try:
+            program = subprocess.Popen(words, bufsize=0, start_new_session=True, **pipes)  # noqa: S603
+        except OSError as error:
+            raise TargetError(f"{self.name}: {words[0]}: {error.strerror}") from None
+        to, out, complaints = cast("tuple[IO[bytes], ...]", (program.stdin, program.stdout, program.stderr))
+        err = bytearray()
+        workers = [
+            Thread(target=work, daemon=True)
+            for work in (partial(_write_all, to, given), partial(_read_all, complaints, err))
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            yield from self._parts(out)
+            program.wait(self.settings.timeout)
+        except subprocess.TimeoutExpired:
+            raise Unreachable(f"{self.name}: no end within {self.settings.timeout} s") from None
+        finally:
+            if program.poll() is None:
+                with suppress(PermissionError):  # sudo
+                    os.killpg(program.pid, signal.SIGKILL)  # and whatever it started
+            out.close()
+            program.wait()
+            for worker in workers:
+                worker.join(self.settings.timeout)
+        ended(Ran(program.returncode, b"", bytes(err)))
+
+    def _parts(self, out: IO[bytes]) -> Iterator[bytes]:
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            while selector.select(self.settings.timeout):
+                part = os.read(out.fileno(), PART)
+                if not part:
+                    return
+                yield part
+        raise Unreachable(f"{self.name}: silent for {self.settings.timeout} s")
+
 
 class _OverSsh(Session):
     def __init__(self, name: str, settings: Settings, client: paramiko.SSHClient) -> None:
@@ -230,6 +305,23 @@ class _OverSsh(Session):
 
     def _run(self, words: Sequence[str], given: bytes) -> Ran:
         deadline = time.monotonic() + self.settings.timeout
+        with self._running(words, given) as (channel, err, workers):
+            out = self._output(channel, deadline)
+            code = self._ended(channel, workers, deadline)
+        return Ran(code, out, bytes(err))
+
+    def _stream(self, words: Sequence[str], given: bytes, ended: Callable[[Ran], None]) -> Generator[bytes, None, None]:
+        with self._running(words, given) as (channel, err, workers):
+            while part := channel.recv(PART):
+                yield part
+            code = self._ended(channel, workers, time.monotonic() + self.settings.timeout)
+        ended(Ran(code, b"", bytes(err)))
+
+    @contextmanager
+    def _running(
+        self, words: Sequence[str], given: bytes
+    ) -> Iterator[tuple[paramiko.Channel, bytearray, Sequence[Thread]]]:
+        """A program, what it complains about so far, and who feeds it and listens to that."""
         transport = self.client.get_transport()
         if transport is None or not transport.is_active():
             raise Unreachable(f"{self.name}: the connection is gone")
@@ -243,14 +335,16 @@ class _OverSsh(Session):
             ]
             for worker in workers:
                 worker.start()
-            out = self._output(channel, deadline)
-            if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-            for worker in workers:
-                worker.join(max(0.0, deadline - time.monotonic()))
+            yield channel, err, workers
+
+    def _ended(self, channel: paramiko.Channel, workers: Iterable[Thread], deadline: float) -> int:
+        if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
         if channel.exit_status < 0:
             raise Unreachable(f"{self.name}: the connection was cut before it was known how a program ended")
-        return Ran(channel.exit_status, out, bytes(err))
+        return channel.exit_status
 
     def _output(self, channel: paramiko.Channel, deadline: float) -> bytes:
         out = bytearray()
@@ -275,6 +369,19 @@ def _drain(channel: paramiko.Channel, err: bytearray) -> None:
             err += part[: PART - len(err)]
 
 
+def _write_all(pipe: IO[bytes], given: bytes) -> None:
+    with suppress(OSError), pipe:  # it ended without reading all
+        left = memoryview(given)
+        while left:
+            left = left[os.write(pipe.fileno(), left[:PART]) :]
+
+
+def _read_all(pipe: IO[bytes], err: bytearray) -> None:
+    with suppress(OSError), pipe:
+        while part := os.read(pipe.fileno(), PART):
+            err += part[: PART - len(err)]
+
+
 class Machine:
     """How a machine is reached. Nothing is asked, and no secret looked up, before the first session."""
 
@@ -288,6 +395,8 @@ class Machine:
         if self.settings.via == "local":
             yield _Here("this machine", self.settings)
             return
+        if not self.address:
+            raise TargetError("it has no address in inventory/targets.yaml, and SSH needs one")
         name = f"{self.settings.user}@{self.address}"
         client = self._client(name)
         try:

@@ -43,6 +43,7 @@ MAIL = """domains:
       free: {}
     groups:
       tutti: [paolo, consulente@partner.example]
+    alias_domains: acme.net
     leavers:
       luca: {left: 2027-03-05, copy_to: anna, until: 2027-04-05}
       sara: {left: 2027-03-20}
@@ -106,6 +107,7 @@ def gauge(what: str, local: str, facet: str = mail.FACET) -> Gauge:
     return Gauge(Scope("mail-1", facet, "acme.example"), Id(mail.MAILBOX, local), what)
 
 
+READS_LOGS = "logs: {driver: maillog, via: local}"
 QUEUE = Gauge(Scope("mail-1", "logs", "acme.example"), mail.DOMAIN_ID, mail.QUEUED_SINCE)
 EMPTY: dict[Gauge, Measured] = {
     gauge(mail.OCTETS, "paolo"): 0,
@@ -131,9 +133,9 @@ def test_nothing_is_found_where_all_is_well(tmp_path: Path) -> None:
 def test_what_is_asked_of_whom(tmp_path: Path) -> None:
     asked = [*checks.check("mail").questions(facts(tmp_path / "a"))]
     assert {*asked} == {*EMPTY}  # a mailbox without a quota cannot be full, and Sara is still here
-    of = facts(tmp_path / "b", further="logs: {driver: zonefile, directory: zones}", outputs={"dkim": KEY})
-    other = Gauge(Scope("mail-1", "logs", "acme.it"), mail.DOMAIN_ID, mail.QUEUED_SINCE)
-    more = {QUEUE, other, DKIM, gauge(mail.LAST_LOGIN, "luca", "logs")}
+    of = facts(tmp_path / "b", further=READS_LOGS, outputs={"dkim": KEY})
+    others = {Gauge(Scope("mail-1", "logs", d), mail.DOMAIN_ID, mail.QUEUED_SINCE) for d in ("acme.net", "acme.it")}
+    more = {QUEUE, *others, DKIM, gauge(mail.LAST_LOGIN, "luca", "logs")}
     assert {*checks.check("mail").questions(of)} == {*EMPTY} | more
 
 
@@ -171,7 +173,7 @@ def test_the_quota_that_counts_is_the_one_that_is_live(tmp_path: Path, live: Mea
 
 
 def test_what_could_not_be_measured_is_said_once_with_its_reason(tmp_path: Path) -> None:
-    of = facts(tmp_path, further="logs: {driver: zonefile, directory: zones}")
+    of = facts(tmp_path, further=READS_LOGS)
     why = Unmeasured("the server is silent")
     (finding,) = found(of, dict.fromkeys([*EMPTY, QUEUE, gauge(mail.LAST_LOGIN, "luca", "logs")], why))
     assert finding.what == (
@@ -253,7 +255,7 @@ LEFT = datetime(2027, 3, 5, tzinfo=UTC)
     ],
 )
 def test_log_ins_of_somebody_who_left(tmp_path: Path, mailboxes: object, logs: object, expected: list[str]) -> None:
-    of = facts(tmp_path, further="logs: {driver: zonefile, directory: zones}")
+    of = facts(tmp_path, further=READS_LOGS)
     seen = EMPTY | {gauge(mail.LAST_LOGIN, "luca"): mailboxes, gauge(mail.LAST_LOGIN, "luca", "logs"): logs}
     assert said(of, seen) == expected
 
@@ -273,9 +275,16 @@ def test_a_log_in_is_told_with_its_time(tmp_path: Path) -> None:
     ],
 )
 def test_mail_that_waits(tmp_path: Path, minutes: int | None, settings: str, expected: list[str]) -> None:
-    of = facts(tmp_path, further="logs: {driver: zonefile, directory: zones}", checks_yaml=settings)
+    of = facts(tmp_path, further=READS_LOGS, checks_yaml=settings)
     since = None if minutes is None else NOW - timedelta(minutes=minutes)
     assert said(of, EMPTY | {QUEUE: since}) == expected
+
+
+def test_mail_of_a_domain_that_stands_for_another_waits_too(tmp_path: Path) -> None:
+    of = facts(tmp_path, further=READS_LOGS)
+    late = Gauge(Scope("mail-1", "logs", "acme.net"), mail.DOMAIN_ID, mail.QUEUED_SINCE)
+    (finding,) = found(of, EMPTY | {QUEUE: None, late: NOW - timedelta(hours=3)})
+    assert finding.what == "mail has been waiting to be delivered since 2027-03-15 03:00 UTC"
 
 
 # -- the DKIM key -----------------------------------------------------------------------------------------------

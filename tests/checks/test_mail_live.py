@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import smtplib
 import socket
 import subprocess
 import time
@@ -45,7 +46,7 @@ class Shop:
     def __init__(self, world: World, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.world, self.stack, self.root, self._capsys = world, world.stack, root, capsys
 
-    def write(self, *, doveadm: bool = True, lists: str = "bl.example") -> None:
+    def write(self, *, doveadm: bool = True, lists: str = "bl.example", queued: str = "1h") -> None:
         ports = self.stack.ports
         api = f", doveadm: {{address: 'http://127.0.0.1:{ports.doveadm}'}}" if doveadm else ""
         files: dict[str, str | bytes] = {
@@ -56,9 +57,10 @@ class Shop:
     secrets: {{doveadm_key: DOVEADM}}
     facets:
       mailboxes: {{driver: postfixadmin, database: sqlite, file: {self.stack.database}, last_logins: last_login{api}}}
+      logs: {{driver: maillog, via: local, files: {self.stack.mail_log}, postfix: {self.stack.etc}/postfix}}
 """,
             "inventory/checks.yaml": f"dns: {{resolvers: '127.0.0.1:{self.world.dns}', timeout: 1s}}\n"
-            f"mail: {{block_lists: [{lists}]}}\n",
+            f"mail: {{block_lists: [{lists}], queued: {queued}}}\n",
             "customers/acme/dns.yaml": "zones: {acme.example: {target: files}}\n",
             "customers/acme/dns/acme.example.yaml": "{}\n",
             "customers/acme/mail.yaml": MAIL,
@@ -156,6 +158,36 @@ def test_somebody_who_left_and_logs_in(shop: Shop) -> None:
     (found,) = shop.findings()
     assert found[:2] == ("mail.login", "luca")
     assert "luca left 2026-01-01, and somebody logged in on " in found[2]
+
+
+# -- the queue --------------------------------------------------------------------------------------------------
+
+
+def test_mail_that_waits_for_too_long(shop: Shop) -> None:
+    stack = shop.stack
+    with smtplib.SMTP("127.0.0.1", shop.world.doors["holds"]) as smtp:  # in quarantine, which is no waiting
+        smtp.sendmail("someone@sender.example", ["luca@acme.example"], "Subject: held\r\n\r\nx\r\n")
+    stack.stop_one("sink")
+    try:
+        assert stack.submit("paolo@acme.example", WORD, "partner@elsewhere.example", "waits").taken
+        waiting = wait(lambda: [each for each in stack.queue() if each["queue_name"] == "deferred"], "a deferral")
+        assert shop.findings() == []
+        shop.write(queued="1s")
+        since = datetime.fromtimestamp(waiting[0]["arrival_time"], UTC)
+        wait(lambda: datetime.now(UTC) - since > timedelta(seconds=2))
+        (found,) = shop.findings()
+        assert found == ("mail.queue", "", f"mail has been waiting to be delivered since {since:%Y-%m-%d %H:%M} UTC")
+    finally:
+        stack.start_one("sink")
+    stack.clear()
+
+
+def test_a_queue_that_cannot_be_read_is_not_good(shop: Shop) -> None:
+    file = shop.root / "inventory/targets.yaml"
+    file.write_text(file.read_text().replace(f"postfix: {shop.stack.etc}/postfix", "postfix: /nowhere"))
+    (found,) = shop.findings()
+    assert found[0] == "mail.unchecked"
+    assert "mail that waits (" in found[2]
 
 
 # -- forwards ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from pydantic import ValidationError
 
 from mspctl.errors import SecretError, Stale, TargetError, Unreachable
 from mspctl.secrets import Secrets
-from mspctl.transports.machine import MAX_OUTPUT, Machine, Session, Settings
+from mspctl.transports.machine import MAX_LINE, MAX_OUTPUT, Machine, Ran, Session, Settings
 from tests.servers import sshd
 from tests.servers.databases import free_port
 from tests.servers.sshd import Sshd
@@ -72,6 +74,42 @@ def test_a_program_that_prints_without_end_is_stopped(session: Session) -> None:
         session.run(["head", "-c", str(MAX_OUTPUT + 1), "/dev/zero"])
 
 
+def test_what_a_program_prints_comes_line_by_line(session: Session) -> None:
+    how: list[Ran] = []
+    given = b"one\n\ntwo\r\n\xff\0three"
+    assert [*session.lines(["cat"], given, ended=how.append)] == [b"one", b"", b"two\r", b"\xff\0three"]
+    assert how == [Ran(0, b"", b"")]
+    script = "yes 12345678 | head -n 300000; echo why >&2; exit 3"
+    assert sum(1 for _ in session.lines(["sh", "-c", script], ended=how.append)) == 300_000
+    assert how[1:] == [Ran(3, b"", b"why\n")]
+
+
+def test_of_a_line_without_end_the_beginning_is_told(session: Session) -> None:
+    given = b"a" * (3 * MAX_LINE) + b"\nnext\n" + b"b" * (2 * MAX_LINE)
+    found = [*session.lines(["cat"], given, ended=lambda ran: None)]
+    assert found == [b"a" * MAX_LINE, b"next", b"b" * MAX_LINE]
+
+
+def test_who_has_read_enough_ends_the_program(session: Session, tmp_path: Path) -> None:
+    how: list[Ran] = []
+    with closing(session.lines(["sh", "-c", f"echo $$ >{tmp_path}/pid; exec yes"], ended=how.append)) as lines:
+        assert next(lines) == b"y"
+    assert how == []
+    pid = (tmp_path / "pid").read_text().strip()
+    for _ in range(100):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it goes on")
+
+
+def test_a_program_that_is_silent_for_too_long_is_left(server: Sshd) -> None:
+    local = Machine("", Settings.model_validate({"via": "local", "timeout": "1s"}), Secrets({}))
+    for machine in (local, over_ssh(server, timeout="1s")):
+        with machine.session() as session, pytest.raises(Unreachable, match="1 s"):
+            [*session.lines(["sh", "-c", "echo a; sleep 30"], ended=lambda ran: None)]
+
+
 def test_files_are_read_from_where_one_likes(session: Session, tmp_path: Path) -> None:
     file = tmp_path / "a file"
     assert session.read(str(file)) is None
@@ -90,6 +128,9 @@ def test_a_folder_is_listed_whatever_its_files_are_called(session: Session, tmp_
     os.utime(tmp_path / HOSTILE, (1_000_000_000, 1_000_000_000))
     (entry,) = session.listed(str(tmp_path))
     assert (entry.name, entry.size, entry.modified.isoformat()) == (HOSTILE, 2, "2001-09-09T01:46:40+00:00")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert session.listed(str(tmp_path / "link")) == [entry]
+    assert entry.inode == (tmp_path / HOSTILE).stat().st_ino
 
 
 def test_a_file_is_replaced_only_as_it_was_read(session: Session, tmp_path: Path) -> None:
@@ -125,6 +166,12 @@ def test_a_program_without_end_ends_for_us(server: Sshd) -> None:
     for machine in (local, over_ssh(server, timeout="1s")):
         with machine.session() as session, pytest.raises(Unreachable, match="no end within 1 s"):
             session.run(["sleep", "30"])
+
+
+def test_over_ssh_there_must_be_an_address(server: Sshd) -> None:
+    machine = Machine("", over_ssh(server).settings, Secrets({}))
+    with pytest.raises(TargetError, match="no address"), machine.session():
+        pass
 
 
 def test_no_other_machine_is_talked_to(server: Sshd, tmp_path: Path) -> None:

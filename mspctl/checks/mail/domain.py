@@ -18,8 +18,6 @@ from mspctl.plan import ScopePlan
 from mspctl.resource import Id, Resource, Scope
 from mspctl.strict_yaml import find
 
-LOGS = "logs"  # the facet whose driver knows what happened to mail, and what waits
-
 
 @dataclass(frozen=True)
 class Domain:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mspctl.checks import Seen
 from mspctl.checks.dns.zone import listed
-from mspctl.checks.mail.domain import LOGS, Domain
+from mspctl.checks.mail.domain import Domain
 from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import mail
+from mspctl.kinds.mail_log import FACET as LOGS
 from mspctl.resource import Id
 
 
@@ -20,8 +22,7 @@ def gauges(domain: Domain) -> Iterator[Gauge]:
         yield from (Gauge(domain.scope(mail.FACET), id_, what) for what in (mail.OCTETS, mail.QUOTA))
     for id_ in _left(domain):
         yield from _logins(domain, id_)
-    if domain.has(LOGS):
-        yield _queue(domain)
+    yield from _queues(domain)
 
 
 def findings(domain: Domain, seen: Seen) -> Iterator[Finding]:
@@ -34,9 +35,9 @@ def findings(domain: Domain, seen: Seen) -> Iterator[Finding]:
         last = _latest(domain, id_, seen)
         if isinstance(last, datetime) and last > left:
             yield _login(domain, id_, last)
-    since = seen.get(_queue(domain))
-    if isinstance(since, datetime) and domain.facts.now - since > timedelta(seconds=domain.settings.queued):
-        yield _waiting(domain, since)
+    waits = [since for gauge in _queues(domain) if isinstance(since := seen.get(gauge), datetime)]
+    if waits and domain.facts.now - min(waits) > timedelta(seconds=domain.settings.queued):
+        yield _waiting(domain, min(waits))
 
 
 def unknown(domain: Domain, seen: Seen) -> Iterator[str]:
@@ -45,9 +46,9 @@ def unknown(domain: Domain, seen: Seen) -> Iterator[str]:
     held = {id_: seen.get(Gauge(mine, id_, mail.OCTETS)) for id_ in _limited(domain)}
     yield from _said("what mailboxes hold", held)
     yield from _said("who logged in after leaving", {id_: _latest(domain, id_, seen) for id_ in _left(domain)})
-    since = seen.get(_queue(domain))
-    if isinstance(since, Unmeasured):
-        yield f"mail that waits ({since.why})"
+    unmeasured = [since for gauge in _queues(domain) if isinstance(since := seen.get(gauge), Unmeasured)]
+    if unmeasured:
+        yield f"mail that waits ({unmeasured[0].why})"
 
 
 def _said(what: str, found: dict[Id, Measured]) -> Iterator[str]:
@@ -123,8 +124,10 @@ def _login(domain: Domain, id_: Id, last: datetime) -> Finding:
 # -- the queue --------------------------------------------------------------------------------------------------
 
 
-def _queue(domain: Domain) -> Gauge:
-    return Gauge(domain.scope(LOGS), mail.DOMAIN_ID, mail.QUEUED_SINCE)
+def _queues(domain: Domain) -> list[Gauge]:
+    """Its own name's, and that of each domain that stands for it."""
+    names = (domain.name, *domain.own.alias_domains) if domain.has(LOGS) else ()
+    return [Gauge(replace(domain.scope(LOGS), name=name), mail.DOMAIN_ID, mail.QUEUED_SINCE) for name in names]
 
 
 def _waiting(domain: Domain, since: datetime) -> Finding:
