@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Pl
 
 from mspctl import moments
 from mspctl.kinds import dns, mail, shown
+from mspctl.kinds import filter as filters
 
 
 class Model(BaseModel):
@@ -107,6 +108,10 @@ def count(value: Any) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) > 0):
         raise ValueError(f"{shown(text)} is not a number from 1 to 9999")
     return int(text)
+
+
+def rate(value: Any) -> str:
+    return filters.fold_rate(typed(value))
 
 
 def percent(value: Any) -> int:
@@ -265,6 +270,7 @@ Percent = Annotated[int, *_field(percent, {"type": "integer", "minimum": 1, "max
 SIZE = {"type": "string", "examples": ["10 GiB", "500 MiB"]}
 Size = Annotated[int, *_field(size, SIZE)]
 Quota = Annotated[int, *_field(quota, {"type": "string", "examples": ["10 GiB", "500 MiB", "unlimited"]})]
+Rate = Annotated[str, *_field(rate, {"type": "string", "examples": ["200/1h", "1000/1d"]})]
 Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
 _AS_TYPED = PlainSerializer(str)
 Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]

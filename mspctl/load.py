@@ -292,8 +292,11 @@ def _section_data(
     name = f"{section}.yaml"
     below = inventory.baselines.get(info.baseline or "", Map()).get(section) if info else None
     if not folder.has(name):
-        files = _files_folder(sections.module(section))
+        module = sections.module(section)
+        files = _files_folder(module)
         if below is None and files and folder.has(files):
+            if getattr(module, "FILES_ALONE", False):
+                return Map()
             text = f"is not read, because {folder.shown(name)} is missing"
             problems.add(None, "", text, file=folder.shown(files))
         return below if isinstance(below, Map) else None

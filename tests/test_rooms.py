@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from mspctl import cli, drivers
-from mspctl.cli import mail_
+from mspctl.cli import firewall_, mail_
+from mspctl.cli.members import members
 from mspctl.driver import Releases
 from tests.drivers.contract import DriverContract
 
@@ -58,15 +59,16 @@ def test_every_command_has_a_module(name: str) -> None:
     assert command.name == name
 
 
-def test_every_command_of_mail_has_a_module() -> None:
-    context = click.Context(mail_.command)
-    for name in mail_.members():
-        command = mail_.command.get_command(context, name)
+@pytest.mark.parametrize("group", [mail_.command, firewall_.command])
+def test_every_command_of_a_group_has_a_module(group: click.Group) -> None:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
         assert command.name == name
 
 
 def test_every_module_of_a_command_is_listed() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
-    names = [*cli.COMMANDS, *(f"mail_{name}" for name in mail_.members())]
+    names = [*cli.COMMANDS, *(f"{group}_{name}" for group in ("mail", "firewall") for name in members(group))]
     assert modules == {f"{name.replace('-', '_')}_" for name in names}

@@ -34,6 +34,7 @@ COMMANDS = {
     "import": "Write YAML from files, a target or a spreadsheet.",
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
+    "firewall": "Look after a customer's firewalls.",
     "mail": "Look after a customer's mail.",
     "secret": "Put secrets where they are looked for; hand passwords over.",
     "schema": "Write JSON Schemas for editors.",

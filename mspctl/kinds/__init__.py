@@ -2,17 +2,20 @@
 What a resource of each kind looks like: its fields and their one normal form.
 
 The model (which reads YAML) and the drivers (which read servers) never meet; they agree because both write
-resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`; a file may define
-`precious(resource)`, which names what a service cannot do without ("MX of the zone"), and `worded(name, value)`, which
-says a field in the words of people, or "" where it goes without saying.
+resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`. A file may define
+
+    precious(resource)                    what a service cannot do without: "MX of the zone"
+    widens(before, after, resources)      why a change lets in too much
+    in_words(resource)                    what a resource does, for people, in place of its fields
+    worded(name, value)                   a field in the words of people; "" where it goes without saying
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from mspctl.resource import Resource, Value
 
@@ -28,28 +31,38 @@ def shown(text: object) -> str:
 
 def precious(resource: Resource) -> str:
     """What a resource is one of, when the last of these must not go unnoticed; "" for most."""
-    return _precious_of(resource.id.kind.partition(".")[0])(resource)
+    found: str = _of(resource.id.kind, "precious", "")(resource)
+    return found
 
 
-@cache
-def _precious_of(room: str) -> Callable[[Resource], str]:
-    found: Callable[[Resource], str] = getattr(_module(room), "precious", lambda resource: "")
+def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+    """Why a change opens something to anybody; "" for most. `resources`: all that its scope holds then."""
+    resource = after or before
+    found: str = _of(resource.id.kind, "widens", "")(before, after, resources) if resource else ""
+    return found
+
+
+def in_words(resource: Resource) -> str:
+    """What a resource does, where that says more than its fields; "" for most."""
+    found: str = _of(resource.id.kind, "in_words", "")(resource)
     return found
 
 
 def worded(kind: str, name: str, value: Value) -> str | None:
     """A field of a kind in the words of people, "" where it goes without saying; None when there is no better word."""
-    return _worded_of(kind.partition(".")[0])(name, value)
-
-
-@cache
-def _worded_of(room: str) -> Callable[[str, Value], str | None]:
-    found: Callable[[str, Value], str | None] = getattr(_module(room), "worded", lambda name, value: None)
+    found: str | None = _of(kind, "worded", None)(name, value)
     return found
 
 
-def _module(room: str) -> ModuleType | None:
+def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:
+    return _found(kind.partition(".")[0], what, otherwise)
+
+
+@cache
+def _found(room: str, what: str, otherwise: str | None) -> Callable[..., Any]:
     try:
-        return import_module(f"{__name__}.{room}")
+        module = import_module(f"{__name__}.{room}")
     except ModuleNotFoundError:
-        return None
+        return lambda *given: otherwise
+    found: Callable[..., Any] = getattr(module, what, lambda *given: otherwise)
+    return found

@@ -139,13 +139,13 @@ def worded(name: str, value: Value) -> str | None:
     if value == frozenset() or (name in _USUAL and value == _USUAL[name]):
         return ""
     if name == "quota" and isinstance(value, int):
-        return f"quota {_size(value) if value > 0 else 'unlimited' if value == 0 else 'none'}"
+        return f"quota {rounded_size(value) if value > 0 else 'unlimited' if value == 0 else 'none'}"
     if name in _LISTS:
         return f"{_LISTS[name]} {' · '.join(addresses(value))}"
     return None
 
 
-def _size(octets: int) -> str:
+def rounded_size(octets: int) -> str:
     """Servers round what they are told, so a tenth is near enough."""
     unit, name = (2**30, "GiB") if octets >= 2**30 else (2**20, "MiB")
     return f"{octets / unit:.1f}".removesuffix(".0") + f" {name}"

@@ -485,6 +485,8 @@ def _worded(kind: str, name: str, value: Value | None) -> str:
 
 
 def spoken(resource: Resource) -> str:
+    if words := kinds.in_words(resource):
+        return words
     """A resource's fields in one line: values first, the rest by name."""
     return ", ".join(_fields(resource))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import hashlib
 import io
 import logging
@@ -33,7 +34,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import dropwhile
 from threading import Thread
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
@@ -389,6 +390,12 @@ class Machine:
         self.address = address
         self.settings = settings
         self.secrets = secrets
+
+    def within(self, timeout: int) -> Self:
+        """The same machine, of which nothing may take longer than so many seconds."""
+        other = copy.copy(self)
+        other.settings = self.settings.model_copy(update={"timeout": min(timeout, self.settings.timeout)})
+        return other
 
     @contextmanager
     def session(self) -> Iterator[Session]:

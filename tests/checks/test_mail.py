@@ -14,7 +14,7 @@ from mspctl.checks import Facts
 from mspctl.checks.mail.block_lists import BlockList
 from mspctl.desired import Declaration, Selection, declarations
 from mspctl.driver import Gauge, Measured, Reading, Unmeasured
-from mspctl.finding import Finding
+from mspctl.finding import Finding, Severity
 from mspctl.kinds import dns, mail
 from mspctl.kinds.answers import Answer, NameQuestion, Status
 from mspctl.load import load
@@ -30,6 +30,7 @@ TARGETS = """targets:
     publish: {mx: 10 mx1.msp.example., sends_from: [192.0.2.25, "2001:db8::25"]}
     facets:
       mailboxes: {driver: postfixadmin, database: sqlite, file: mail.db}
+      filter: {driver: rspamd, via: local}
       FURTHER
 """
 ZONES = "zones: {acme.example: {target: files}}\n"
@@ -74,6 +75,7 @@ def facts(
     checks_yaml: str = "",
     outputs: Mapping[str, str] | None = None,
     zones: str = ZONES,
+    mail_yaml: str = MAIL,
     error: str = "",
     known: bool = True,
 ) -> Facts:
@@ -83,7 +85,7 @@ def facts(
     """
     files = {"inventory/targets.yaml": TARGETS.replace("FURTHER", further), "inventory/checks.yaml": checks_yaml}
     files |= {"customers/acme/dns.yaml": zones, "customers/acme/dns/acme.example.yaml": "{}\n"}
-    estate_ = load(estate(tmp_path, files | {"customers/acme/mail.yaml": MAIL}), now=NOW)
+    estate_ = load(estate(tmp_path, files | {"customers/acme/mail.yaml": mail_yaml}), now=NOW)
     declared = [*declarations(estate_, Selection(), {}, NOW)]
     plans = [planned(d, live or (), known) for d in declared if d.scope.facet == mail.FACET]
     if error:
@@ -133,7 +135,7 @@ def test_nothing_is_found_where_all_is_well(tmp_path: Path) -> None:
 def test_what_is_asked_of_whom(tmp_path: Path) -> None:
     asked = [*checks.check("mail").questions(facts(tmp_path / "a"))]
     assert {*asked} == {*EMPTY}  # a mailbox without a quota cannot be full, and Sara is still here
-    of = facts(tmp_path / "b", further=READS_LOGS, outputs={"dkim": KEY})
+    of = facts(tmp_path / "b", further=READS_LOGS, outputs={"dkim mail": KEY})
     others = {Gauge(Scope("mail-1", "logs", d), mail.DOMAIN_ID, mail.QUEUED_SINCE) for d in ("acme.net", "acme.it")}
     more = {QUEUE, *others, DKIM, gauge(mail.LAST_LOGIN, "luca", "logs")}
     assert {*checks.check("mail").questions(of)} == {*EMPTY} | more
@@ -185,7 +187,7 @@ def test_what_could_not_be_measured_is_said_once_with_its_reason(tmp_path: Path)
 
 
 def test_a_target_that_gave_no_answer_is_not_asked_again(tmp_path: Path) -> None:
-    of = facts(tmp_path, error="no route", outputs={"dkim": KEY})
+    of = facts(tmp_path, error="no route", outputs={"dkim mail": KEY})
     assert [*checks.check("mail").questions(of)] == [DKIM]
     assert found(of, {}) == []  # that it gave none stands in the report already
 
@@ -310,19 +312,29 @@ def txt(*texts: str) -> Answer:
         (Answer(Status.UNKNOWN, why="silence"), ["mail.unchecked unknown"], "the DKIM key (silence)"),
     ],
 )
-@pytest.mark.parametrize("spelled", [KEY, dns.quoted(KEY.encode())])
-def test_the_key_in_the_dns(tmp_path: Path, answer: Answer, expected: list[str], text: str, spelled: str) -> None:
-    of = facts(tmp_path, outputs={"dkim": spelled})
+def test_the_key_in_the_dns(tmp_path: Path, answer: Answer, expected: list[str], text: str) -> None:
+    of = facts(tmp_path, outputs={"dkim mail": KEY})
     assert said(of, EMPTY | {DKIM: answer}) == expected
     assert text in "".join(f.what for f in found(of, EMPTY | {DKIM: answer}))
 
 
+def test_one_key_of_several_is_enough_to_sign_with(tmp_path: Path) -> None:
+    """While a key takes over from another, the filter signs with the first one that everybody can see."""
+    said_ = MAIL.replace("publish: {}", "publish: {selector: new, old_selectors: mail}", 1)
+    of = facts(tmp_path, outputs={"dkim mail": KEY, "dkim new": "v=DKIM1; p=new"}, mail_yaml=said_)
+    new = NameQuestion("new._domainkey.acme.example.", "TXT")
+    (finding,) = found(of, EMPTY | {DKIM: txt(KEY), new: Answer(Status.NOTHING)})
+    assert (finding.severity, finding.what.endswith("what is signed with it fails")) == (Severity.WARNING, True)
+    both = found(of, EMPTY | {DKIM: txt("v=DKIM1; p=x"), new: Answer(Status.NOTHING)})
+    assert [(f.severity, f.what.endswith("all signatures fail")) for f in both] == [(Severity.SEVERE, True)] * 2
+
+
 def test_without_a_key_and_inside_nobody_is_asked(tmp_path: Path) -> None:
     inside = ZONES.replace("files}", "files, public: false}")
-    for number, of in enumerate(({}, {"outputs": {"dkim": KEY}, "zones": inside})):
+    for number, of in enumerate(({}, {"outputs": {"dkim mail": KEY}, "zones": inside})):
         made = facts(tmp_path / str(number), **of)  # type: ignore[arg-type]
         assert not [q for q in checks.check("mail").questions(made) if isinstance(q, NameQuestion)]
-    assert said(facts(tmp_path / "unasked", outputs={"dkim": KEY})) == []
+    assert said(facts(tmp_path / "unasked", outputs={"dkim mail": KEY})) == []
 
 
 # -- block lists ------------------------------------------------------------------------------------------------

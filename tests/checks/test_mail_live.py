@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import smtplib
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +17,10 @@ import pytest
 from mspctl import cli
 from mspctl.driver import Gauge, Measured, Unmeasured, measured
 from mspctl.kinds import NEWEST, mail
-from mspctl.ledger import Ledger
 from mspctl.load import load
 from mspctl.observations import Observations
 from mspctl.proof import Proof, Step, Verdict
-from mspctl.record import Finished, Run
+from mspctl.record import Run
 from mspctl.resource import Id, Scope
 from mspctl.targets import Targets
 from tests.conftest import Said
@@ -46,9 +47,13 @@ class Shop:
     def __init__(self, world: World, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.world, self.stack, self.root, self._capsys = world, world.stack, root, capsys
 
-    def write(self, *, doveadm: bool = True, lists: str = "bl.example", queued: str = "1h") -> None:
+    def write(
+        self, *, doveadm: bool = True, lists: str = "bl.example", queued: str = "1h", filters: bool = False
+    ) -> None:
         ports = self.stack.ports
         api = f", doveadm: {{address: 'http://127.0.0.1:{ports.doveadm}'}}" if doveadm else ""
+        where = f"via: local, config: {self.stack.etc}/rspamd, data: {self.stack.rspamd_data}"
+        rspamd = f"      filter: {{driver: rspamd, {where}}}\n"
         files: dict[str, str | bytes] = {
             "inventory/targets.yaml": f"""targets:
   files: {{facets: {{dns: {{driver: zonefile, directory: zones}}}}}}
@@ -58,7 +63,7 @@ class Shop:
     facets:
       mailboxes: {{driver: postfixadmin, database: sqlite, file: {self.stack.database}, last_logins: last_login{api}}}
       logs: {{driver: maillog, via: local, files: {self.stack.mail_log}, postfix: {self.stack.etc}/postfix}}
-""",
+{rspamd if filters else ""}""",
             "inventory/checks.yaml": f"dns: {{resolvers: '127.0.0.1:{self.world.dns}', timeout: 1s}}\n"
             f"mail: {{block_lists: [{lists}], queued: {queued}}}\n",
             "customers/acme/dns.yaml": "zones: {acme.example: {target: files}}\n",
@@ -102,6 +107,12 @@ def shop(
     assert made.run("ledger", "init").code == 0
     assert made.run("apply", "-s", "mail").code == 0
     return made
+
+
+def change(old: str, new: str) -> None:
+    text = FILE.read_text()
+    assert text.count(old) == 1, text
+    FILE.write_text(text.replace(old, new))
 
 
 def fill(stack: MailStack, local: str, octets: int, when: float | None = None) -> None:
@@ -213,32 +224,36 @@ def test_copies_to_a_stranger_and_a_holiday_reply(shop: Shop) -> None:
 # -- from outside -----------------------------------------------------------------------------------------------
 
 
-def record_key(key: str) -> None:
-    """As if the mail server's filter had handed it out."""
-    scope = Scope("mail-1", "filter", "acme.example", "acme")
-    Ledger.open(Path()).finish(Run("r1", "Paolo <p@x.example>"), {scope: Finished({}, outputs={"dkim": key})})
+@pytest.fixture
+def filtered(shop: Shop) -> Iterator[Shop]:
+    """With rspamd, which made its key already and says which it is."""
+    shop.write(filters=True)
+    assert shop.run("apply", "-s", "mail").code == 0
+    yield shop
+    shutil.rmtree(shop.stack.etc / "rspamd/mspctl", ignore_errors=True)
 
 
-def test_the_key_and_block_lists_are_looked_up_only_when_asked(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    record_key(shop.world.key)
-    (found,) = shop.findings("--check")
-    assert found == (
-        "mail.listed",
+def test_keys_and_block_lists_are_looked_up_only_when_asked(filtered: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = "192.0.2.25, from which mail-1 sends, is on the block list bl.example (sends spam)"
+    assert filtered.findings("--check") == [("mail.listed", "", listed)]
+    change("publish: {}", "publish: {selector: fresh, old_selectors: mail}")
+    assert filtered.run("apply", "-s", "mail").code == 0
+    (missing, _) = filtered.findings("--check")
+    assert missing == (
+        "mail.dkim",
         "",
-        "192.0.2.25, from which mail-1 sends, is on the block list bl.example (sends spam)",
+        "the DNS has no DKIM key at fresh._domainkey.acme.example, and mail-1 has one to sign with:"
+        " what is signed with it fails",
     )
-    record_key("v=DKIM1; k=rsa; p=MIGfMA0")
-    assert [code for code, _, _ in shop.findings("--check")] == ["mail.dkim", "mail.listed"]
 
     def refuse(*arguments: object) -> None:
         raise AssertionError("something was sent")
 
     monkeypatch.setattr(socket.socket, "sendto", refuse)
-    assert shop.findings() == []
+    assert filtered.findings() == []
 
 
 def test_a_list_that_is_dead_lists_nobody_and_is_not_good(shop: Shop) -> None:
-    record_key(shop.world.key)
     shop.write(lists="dead.example, nowhere.test")
     said = shop.run("drift", "-s", "mail", "--check")
     assert said.code == 4

@@ -102,7 +102,7 @@ def opened(
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MSPCTL_SECRET_DOVEADM", server.doveadm_key)
-    monkeypatch.setenv("MSPCTL_SECRET_DATABASE", "not used by SQLite")
+    monkeypatch.setenv("MSPCTL_SECRET_DATABASE", "a-word-that-sqlite-does-not-want")
     for local in ("paolo", "luca", "acquisti"):
         for rev in (1, 2):
             monkeypatch.setenv(f"MSPCTL_SECRET_{local.upper()}_{rev}", password(local, rev))

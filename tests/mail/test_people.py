@@ -176,7 +176,7 @@ def test_without_the_key_nothing_is_begun(office: Office, monkeypatch: pytest.Mo
 
 
 def test_a_wrong_key_is_said_so(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MSPCTL_SECRET_DOVEADM", "another key")
+    monkeypatch.setenv("MSPCTL_SECRET_DOVEADM", "a-wrong-key-4712")
     office.say("mailboxes:", box("paolo"))
     said = office.run("plan")
     assert (said.code, "does not take our key (401 Authentication required)" in said.out) == (1, True), said.out

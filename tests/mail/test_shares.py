@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -175,3 +176,15 @@ def test_a_server_that_does_not_answer_is_said_so(office: Office) -> None:
     targets.write_text(targets.read_text().replace(f":{office.server.ports.doveadm}'", f":{office.server.ports.dns}'"))
     planned = office.run("plan")
     assert (planned.code, "unreachable" in planned.out, "Connection refused" in planned.out) == (4, True, True)
+
+
+def test_a_mailbox_that_is_broken_costs_its_own_domain_only(office: Office) -> None:
+    filled(office, SHARED, box("paolo"))
+    with FILE.open("a") as file:
+        file.write(f"  other-{office.domain}:\n    target: mail-1\n    mailboxes: {{luca: {{}}}}\n")
+    (maildir,) = office.server.vmail.glob("*/acquisti/Maildir")
+    os.chown(maildir, 0, 0)
+    said = office.run("apply")
+    assert said.code == 3
+    assert f"refuses (75; the reason is in its log): aclGet *@{office.domain}" in said.out
+    assert "1 change landed. 1 scope could not be read." in said.out

@@ -32,8 +32,8 @@ class Post:
     def mailbox(self, domain: str, local: str = "prova", word: str = WORD) -> None:
         make_mailbox(self.stack, domain, local, word)
 
-    def write(self, domain: str = "acme.example", /, mail: str = "", **access: str) -> None:
-        """A repository; `access` are keys of the target's `mail`, as YAML."""
+    def write(self, domain: str = "acme.example", /, mail: str = "", signs: bool = True, **access: str) -> None:
+        """A repository; `signs`: with a filter. `access` are keys of the target's `mail`, as YAML."""
         ports = self.stack.ports
         said = {
             "smtp": plain(ports.smtp),
@@ -52,7 +52,7 @@ class Post:
     mail:
 {lines}    facets:
       mailboxes: {{driver: postfixadmin, database: sqlite, file: {self.stack.database}}}
-      filter: {{driver: zonefile, directory: zones}}
+{"      filter: {driver: rspamd, via: local}" if signs else ""}
 """,
             "inventory/checks.yaml": f"dns: {{resolvers: '127.0.0.1:{self.world.dns}', timeout: 1s}}\n",
             "customers/acme/dns.yaml": f"zones: {{{domain}: {{target: files}}}}\n",

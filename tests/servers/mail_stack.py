@@ -42,6 +42,7 @@ from tests.servers import databases, postfixadmin, require
 HOST = "127.0.0.1"
 SECONDS = 20.0  # until something is there
 TEMPLATES = Path(__file__).parent / "mail"
+RSPAMD = Path("/etc/rspamd")  # as the package brings it
 HOSTNAME = "mx.msp.example"
 DOVEADM_KEY = "an example key of doveadm"
 RSPAMD_PASSWORD = "an example password of rspamd"
@@ -311,6 +312,7 @@ class MailStack:
         self.dovecot_log = self.folder / "log/dovecot/dovecot.log"
         self.rspamd_log = self.folder / "log/rspamd/rspamd.log"
         self.rspamd_local = self.etc / "rspamd/local.d"
+        self.rspamd_data = self.folder / "rspamd"
         self.outbox = self.folder / "sink"
         self._daemons: dict[str, _Daemon] = {}
         self._make()
@@ -325,7 +327,7 @@ class MailStack:
 
     def _make(self) -> None:
         for name in (
-            "etc/postfix", "etc/dovecot", "etc/rspamd/local.d", "postfix/queue", "postfix/data", "dovecot/state",
+            "etc/postfix", "etc/dovecot", "postfix/queue", "postfix/data", "dovecot/state",
             "log/postfix", "log/dovecot", "log/rspamd", "vmail", "rspamd", "redis", "sink",
         ):  # fmt: skip
             (self.folder / name).mkdir(parents=True)
@@ -333,6 +335,7 @@ class MailStack:
         for name in ("postfix", "dovecot"):
             for template in (TEMPLATES / name).iterdir():
                 self._write(self.etc / name / template.name, template.read_text())
+        shutil.copytree(RSPAMD, self.etc / "rspamd")
         if self.tables.replies:
             self._write(self.etc / "postfix/vacation.conf", VACATION)
         for name in OFF.split():
@@ -365,12 +368,13 @@ class MailStack:
 
     # -- starting and stopping ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, *names: str) -> None:
+        """All of it, or only some."""
         made = (self._redis(), self._rspamd(), self._dovecot(), self._sink(), self._postfix())
         self._daemons = dict(zip(("redis", "rspamd", "dovecot", "sink", "postfix"), made, strict=True))
-        for daemon in self._daemons.values():
-            daemon.start()
-        for name in self._daemons:
+        for name in names or self._daemons:
+            self._daemons[name].start()
+        for name in names or self._daemons:
             self._until_ready(name)
 
     def stop(self) -> None:
@@ -412,10 +416,11 @@ class MailStack:
         return daemon
 
     def _rspamd(self) -> _Daemon:
-        places = {"LOCAL_CONFDIR": self.etc / "rspamd", "LOGDIR": self.rspamd_log.parent}
-        places |= {"DBDIR": self.folder / "rspamd", "RUNDIR": self.folder / "rspamd"}
+        config, data = self.etc / "rspamd", self.rspamd_data
+        places = {"CONFDIR": config, "LOCAL_CONFDIR": config, "LOGDIR": self.rspamd_log.parent}
+        places |= {"DBDIR": data, "RUNDIR": data}
         said = [f"--var={name}={path}" for name, path in places.items()]
-        who = ("-f", "-u", "_rspamd", "-g", "_rspamd", "-c", "/etc/rspamd/rspamd.conf")
+        who = ("-f", "-u", "_rspamd", "-g", "_rspamd", "-c", config / "rspamd.conf")
         return self._daemon("rspamd", "milter rspamd controller", "rspamd", *who, *said)
 
     def _dovecot(self) -> _Daemon:
@@ -537,6 +542,21 @@ class MailStack:
 
     def wait_for_sent(self, subject: str) -> Sent:
         return wait(lambda: self.sent(subject), f"{subject!r} at the sink")[0]
+
+    def scan(
+        self, message: EmailMessage, client: str, sender: str, recipients: Sequence[str], user: str = ""
+    ) -> dict[str, Any]:
+        """What rspamd says of a message, without the others; with `user`, somebody of this name has logged in."""
+        headers = [("IP", client), ("From", sender), *(("Rcpt", each) for each in recipients), ("Pass", "all")]
+        headers += [("User", user)] if user else []
+        body = message.as_bytes(policy=email.policy.SMTP)
+        with closing(HTTPConnection(HOST, self.ports.rspamd, timeout=SECONDS)) as connection:
+            connection.putrequest("POST", "/checkv2")
+            for name, value in [*headers, ("Content-Length", str(len(body)))]:
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            said: dict[str, Any] = json.loads(connection.getresponse().read())
+        return said
 
     # -- the queue, and doveadm -------------------------------------------------------------------------------------
 

@@ -71,8 +71,7 @@ def running(tables: Path, folder: Path) -> Iterator[World]:
             doors = dict(zip(DOORS, ports, strict=True))
             _open(stack, doors, imaps)
             _remember_log_ins(stack)
-            (place / "rspamd/dkim.key").write_bytes(private)
-            (place / "rspamd/dkim.key").chmod(0o644)
+            _put_key(stack, private)
             try:
                 stack.start()
                 yield World(stack, dns, public, doors, imaps, ca)
@@ -115,6 +114,18 @@ def _key() -> tuple[bytes, str]:
     info = serialization.PublicFormat.SubjectPublicKeyInfo
     public = base64.b64encode(made.public_key().public_bytes(serialization.Encoding.DER, info)).decode()
     return private, f"v=DKIM1; k=rsa; p={public}"
+
+
+def _put_key(stack: MailStack, private: bytes) -> None:
+    """Where rspamd was told of it, and where mspctl's own rule looks for it."""
+    (stack.rspamd_data / "dkim.key").write_bytes(private)
+    (stack.rspamd_data / "dkim.key").chmod(0o644)
+    folder = stack.etc / "rspamd/dkim"
+    folder.mkdir()
+    for name in SIGNED:
+        (folder / f"{name}.mail.key").write_bytes(private)
+        (folder / f"{name}.mail.key").chmod(0o640)
+        shutil.chown(folder / f"{name}.mail.key", "_rspamd", "_rspamd")
 
 
 def _certificate(stack: MailStack, folder: Path) -> Path:

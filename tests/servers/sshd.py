@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from getpass import getuser
@@ -19,7 +18,7 @@ from tests.servers.databases import free_port
 
 CONFIG = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {address}
 HostKey {folder}/host
 AuthorizedKeysFile {folder}/client.pub
 PidFile none
@@ -42,7 +41,8 @@ class Sshd:
 
 
 @contextmanager
-def running() -> Iterator[Sshd]:
+def running(address: str = "127.0.0.1", where: Sequence[str] = ()) -> Iterator[Sshd]:
+    """`where` stands before the command: to start it in a network namespace."""
     folder = Path(tempfile.mkdtemp(prefix="sshd-", dir="/tmp"))
     process = None
     try:
@@ -50,13 +50,13 @@ def running() -> Iterator[Sshd]:
             command = [require("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(folder / name)]
             subprocess.run(command, check=True, timeout=30)
         port = free_port()
-        (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder))
+        (folder / "sshd_config").write_text(CONFIG.format(address=address, port=port, folder=folder))
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # compiled in; a server started as root wants it
         with (folder / "log").open("wb") as log:
-            command = [require("sshd"), "-D", "-e", "-f", str(folder / "sshd_config")]
+            command = [*where, require("sshd"), "-D", "-e", "-f", str(folder / "sshd_config")]
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _wait(process, port, folder / "log")
+        _wait(process, folder / "log")
         yield Sshd(
             port, (folder / "host.pub").read_text().strip(), (folder / "client").read_bytes(), getuser(), process
         )
@@ -67,13 +67,10 @@ def running() -> Iterator[Sshd]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    for _ in range(100):
+def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(200):
         assert process.poll() is None, log.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
+        if "Server listening" in log.read_text():
             return
-    raise AssertionError(f"sshd does not answer: {log.read_text()}")
+        time.sleep(0.02)
+    raise AssertionError(f"sshd does not begin to listen: {log.read_text()}")

@@ -11,9 +11,9 @@ from mspctl.checks import Facts
 from mspctl.desired import Declaration
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import dns, mail
+from mspctl.kinds import filter as filters
 from mspctl.model.inventory import TargetInfo
 from mspctl.model.sections import mail as model
-from mspctl.model.sections.mail.publish import FILTER
 from mspctl.plan import ScopePlan
 from mspctl.resource import Id, Resource, Scope
 from mspctl.strict_yaml import find
@@ -116,6 +116,6 @@ def domains(facts: Facts) -> Iterator[Domain]:
     """The mail domains among a customer's declared scopes."""
     found: dict[str, list[Declaration]] = {}
     for declaration in facts.declared:
-        if declaration.scope.facet in (mail.FACET, FILTER):
+        if declaration.scope.facet in (mail.FACET, filters.FACET):
             found.setdefault(declaration.scope.name, []).append(declaration)
     return (Domain(facts, name, tuple(mine)) for name, mine in found.items())

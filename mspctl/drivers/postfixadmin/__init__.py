@@ -23,7 +23,7 @@ from pydantic import model_validator
 from mspctl import hashes
 from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
 from mspctl.drivers.postfixadmin import dovecot, use
-from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, People
+from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
@@ -98,7 +98,7 @@ class Rows:
 
 
 def as_resources(
-    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Mapping[str, People] | None = None
+    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Shares | None = None
 ) -> Iterator[Resource]:
     """
     A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
@@ -331,17 +331,19 @@ class Reader:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
             found = self.tables.load(db, [scope.name for scope in scopes])
-        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else None
+        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else {}
         for scope in scopes:
             try:
                 with translated():
-                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared)
+                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared.get(scope.name))
             except TargetError as error:
                 yield Failed(scope, error)
 
     def _reading(
-        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Mapping[str, People] | None
+        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Shares | TargetError | None
     ) -> Reading:
+        if isinstance(shared, TargetError):
+            raise shared
         resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 

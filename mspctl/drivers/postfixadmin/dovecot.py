@@ -36,6 +36,7 @@ MANY = 20  # domains; for more, all mailboxes of the server are asked at once
 SHOWN = 5  # names in a message
 
 People = frozenset[str]  # addresses, and what Dovecot names otherwise
+Shares = Mapping[str, People]  # by address of a mailbox
 
 
 class Settings(doveadm.Settings):
@@ -99,6 +100,14 @@ def may_use(rows: Iterable[Row], address: str) -> dict[str, str]:
     return found
 
 
+def _shares(rows: Iterable[Row]) -> Shares:
+    held: dict[str, list[Row]] = {}
+    for row in rows:
+        held.setdefault(str(row["username"]).lower(), []).append(row)
+    found = {address: frozenset(may_use(mine, address)) for address, mine in held.items()}
+    return {address: people for address, people in found.items() if people}
+
+
 def acls(wanted: People, live: Mapping[str, str], address: str, folders: Iterable[str]) -> Iterator[Command]:
     """The commands after which `wanted`, and nobody else, may use a mailbox."""
     new = {f"user={person}": person for person in wanted - live.keys()}
@@ -123,16 +132,25 @@ class Dovecot:
     def shares(self) -> bool:
         return bool(self.others)
 
-    def shared(self, domains: Sequence[str]) -> dict[str, People]:
-        """By address, who may use which mailbox; those that nobody else uses are left out. Raises TargetError."""
-        masks = [f"*@{domain}" for domain in domains] if len(domains) <= MANY else ["*"]
-        rows: dict[str, list[Row]] = {}
-        for mask in masks:  # each for itself: once it is a user, it may not list users any more
-            (answer,) = self._told([("aclGet", {"user": mask, "mailbox": "INBOX"})])
-            for row in answer:
-                rows.setdefault(str(row["username"]).lower(), []).append(row)
-        found = {address: frozenset(may_use(held, address)) for address, held in rows.items()}
-        return {address: people for address, people in found.items() if people}
+    def shared(self, domains: Sequence[str]) -> dict[str, Shares | TargetError]:
+        """
+        By domain, who may use which mailbox; those that nobody else uses are left out.
+
+        Or why Dovecot cannot say it of a domain: one mailbox that is broken is enough. Raises Unreachable.
+        """
+        found: dict[str, Shares | TargetError] = {}
+        all_ = self._acls("*") if len(domains) > MANY else No(0)
+        if not isinstance(all_, No):
+            return dict.fromkeys(domains, _shares(all_))
+        for domain in domains:  # each for itself: once it is a user, it may not list users any more
+            rows = self._acls(f"*@{domain}")
+            no = f"{self.api.name} {rows}: aclGet *@{domain}"
+            found[domain] = TargetError(no) if isinstance(rows, No) else _shares(rows)
+        return found
+
+    def _acls(self, mask: str) -> Sequence[Row] | No:
+        (answer,) = self.api.ask([("aclGet", {"user": mask, "mailbox": "INBOX"})])
+        return answer
 
     def check(self, work: Work) -> None:
         """Raises Stale when a mailbox that is about to be shared otherwise is not shared as it was read."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mspctl.kinds import filter as filters
 from mspctl.kinds import mail
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory, MailAccess
 from mspctl.model.sections.mail import Section, domains_of
-from mspctl.model.sections.mail.publish import FILTER
 from mspctl.proof import Trial
 from mspctl.proofs import Making
 from mspctl.resource import Scope
@@ -45,7 +45,7 @@ def trials(customer: Customer, inventory: Inventory) -> Iterator[Trial]:
             continue
         mailbox = own.mailboxes[own.proof.mailbox]
         assert mailbox.password, "load refuses a test mailbox without"
-        signs = FILTER in target.facets and own.publish is not None and "dkim" not in own.publish.leave_out
+        signs = filters.FACET in target.facets and own.publish is not None and bool(own.publish.selectors)
         wanted = Wanted(
             f"{own.proof.mailbox}@{domain}",
             mailbox.password.secret or "",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Count, Model, Quota, Seconds, Size, Text, Until, one_or_many, typed
+from mspctl.fields import Boolean, Count, Model, Quota, Rate, Seconds, Size, Text, Until, one_or_many, typed
 from mspctl.kinds import mail
 from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
@@ -84,6 +84,8 @@ class Leaver(Model):
 class Limits(Model):
     mailboxes: Count | None = None
     quota: Size | None = None  # of all mailboxes together
+    message_size: Size | None = None  # of one message, to the domain or from its users
+    sending_rate: Rate | None = None  # of the domain's users together; each recipient counts
 
 
 class Proving(Model):
