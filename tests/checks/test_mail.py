@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mspctl.desired import Declaration, Selection, declarations
 from mspctl.driver import Gauge, Measured, Reading, Unmeasured
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import dns, mail
+from mspctl.kinds import filter as filters
 from mspctl.kinds.answers import Answer, NameQuestion, Status
 from mspctl.load import load
 from mspctl.plan import ScopePlan, plan_scope
@@ -287,6 +289,37 @@ def test_mail_of_a_domain_that_stands_for_another_waits_too(tmp_path: Path) -> N
     late = Gauge(Scope("mail-1", "logs", "acme.net"), mail.DOMAIN_ID, mail.QUEUED_SINCE)
     (finding,) = found(of, EMPTY | {QUEUE: None, late: NOW - timedelta(hours=3)})
     assert finding.what == "mail has been waiting to be delivered since 2027-03-15 03:00 UTC"
+
+
+# -- lists ------------------------------------------------------------------------------------------------------
+
+ALLOW = "allow: [{from: partner.example, must_pass: dkim, why: ticket 7, until: DAY}, {from: 192.0.2.9, why: x}]\n"
+
+
+@pytest.mark.parametrize(
+    ("day", "there", "expected"),
+    [
+        ("2027-03-15", False, []),  # the day is included
+        ("2027-03-14", False, ["mail.list info"]),
+        ("2027-03-14", True, ["mail.list warning"]),
+        ('"2027-03-15 07:00"', False, []),
+        ('"2027-03-15 05:59"', True, ["mail.list warning"]),
+    ],
+)
+def test_entries_past_their_date(tmp_path: Path, day: str, there: bool, expected: list[str]) -> None:
+    said_ = MAIL.replace("    groups:\n", f"    {ALLOW.replace('DAY', day)}    groups:\n", 1)
+    of = facts(tmp_path, mail_yaml=said_)
+    scope = Scope("mail-1", "filter", "acme.example")
+    declaration = next(d for d in of.declared if d.scope == scope)
+    entry = filters.entry(filters.ALLOW, "partner.example", "ticket 7", "dkim")
+    live = [*declaration.resources, *([entry] if there else [])]
+    record = ScopeRecord(scope, {r.id: Record((r,)) for r in live})
+    plan = plan_scope(declaration, record, Reading(scope, live))
+    findings = found(replace(of, live={**of.live, scope: plan}))
+    assert [f"{f.code} {f.severity}" for f in findings] == expected
+    for finding in findings:
+        assert (finding.path, finding.source) == ("filter/acme.example/partner.example", "customers/acme/mail.yaml:9")
+        assert finding.what.startswith("allow: partner.example was to end on 2027-03-1")
 
 
 # -- the DKIM key -----------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Domain:
 
     # -- what is said about it
 
-    def place(self, *keys: str) -> str:
+    def place(self, *keys: str | int) -> str:
         """Where something stands that mail.yaml says of the domain, or the domain itself."""
         data = self.facts.customer.data["mail"]
         typed = next((key for key in data["domains"] if dns.fold_zone(key) == self.name), self.name)
@@ -97,11 +97,12 @@ class Domain:
         remedy: str,
         *,
         id_: Id | None = None,
+        path: str = "",
         source: str = "",
         since: date | None = None,
     ) -> Finding:
-        """A finding about the domain, or about one of its resources."""
-        path = f"{mail.FACET}/{self.name}"
+        """A finding about the domain, about one of its mailboxes and aliases, or about what else `path` names."""
+        path = path or f"{mail.FACET}/{self.name}"
         if id_ is not None:
             declared = self.declared.get(id_)
             path, source = f"{path}/{id_.name}", source or (declared.source if declared else "")
