@@ -32,7 +32,7 @@ def rewrite(estate: Estate, plans: Iterable[ScopePlan], causes: Collection[Cause
     files = [
         desired.back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()
     ]
-    return [file for file in files if file.adopted]
+    return desired.once_each(file for file in files if file.adopted)
 
 
 def _agree(chosen: dict[Id, Resource | None], difference: Difference, causes: Collection[Cause]) -> None:

@@ -137,7 +137,7 @@ def _cause(declared: Value, recorded: Collection[Left], live: Value | None) -> C
     as_declared = all(value == declared for value in recorded)
     if live is UNKNOWN:
         return None if as_declared else Cause.PENDING
-    if live in recorded or (None in recorded and live in EMPTY):
+    if live in recorded or (live in EMPTY and recorded and all(value is None for value in recorded)):
         return Cause.PENDING
     if recorded and as_declared:
         return Cause.DRIFT

@@ -20,6 +20,7 @@ from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
+from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.resource import Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
@@ -62,6 +63,7 @@ class Access:
     secrets: Secrets
     root: Path  # the repository; relative paths in settings start here
     passwords: Passwords = field(default_factory=NoPasswords)  # of customers' people
+    hosts: Mapping[str, Host] = field(default_factory=dict)  # by full name: those that this target reaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Reading:
     token: str = ""  # cheap fingerprint taken with this read; "" when the target has none
     missing: frozenset[str] = frozenset()  # kinds that could not be read whole: never planned
     exists: bool = True  # False: the target answered, and this scope is not there yet
+    facts: Outputs = field(default_factory=dict)  # what findings want to know; neither planned nor recorded
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ MEETING = 60 * DAY  # windows that do not meet within it never do
 
 _MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})(?: (\d{2}):(\d{2}))?", re.ASCII)
 _WINDOW = re.compile(r"(?:(\S+) )?(\d{2}):(\d{2})-(\d{2}):(\d{2})", re.ASCII)
+_TIMES = re.compile(r"(?:(\S+) )?(\d{2}):(\d{2})", re.ASCII)
 _ZONES = Path(import_module("tzdata").__path__[0])
 
 
@@ -206,6 +207,17 @@ class Window:
             return False
         after = _after_gap(begins, clocks)
         return begins + self.length <= _around_gap(begins, clocks)[1] and after <= now < after + self.length
+
+
+def times(text: str) -> tuple[frozenset[int], timedelta]:
+    """From `02:30` or `mon-fri 22:30`: days of the week (0 is Monday), time since midnight. Raises ValueError."""
+    found = _TIMES.fullmatch(text)
+    if not found:
+        raise ValueError(f"{shown(text)} is not a time of the day (write 02:30 or mon-fri 22:30)")
+    start = _clock(found[2], found[3])
+    if start == DAY:
+        raise ValueError(f"{shown(text)} is the next day already (write 00:00)")
+    return _days(found[1]), start
 
 
 @dataclass(frozen=True, slots=True)

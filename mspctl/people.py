@@ -293,25 +293,29 @@ def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
     return replace(problem, line=line, text=text)
 
 
-def approvals(estate: Estate, who: Person, plan: Plan, why: str) -> Rewritten:
-    """The customer's approvals.yaml with a line for each change of the plan that needs one."""
+def approvals(estate: Estate, who: Person, before: Plan, plan: Plan, why: str) -> Rewritten:
+    """The customer's approvals.yaml with a line for each change that needs one now, and did not need it before."""
     file = f"customers/{who.customer}/approvals.yaml"
-    before = _text(estate, file)
+    text = _text(estate, file)
     until = _today(estate, who.customer) + timedelta(days=APPROVAL_DAYS)
-    waiting = [(p.scope, s.change.id) for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL]
+    waiting = [one for one in _unapproved(plan) if one not in {*_unapproved(before)}]
     lines: list[Entry] = [
         {"resource": f"{scope.facet}/{scope.name}/{id_.name}", "why": why, "until": edit.Bare(f"{until}")}
         for scope, id_ in waiting
     ]
-    after = edit.edit(before, [edit.Insert(("approvals",), line) for line in lines], file=file)
-    return Rewritten(file, before, after, len(lines))
+    after = edit.edit(text, [edit.Insert(("approvals",), line) for line in lines], file=file)
+    return Rewritten(file, text, after, len(lines))
+
+
+def _unapproved(plan: Plan) -> list[tuple[Scope, Id]]:
+    return [(p.scope, s.change.id) for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL]
 
 
 def next_step(who: Person, plan: Plan) -> str:
     """For who does not live in Git: what has not happened yet, and what makes it happen."""
     targets = " and ".join(sorted({one.scope.target for one in plan.scopes}))
     merge = f"commit customers/{who.customer} and merge it"
-    if any(step.standing is Standing.APPROVAL for one in plan.scopes for step in one.steps):
+    if _unapproved(plan):
         return f"Nothing has changed on {targets} yet. What needs an approval must be named first; then {merge}."
     if any(one.due for one in plan.scopes):
         return f"Nothing has changed on {targets} yet: mspctl apply -c {who.customer} does it, or {merge}."

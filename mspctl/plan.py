@@ -83,6 +83,7 @@ class ScopePlan:
     error: str = ""  # why there is no plan for this scope
     unreachable: bool = False
     outputs: Outputs = field(default_factory=dict)  # what the scope hands out, as read
+    facts: Outputs = field(default_factory=dict)  # what findings want to know besides, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
@@ -215,6 +216,7 @@ def plan_scope(
         reading.exists,
         len(declared),
         outputs=reading.outputs,
+        facts=reading.facts,
         accepted=accepted,
         gone=declaration.gone,
     )

@@ -13,7 +13,9 @@ from mspctl.driver import Access, Driver, Logs, Reader, Releases
 from mspctl.errors import TargetError
 from mspctl.hand_over import HandOver, Passwords
 from mspctl.kinds import mail_log
+from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate
+from mspctl.model.sections.hosts import reached
 from mspctl.resource import Scope
 from mspctl.secrets import Secrets
 from mspctl.vault import Store
@@ -108,4 +110,9 @@ class Targets:
         settings = self.estate.inventory.settings[scope.target, scope.facet]
         secrets = self.secrets_at(scope.target)
         passwords = Passwords(self.store, self._hand_over, scope.target)
-        return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords)
+        hosts = self._hosts(scope.target) if scope.facet == FACET else {}
+        return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords, hosts)
+
+    def _hosts(self, target: str) -> dict[str, Host]:
+        found = (reached(c, lambda entry: entry.target == target) for c in self.estate.everyone.values())
+        return {host.full: host for hosts in found for host in hosts}

@@ -36,7 +36,7 @@ def _is_commit(entry: Entry, named: str) -> bool:
 
 def rewrite(estate: Estate, customer: str, entry: Entry, declared: Sequence[Declaration]) -> list[Rewritten]:
     """The files as they must be so that Git declares what the run found."""
-    files: dict[str, Rewritten] = {}
+    files: list[Rewritten] = []
     now = {(d.scope.facet, d.scope.name): {r.id: r for r in d.resources} for d in declared}
     for scope, run in entry.scopes.items():
         if scope.customer != customer or not run.changes:
@@ -45,9 +45,8 @@ def rewrite(estate: Estate, customer: str, entry: Entry, declared: Sequence[Decl
             raise InputError.at("", f"{scope} is no longer declared (put it back into the YAML first)")
         wanted = _wanted(run.changes, now[scope.facet, scope.name])
         if wanted:
-            one = desired.back(scope.facet).rewrite(estate, customer, scope.name, wanted)
-            files[one.file] = one
-    return [*files.values()]
+            files.append(desired.back(scope.facet).rewrite(estate, customer, scope.name, wanted))
+    return desired.once_each(files)
 
 
 def _wanted(changes: Sequence[Change], now: Mapping[Id, Resource]) -> dict[Id, Resource | None]:

@@ -35,6 +35,7 @@ COMMANDS = {
     "explain": "Say what a value is and where it comes from.",
     "show": "Show a customer: what is declared and recorded.",
     "firewall": "Look after a customer's firewalls.",
+    "inventory": "Print hosts for other programs: Ansible, OpenSSH.",
     "mail": "Look after a customer's mail.",
     "secret": "Put secrets where they are looked for; hand passwords over.",
     "schema": "Write JSON Schemas for editors.",

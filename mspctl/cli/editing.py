@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from mspctl.desired import Rewritten
     from mspctl.people import Edited, Person
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-dry_run = click.option("-n", "--dry-run", is_flag=True, help="Show the edit and the plan, and write nothing.")
-approve = click.option("--approve", metavar="WHY", help="Name in approvals.yaml what needs an approval, and why.")
+dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Show the edit and the plan, and write nothing.")
+approve_option = click.option(
+    "--approve", metavar="WHY", help="Name in approvals.yaml what needs an approval, and why."
+)
 
 
 def finish(
@@ -40,7 +43,7 @@ def finish(
     ahead = _ahead(work, who, files)
     plan = ahead.plan()
     if approve is not None:
-        files.append(people.approvals(edited.estate, who, plan, approve))
+        files.append(people.approvals(edited.estate, who, _ahead(work, who, ()).plan(), plan, approve))
         ahead = _ahead(work, who, files)
         plan = ahead.plan()
     for line in diff(files):
@@ -57,7 +60,33 @@ def finish(
     return Exit.DONE
 
 
-def put_on_list(
+def on_list(kind: str, text: str, short: str, *more: Callable[[F], F]) -> click.Command:
+    """A command that adds a line to a domain's list of senders, `allow` or `block`; `more` are options of its own."""
+
+    def command(directory: str | None, domain: str, sender: str, **said: Any) -> Exit:
+        customer, approve, dry_run = said.pop("customer"), said.pop("approve"), said.pop("dry_run")
+        return _put_on_list(directory, customer, domain, kind, sender, said, dry_run=dry_run, approve=approve)
+
+    chosen: Callable[..., Any] = command
+    options: list[Callable[..., Any]] = [
+        click.argument("customer"),
+        click.argument("domain"),
+        click.argument("sender"),
+        click.option("--why", required=True, metavar="TEXT", help="The reason, for whoever meets it later."),
+        *more,
+        click.option("--until", metavar="DAY", help="The last day on which it holds."),
+        click.option("--asked-by", metavar="NAME", help="The contact of the customer who asked for it."),
+        click.option("--ticket", metavar="TEXT", help="Where it was asked for."),
+        approve_option,
+        dry_run_option,
+        click.pass_obj,
+    ]
+    for option in reversed(options):
+        chosen = option(chosen)
+    return click.command(kind, help=text, short_help=short)(chosen)
+
+
+def _put_on_list(
     directory: str | None,
     customer: str,
     domain: str,
@@ -68,7 +97,6 @@ def put_on_list(
     dry_run: bool,
     approve: str | None,
 ) -> Exit:
-    """A line more in a domain's list of senders, `allow` or `block`."""
     from mspctl import people
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
@@ -76,7 +104,9 @@ def put_on_list(
 
     work = Workspace(directory, Selection([customer]))
     who = people.everybody(work.estate, customer, domain)
-    typed = {key: Bare(value) if key == "until" else value for key, value in said.items() if value is not None}
+    order = ("must_pass", "why", "until", "asked_by", "ticket")
+    typed = {key: value for key in order if (value := said.get(key)) is not None}
+    typed |= {"until": Bare(typed["until"])} if "until" in typed else {}
     line = people.listed(who, kind, {"from": sender, **typed})
     edited = people.edited(
         work.estate, who, [line], people.last(work.estate, who, kind), {"": "SENDER", "from": "SENDER"}

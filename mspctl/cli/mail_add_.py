@@ -23,7 +23,7 @@ it when it is applied; then: mspctl secret hand-over CUSTOMER ADDRESS."""
 @click.option("--shared-with", multiple=True, metavar="NAME", help="A mailbox whose owner may use this one too.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="A group that it joins.")
 @click.option("--no-password", is_flag=True, help="Nobody logs in, as in a mailbox that is only shared.")
-@editing.dry_run
+@editing.dry_run_option
 @click.pass_obj
 def command(
     directory: str | None,

@@ -21,8 +21,8 @@ and lists need no edit. Days are the customer's, as 2027-03-31, or times of a da
 @click.option("--copy-to", multiple=True, metavar="NAME", help="Who gets the mail; a mailbox, or a whole address.")
 @click.option("--until", metavar="DAY", help="How long replies and copies go on.")
 @click.option("--keep-until", metavar="DAY", help="How long the mailbox is kept.")
-@editing.approve
-@editing.dry_run
+@editing.approve_option
+@editing.dry_run_option
 @click.pass_obj
 def command(
     directory: str | None,

@@ -17,7 +17,7 @@ Lists that name it are edited too. Mail for the old name goes on arriving, unles
 @click.argument("address")
 @click.argument("new")
 @click.option("--no-alias", is_flag=True, help="Mail for the old name is refused.")
-@editing.dry_run
+@editing.dry_run_option
 @click.pass_obj
 def command(directory: str | None, customer: str, address: str, new: str, no_alias: bool, dry_run: bool) -> Exit:
     from mspctl import people

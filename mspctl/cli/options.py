@@ -35,6 +35,13 @@ def selection(command: Callable[..., Any]) -> Callable[..., Any]:
     return chosen
 
 
+def customers(command: F) -> F:
+    """--customer alone."""
+    return click.option("-c", "--customer", "customers", multiple=True, metavar="NAME", help="Only this customer.")(
+        command
+    )
+
+
 def how_far(command: Callable[..., Any]) -> Callable[..., Any]:
     """--limit and --since: how much of a history; 20 entries when neither says."""
 

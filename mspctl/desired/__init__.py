@@ -13,7 +13,7 @@ all that `apply --due` needs. A mailbox that is disabled until its purge date an
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
@@ -95,6 +95,15 @@ class Rewritten:
     before: str
     after: str
     adopted: int  # resources
+
+
+def once_each(files: Iterable[Rewritten]) -> list[Rewritten]:
+    """Each file once. Raises InputError where scopes want it differently, for each knows only its own change."""
+    found: dict[str, Rewritten] = {}
+    for one in files:
+        if found.setdefault(one.file, one).after != one.after:
+            raise InputError.at(one.file, "several hosts or domains would change it at once (name one after the other)")
+    return [*found.values()]
 
 
 class Back(Protocol):

@@ -290,6 +290,7 @@ class _Reader:
 
     def _address(self, typed: str, column: str) -> str:
         """An address of our own, in normal form; of a catch-all, `@` and the domain."""
+        typed = (re.findall(r"<([^<>]+)>", typed) or [typed])[0]  # Paolo Zen <paolo@acme.example>
         local, at, end = typed.rpartition("@")
         try:
             if not typed:

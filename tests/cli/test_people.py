@@ -229,6 +229,18 @@ def test_what_needs_an_approval_is_named_when_somebody_says_why(run: Run) -> Non
     applied(run)
 
 
+def test_a_reason_for_one_thing_approves_no_other(run: Run) -> None:
+    FILE.write_text(FILE.read_text() + "      vendite: [paolo, luca]\n      corsi: [paolo, luca]\n")
+    applied(run)
+    change("      acquisti: {quota: 5 GiB}\n", "")
+    assert run(*LEAVE, "--copy-to", "paolo", "--approve", "ticket 4711").code == 0
+    approvals = Path("customers/acme/approvals.yaml").read_text()
+    assert "acme.example/luca" in approvals
+    assert "acquisti" not in approvals
+    assert run("apply").code == 3
+    assert ("acquisti@acme.example",) in sql("SELECT username FROM mailbox")
+
+
 def test_without_a_reason_it_is_said_that_somebody_must_approve(run: Run) -> None:
     FILE.write_text(FILE.read_text() + "      vendite: [paolo, luca]\n      corsi: [paolo, luca]\n")
     applied(run)

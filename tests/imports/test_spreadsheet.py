@@ -34,7 +34,7 @@ def complaints(tmp_path: Path, content: str | bytes, *only: str) -> list[str]:
 EVERYTHING = """\
 email,name,quota,aliases,forwards,members,active
 paolo@acme.example,Paolo Zen,10 GB,p.zen pz@acme.example,x@partner.example,,yes
-Acquisti@ACME.example,"Acquisti, ordini",500 MB,,"paolo; capo@acme.example",,
+Orders <Acquisti@ACME.example>,"Acquisti, ordini",500 MB,,"paolo; capo@acme.example",,
 capo@acme.example,,unlimited,,,,no
 
 tutti@acme.example,,,,,"paolo, acquisti

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
@@ -38,8 +37,6 @@ DAY, YEAR = timedelta(days=1), timedelta(days=365)  # until when PostfixAdmin ca
 MANY = 500  # domains; for more, whole tables are read: the number of queries stays the same
 NOT_OURS = frozenset({"ALL"})  # a row that PostfixAdmin keeps for its administrators
 FAR = datetime(2038, 1, 18)  # noqa: DTZ001  # until when PostfixAdmin's own replies go; columns have no time zone
-
-NOBODY: Mapping[Id, bool] = MappingProxyType({})
 
 Row = Mapping[str, Any]
 
@@ -97,20 +94,18 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(
-    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Shares | None = None
-) -> Iterator[Resource]:
+def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Shares | None = None) -> Iterator[Resource]:
     """
-    A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
-    that there is none: where somebody only wants to make one, nothing is there that it would replace.
+    A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for.
 
     `shared`: by address, who uses which mailbox besides its owner; None where nothing can be shared.
     """
+    asked = {*replies}
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
         fields = _mailbox(address, row, rows, unit)
-        if id_ in replies and ((said := _reply(address, rows)) or replies[id_]):
-            fields["reply"] = said
+        if id_ in asked:
+            fields["reply"] = _reply(address, rows)
         if shared is not None:  # of what is switched off, Dovecot knows nothing
             there = row["active"] and rows.row is not None and rows.row["active"]
             fields[SHARED] = shared.get(address, frozenset()) if there else UNKNOWN
@@ -368,10 +363,8 @@ class Reader:
         return sorted(there - (aliases - held))
 
 
-def _replies(resources: Iterable[Resource]) -> dict[Id, bool]:
-    """Mailboxes of whose reply somebody speaks; and whether somebody says that there is none."""
-    said = [(r.id, r.fields["reply"]) for r in resources if "reply" in r.fields]
-    return {id_: (id_, "") in said for id_, _ in said}
+def _replies(resources: Iterable[Resource]) -> list[Id]:
+    return [r.id for r in resources if "reply" in r.fields]
 
 
 class Driver(Reader):

@@ -1,0 +1,63 @@
+"""Backup jobs → one scope per host that has any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from mspctl.desired import Declaration, Outputs
+from mspctl.desired.hosts import places
+from mspctl.kinds import backup
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
+from mspctl.model.sections.backup import Job, Keep, Repository, Section, jobs_of
+from mspctl.resource import Resource, Scope, Value
+from mspctl.strict_yaml import find
+
+FACETS = ()  # the way back is that of `hosts`
+
+
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
+    for host, scope, jobs in _backed_up(customer):
+        made = [_job(customer, host, name, job) for name, job in jobs]
+        yield Declaration(scope, made, f"customers/{customer.name}/backup.yaml")
+
+
+def scopes(customer: Customer) -> Iterator[Scope]:
+    return (scope for _, scope, _ in _backed_up(customer))
+
+
+def _section(customer: Customer) -> Section:
+    section = customer.sections["backup"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    return section
+
+
+def _backed_up(customer: Customer) -> Iterator[tuple[str, Scope, list[tuple[str, Job]]]]:
+    for name, entry, scope in places(customer, backup.SECTION):
+        if jobs := [*jobs_of(_section(customer), name, entry)]:
+            yield name, scope, jobs
+
+
+def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
+    repository = _section(customer).repositories[job.repository]
+    mark = find(customer.data["backup"], ("jobs", name))
+    fields: dict[str, Value] = {
+        "paths": frozenset(job.paths),
+        "exclude": frozenset(job.exclude),
+        "repository": f"{repository.place}/{customer.name}/{host}",
+        "append_only": repository.append_only,
+        "host_key": repository.host_key or "",
+        **_secrets(repository),
+        "schedule": job.schedule,
+        "timezone": customer.info.timezone,
+        "keep": backup.keeps((job.keep or Keep()).model_dump(exclude_none=True)),
+        "upload": -(-(job.upload or 0) // 1024),
+    }
+    return backup.job(name, fields, f"{mark.file}:{mark.line}" if mark else "")
+
+
+def _secrets(repository: Repository) -> dict[str, Value]:
+    """Which secrets are meant; "" for none."""
+    named = {name: getattr(repository, name) for name in backup.SECRETS}
+    return {name: f"{secret} rev {repository.rev}" if secret else "" for name, secret in named.items()}

@@ -1,0 +1,138 @@
+"""
+Customers' hosts, through Ansible: all sections of all hosts with one run.
+
+Each section is a pure facet (`patching.py`, …): what a resource makes of a host, and what facts say is there. This file
+asks hosts and hands answers out. A scope is one section of one host; what fails on a host, or in a section of it, costs
+nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.drivers.hosts import backup, patching
+from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
+from mspctl.errors import SecretError, Stale, TargetError, Unsupported
+from mspctl.fields import Count, Model, Seconds
+from mspctl.kinds.hosts import full_name, parts
+from mspctl.resource import Resource, Scope
+from mspctl.secrets import Secret
+from mspctl.transports.ansible import Ansible, Answer, Ask, Do
+
+FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
+
+
+class Settings(Model):
+    """How hosts are talked to; how each is reached, its hosts.yaml says."""
+
+    at_once: Count = 10  # hosts
+    connect: Seconds = 10  # until a host has answered
+    patience: Seconds = 900  # until a host has finished; packages take their time
+
+
+class Hands(Protocol):
+    """Whoever carries questions to hosts."""
+
+    def run(self, do: Do, asks: Mapping[str, Ask]) -> Mapping[str, Answer]: ...
+
+
+class Reader:
+    traits = Traits(cas="reread")
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        said: Settings = access.settings
+        key = lambda: access.secrets["ssh_key"]  # noqa: E731
+        self.hands: Hands = Ansible(access.hosts, key, said.at_once, said.connect, said.patience)
+
+    def accept(self, resource: Resource) -> Resource:
+        facet = next((facet for facet in FACETS.values() if resource.id.kind in facet.KINDS), None)
+        if facet is None:
+            raise Unsupported(f"there is no {resource.id.kind} on a host")
+        facet.accept(resource)
+        return resource
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        by_host: dict[str, list[Scope]] = {}
+        for scope in scopes:
+            host, section = _host(scope), parts(scope)[2]
+            if section not in FACETS:
+                yield Failed(scope, TargetError(f"hosts have no section {section}"))
+            elif host in self.access.hosts:
+                by_host.setdefault(host, []).append(scope)
+            else:  # it left hosts.yaml, and nobody can tell any more what is on it
+                yield Reading(scope, (), exists=False)
+        asks = {host: Ask(watching(_facet(s) for s in mine)) for host, mine in by_host.items()}
+        for host, answer in self.hands.run("read", asks).items():
+            for scope in by_host[host]:
+                yield Failed(scope, answer.error) if answer.error else _reading(scope, answer.result["facts"])
+
+
+class Driver(Reader):
+    def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
+        asked: dict[str, list[Work]] = {}
+        asks: dict[str, _Asking] = {}
+        for one in [each for each in work if each.changes]:
+            host = _host(one.scope)
+            try:
+                with translated():
+                    self._prepare(one, asks.setdefault(host, _Asking()))
+                    asked.setdefault(host, []).append(one)
+            except (TargetError, SecretError) as error:
+                yield Failed(one.scope, error if isinstance(error, TargetError) else TargetError(str(error)))
+        said = {host: Ask({"scopes": asks[host].scopes}, asks[host].secrets) for host in asked}
+        for host, answer in self.hands.run("write", said).items():
+            for one in asked[host]:
+                yield from _landed(one, answer)
+
+    def _prepare(self, work: Work, asking: _Asking) -> None:
+        """What a host is asked for one scope; secrets are looked up now, and only those that are written."""
+        facet, place = _facet(work.scope), Place(*parts(work.scope))
+        items = [item(facet, change, place) for change in work.changes]
+        written = {file["path"] for each in items for file in each["files"] if "secret" in file}
+        named = [found for change in work.changes for found in secrets(facet, change, place) if found[0] in written]
+        values = self.access.passwords.of(place.customer, named) if named else []
+        asking.secrets |= {path: value for (path, _), value in zip(named, values, strict=True)}
+        asking.scopes.append({"name": work.scope.name, "items": items})
+
+
+@dataclass(slots=True)
+class _Asking:
+    """What one host is asked, section by section."""
+
+    scopes: list[dict[str, Any]] = field(default_factory=list)
+    secrets: dict[str, Secret] = field(default_factory=dict)
+
+
+def _host(scope: Scope) -> str:
+    customer, host, _ = parts(scope)
+    return full_name(customer, host)
+
+
+def _facet(scope: Scope) -> Facet:
+    return FACETS[parts(scope)[2]]
+
+
+def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
+    try:
+        with translated():
+            facet = _facet(scope)
+            return Reading(scope, [*seen(facet, facts, Place(*parts(scope)))], facts=facet.known(facts))
+    except TargetError as error:
+        return Failed(scope, error)
+
+
+def _landed(work: Work, answer: Answer) -> Iterator[Landed | Failed]:
+    if answer.error:
+        yield Failed(work.scope, answer.error)
+        return
+    for change, said in zip(work.changes, answer.result["scopes"].get(work.scope.name, ()), strict=False):
+        if said.get("ok"):
+            yield Landed(work.scope, change)
+        elif "stale" in said:
+            yield Failed(work.scope, Stale(said["stale"]))
+        else:
+            yield Failed(work.scope, TargetError(said["error"]))

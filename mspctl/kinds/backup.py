@@ -1,0 +1,57 @@
+"""
+Backups that a host makes itself, as one kind of resource in its scope `…/backup`.
+
+`backup.job` "notte": which `paths` without what `exclude` matches, into which `repository` (an absolute path, an https
+URL that speaks restic's REST protocol, or `sftp://user@host:port/path` of a host that has `host_key`), when
+(`schedule`, "mon-fri 02:30", in `timezone`), how many copies it keeps (`keep`, "daily 14"; none where the repository is
+`append_only`, which is thinned out from its own side), and how fast it may send (`upload`, KiB in a second; 0: as fast
+as it can). `password`, `login` and `key` say which secrets are meant, never what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from mspctl.kinds import shown
+from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.resource import Fields, Id, Resource
+
+SECTION = "backup"
+JOB = "backup.job"
+KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+
+SECRETS = ("password", "login", "key")
+
+_SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
+_URL = re.compile(r"https://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+
+
+def fold_path(text: str) -> str:
+    """An absolute path. Raises ValueError."""
+    if not text.startswith("/") or "/../" in f"{text}/" or not text.isprintable():
+        raise ValueError(f"{shown(text)} is not an absolute path (write /srv)")
+    return text.rstrip("/") or "/"
+
+
+def fold_url(text: str) -> str:
+    """Where a repository is served. Raises ValueError, which does not repeat the text: it may hold a password."""
+    if not _URL.fullmatch(text):
+        raise ValueError("is no place of a repository (write https://backup.example.com:8000; a log-in is login: NAME)")
+    return text.rstrip("/")
+
+
+def fold_sftp(text: str) -> str:
+    """Where a repository lies on another host. Raises ValueError."""
+    found = _SFTP.fullmatch(text)
+    if not found or "/../" in f"{text}/":
+        raise ValueError(f"{shown(text)} is no folder of another host (write backup@nas.example.com:22/srv/restic)")
+    return f"sftp://{found[1]}@{found[2]}:{found[3] or 22}{found[4].rstrip('/')}"
+
+
+def job(name: str, fields: Fields, source: str = "") -> Resource:
+    return Resource(Id(JOB, name), {**fields, **NOTHING_AMISS}, source)
+
+
+def keeps(kept: Mapping[str, int]) -> frozenset[str]:
+    return frozenset(f"{name} {number}" for name, number in kept.items() if number)

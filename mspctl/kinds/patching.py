@@ -1,0 +1,45 @@
+"""
+How a host is kept up to date, as three kinds of resources in its scope `…/patching`.
+
+* `patching.policy` "policy": `what` is installed ("security" or "all"), and when the machine may `reboot` for it:
+  "never", "if needed", or "if needed and nobody is logged in".
+* `patching.window` "window": when that is, `hours` ("sun 02:00-05:00") of a `timezone`.
+* `patching.hold` "postgresql-15": a package that stays at the version it has. `held` says so, and is always true.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mspctl.kinds import shown
+from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.resource import Id, Resource, Value
+
+SECTION = "patching"
+POLICY, WINDOW, HOLD = "patching.policy", "patching.window", "patching.hold"
+POLICY_ID, WINDOW_ID = Id(POLICY, "policy"), Id(WINDOW, "window")
+WHAT = ("security", "all")
+REBOOT = ("never", "if needed", "if needed and nobody is logged in")
+
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")  # Debian policy 5.6.1
+
+
+def fold_package(text: str) -> str:
+    """A package's name. Raises ValueError."""
+    if not _PACKAGE.fullmatch(text) or len(text) > 100:
+        raise ValueError(f"{shown(text)} is not the name of a package (write postgresql-15)")
+    return text
+
+
+def policy(what: str, reboot: str, source: str = "") -> Resource:
+    fields: dict[str, Value] = {"what": what, "reboot": reboot}
+    return Resource(POLICY_ID, fields | NOTHING_AMISS, source)
+
+
+def window(hours: str, timezone: str, source: str = "") -> Resource:
+    fields: dict[str, Value] = {"hours": hours, "timezone": timezone}
+    return Resource(WINDOW_ID, fields | NOTHING_AMISS, source)
+
+
+def hold(package: str, source: str = "") -> Resource:
+    return Resource(Id(HOLD, package), {"held": True}, source)

@@ -1,0 +1,170 @@
+"""
+`backup.yaml`: which jobs hosts run, and into which repositories. What is shared is mostly in a baseline.
+
+A job is for one host, or for all that have a role. Each host has a repository of its own, below the one that is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema, model_validator
+
+from mspctl import moments
+from mspctl.fields import Boolean, Count, Model, Name, Seconds, SectionModel, Size, Texts, one_line, one_or_many, typed
+from mspctl.kinds import backup
+from mspctl.model.base import nearest
+from mspctl.model.inventory import SecretName
+from mspctl.model.sections import hosts
+from mspctl.model.sections.hosts import Entry, HostKey
+from mspctl.strict_yaml import Problems, find
+
+if TYPE_CHECKING:
+    from mspctl.model.customer import Customer
+    from mspctl.model.inventory import Inventory
+
+SYSTEMS = ("debian-",)  # what the driver was tried on
+
+
+def _path(value: Any) -> str:
+    return backup.fold_path(one_line(value))
+
+
+def _url(value: Any) -> str:
+    return backup.fold_url(one_line(value))
+
+
+def _sftp(value: Any) -> str:
+    return backup.fold_sftp(one_line(value))
+
+
+def _schedule(value: Any) -> str:
+    text = typed(value)
+    moments.times(text)
+    return text
+
+
+_TEXT = {"type": "string"}
+HostPath = Annotated[str, BeforeValidator(_path), WithJsonSchema(_TEXT | {"examples": ["/srv"]})]
+Url = Annotated[str, BeforeValidator(_url), WithJsonSchema(_TEXT | {"examples": ["https://backup.example.com:8000"]})]
+Sftp = Annotated[
+    str, BeforeValidator(_sftp), WithJsonSchema(_TEXT | {"examples": ["backup@nas.example.com/srv/restic"]})
+]
+Schedule = Annotated[str, BeforeValidator(_schedule), WithJsonSchema(_TEXT | {"examples": ["02:30", "mon-fri 22:30"]})]
+
+
+class Keep(Model):
+    """How many copies stay; one that several of these mean counts for each."""
+
+    last: Count | None = None
+    hourly: Count | None = None
+    daily: Count | None = None
+    weekly: Count | None = None
+    monthly: Count | None = None
+    yearly: Count | None = None
+
+
+class Repository(Model):
+    """Where copies go, and the names of the secrets that open it."""
+
+    local: HostPath | None = None  # on the host itself: a disk that is changed, a share that is mounted
+    rest: Url | None = None  # restic's REST protocol
+    sftp: Sftp | None = None  # a folder of another host
+    password: SecretName  # of the repository; without it, nobody can restore
+    login: SecretName | None = None  # "user:password", for the server
+    key: SecretName | None = None  # the private key to log in with, for SFTP
+    host_key: HostKey | None = None  # of that host
+    rev: Count = 1  # a new number writes the secrets anew
+    append_only: Boolean = False  # the server lets hosts add and not delete: it thins out itself
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Repository:
+        if sum(map(bool, (self.local, self.rest, self.sftp))) != 1:
+            raise ValueError("says where it is, once (write local: /mnt/backup or rest: https://backup.example.com)")
+        if not bool(self.sftp) is bool(self.key) is bool(self.host_key):
+            raise ValueError("has key and host_key if it has sftp, and only then")
+        if self.login and not self.rest:
+            raise ValueError("has a log-in, and no server (leave login out)")
+        return self
+
+    @property
+    def place(self) -> str:
+        return self.local or self.rest or self.sftp or ""
+
+
+class Job(Model):
+    host: Name | None = None
+    role: Name | None = None  # for all hosts that have it
+    paths: Annotated[tuple[HostPath, ...], BeforeValidator(one_or_many)]
+    exclude: Texts = ()  # patterns, as restic takes them
+    repository: Name
+    schedule: Schedule
+    keep: Keep | None = None
+    rpo: Seconds  # how old the newest copy may be
+    upload: Size | None = None  # in a second
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> Job:
+        if bool(self.host) is bool(self.role):
+            raise ValueError("is for a host or for a role (write host: srv-1 or role: files)")
+        if not self.paths:
+            raise ValueError("has no paths")
+        return self
+
+
+class Section(SectionModel):
+    repositories: dict[Name, Repository] = {}
+    jobs: dict[Name, Job] = {}
+
+
+class Checks(Model):
+    """`backup` in inventory/checks.yaml."""
+
+    size: Count = 50  # percent by which a copy may be smaller than the one before
+
+
+def jobs_of(section: Section, name: str, entry: Entry) -> Iterator[tuple[str, Job]]:
+    """What one host runs."""
+    for key, job in section.jobs.items():
+        if job.host == name or (job.role and job.role == entry.role):
+            yield key, job
+
+
+def covered(customer: Customer) -> frozenset[str]:
+    """Hosts that have a backup."""
+    section = customer.sections.get("backup")
+    if not isinstance(section, Section):
+        return frozenset()
+    return frozenset(name for name, entry in hosts.entries(customer).items() if [*jobs_of(section, name, entry)])
+
+
+def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
+    """Hosts and repositories are there; what is append-only is thinned out by nobody here."""
+    for customer in customers:
+        section = customer.sections.get("backup")
+        if isinstance(section, Section):
+            _check(customer, section, problems)
+
+
+def _check(customer: Customer, section: Section, problems: Problems) -> None:
+    known, data = hosts.entries(customer), customer.data["backup"]
+
+    def add(key: str, field: str, text: str) -> None:
+        problems.add(find(data, ("jobs", key, field)), f"jobs.{key}.{field}", text)
+
+    for key, job in section.jobs.items():
+        if job.host and job.host not in known:
+            add(key, "host", f"there is no host {job.host} in hosts.yaml{nearest(job.host, known)}")
+        repository = section.repositories.get(job.repository)
+        if repository is None:
+            near = nearest(job.repository, section.repositories)
+            add(key, "repository", f"there is no repository {job.repository} in repositories{near}")
+        elif repository.append_only and job.keep:
+            add(key, "keep", f"{job.repository} is append-only, so its own side thins out (leave keep out)")
+        for name, entry in known.items():
+            mine = job.host == name or (job.role and job.role == entry.role)
+            if mine and entry.target and not (entry.os or "").startswith(SYSTEMS):
+                text = f"{entry.os or 'a system of which nothing is said'} is not backed up so far, only Debian is"
+                mark = hosts.place(customer, name, "os")
+                problems.add(mark, f"hosts.{name}.os", f"{text} (leave target out and waive backup)")

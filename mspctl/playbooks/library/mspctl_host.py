@@ -1,0 +1,409 @@
+#!/usr/bin/python
+"""
+What runs on a customer's host: reads what is there, or makes it as it was asked for. One call does for all sections.
+
+Ansible ships this file to each host and starts it there with the host's own Python (3.8 or later), so it imports
+nothing but the standard library, and Ansible's own frame only where it is started as a module.
+
+Nothing of others is overwritten: a file is ours when one of its first lines says so. Each item is done whole or not at
+all: what was written of it before something failed is put back. It begins only if the host still is as it was read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import tempfile
+import time
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+DOCUMENTATION = """
+module: mspctl_host
+short_description: Reads a host, or makes it as mspctl was told
+description: Files, systemd units, packages and held packages, many of each in one call.
+options:
+  do:
+    description: Whether to read or to write.
+    choices: [read, write]
+    required: true
+    type: str
+  ask:
+    description: What to read, or what to make; mspctl writes it.
+    required: true
+    type: dict
+  secrets:
+    description: Contents of files that hold a secret, by the name that ask calls them.
+    type: dict
+    default: {}
+author: mspctl
+"""
+
+MARK = "Managed by mspctl"  # in one of the first three lines of each file of ours
+Facts = Dict[str, Any]
+UNITS = "/etc/systemd/system"
+SECONDS = 600  # for one command; a package takes its time
+LARGEST = 256 * 1024  # of a file that is read
+
+
+class Refused(Exception):
+    """Something could not be done; the text says what and why."""
+
+
+class Stale(Refused):
+    """The host is not as it was read any more."""
+
+
+def command(*words: str) -> str:
+    """The output of a program. Raises Refused with the last line it said."""
+    environment = dict(os.environ, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
+    short = " ".join(words[:3])
+    try:
+        done = subprocess.run(  # noqa: S603
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=SECONDS
+        )
+    except OSError as error:
+        raise Refused(f"{words[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise Refused(f"{short} did not end within {SECONDS} s") from None
+    if done.returncode:
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise Refused(f"{short}: {said[-1] if said else 'failed'}")
+    return done.stdout
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def read(ask: Mapping[str, Any]) -> Facts:
+    """Facts: see `one file`, `units` and so on for their shapes."""
+    paths = sorted({path for pattern in ask.get("files", ()) for path in glob.glob(pattern)})
+    secret = sorted({path for pattern in ask.get("secret", ()) for path in glob.glob(pattern)})
+    files = {path: one_file(path) for path in paths}
+    files.update({path: one_file(path, secret=True) for path in secret})
+    own = [os.path.basename(path) for path in files if os.path.dirname(path) == UNITS and path.endswith(".timer")]
+    installed, held = packages(ask.get("packages", ()))
+    return {
+        "files": files,
+        "units": units(sorted(set(own) | set(ask.get("units", ())))),
+        "packages": installed,
+        "held": held,
+        "apt": apt(ask.get("apt", ())),
+        "state": {path: state(path) for pattern in ask.get("state", ()) for path in glob.glob(pattern)},
+        "reboot": os.path.exists("/run/reboot-required"),
+        "now": int(time.time()),
+    }
+
+
+def one_file(path: str, secret: bool = False) -> Facts:
+    """
+    {"text", "mode": "0644", "sum", "ours"}. Of a secret one only its lines in front that are comments; its sum is its
+    age and size, for a digest of a password can be guessed.
+    """
+    about = os.lstat(path)
+    if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+        return {"text": "", "mode": "", "sum": f"{about.st_mtime_ns}", "ours": False}
+    with open(path, "rb") as file:
+        octets = file.read()
+    text = octets.decode("utf-8", "replace")
+    lines = text.splitlines(True)
+    found = {"mode": f"{stat.S_IMODE(about.st_mode):04o}", "ours": any(MARK in line for line in lines[:3])}
+    if secret:
+        front = [line for line in lines if line.startswith("#")]
+        return dict(found, text="".join(front), sum=f"{about.st_mtime_ns} {about.st_size}")
+    return dict(found, text=text, sum=hashlib.sha256(octets).hexdigest())
+
+
+def units(names: Sequence[str]) -> Dict[str, Dict[str, str]]:
+    """{name: {"enabled": "enabled", "active": "active", "next": "…", "last": "…"}}, as systemd calls it."""
+    if not names:
+        return {}
+    keys = "Id,LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime,LastTriggerUSec"
+    said = command("systemctl", "show", "--property=" + keys, "--", *names)
+    found: Dict[str, Dict[str, str]] = {}
+    for block in said.strip().split("\n\n"):
+        one = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        enabled = one.get("UnitFileState") or one.get("LoadState", "")
+        found[one.get("Id", "")] = {
+            "enabled": enabled,
+            "active": one.get("ActiveState", ""),
+            "next": one.get("NextElapseUSecRealtime", ""),
+            "last": one.get("LastTriggerUSec", ""),
+        }
+    return found
+
+
+def packages(names: Iterable[str]) -> Tuple[Dict[str, str], List[str]]:
+    """{name: version} of those that are installed; and all that stay as they are."""
+    found: Dict[str, str] = {}
+    held: List[str] = []
+    said = command("dpkg-query", "-W", "-f", "${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\\n")
+    for line in said.splitlines():
+        name, want, status, version = [*line.split(" "), "", "", ""][:4]
+        if want == "hold":
+            held.append(name)
+        if name in names and status == "installed":
+            found[name] = version
+    return found, sorted(held)
+
+
+def apt(prefixes: Sequence[str]) -> Dict[str, List[str]]:
+    """{"A::B": ["…"]}: what counts in the end, whichever file says it; names in lower case, as APT takes them."""
+    if not prefixes:
+        return {}
+    found: Dict[str, List[str]] = {}
+    for line in command("apt-config", "dump").splitlines():
+        key, _, value = line.partition(" ")
+        name = key.rstrip(":").lower()
+        if any(name.startswith(prefix.lower()) for prefix in prefixes):
+            found.setdefault(name, []).extend([value.rstrip(";").strip('"')] if value != '"";' else [])
+    return found
+
+
+def state(path: str) -> Any:
+    """What a job on the host has written down, or None."""
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+# -- writing ----------------------------------------------------------------------------------------------------
+
+
+def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False) -> Facts:
+    """
+    {"scopes": {name: [{"ok": True, "changed": […]} | {"stale": "…"} | {"error": "…"}]}, "diff": […]}.
+
+    The first item of a scope that is not done ends it; the other scopes go on.
+    """
+    said: Dict[str, List[Facts]] = {}
+    diff: List[Facts] = []
+    for scope in ask["scopes"]:
+        done = said.setdefault(scope["name"], [])
+        for item in scope["items"]:
+            try:
+                work = Item(item, secrets, dry)
+                work.check()
+                work.carry_out()
+                done.append({"ok": True, "changed": work.changed})
+                diff += work.diff
+            except Stale as error:
+                done.append({"stale": str(error)})
+                break
+            except (Refused, OSError) as error:
+                done.append({"error": str(error)})
+                break
+    return {"scopes": said, "diff": diff}
+
+
+class Item:
+    """One change: all of it, or nothing."""
+
+    def __init__(self, item: Mapping[str, Any], secrets: Mapping[str, str], dry: bool) -> None:
+        self.item, self.secrets, self.dry = item, secrets, dry
+        self.changed: List[str] = []
+        self.diff: List[Facts] = []
+        self.undo: List[Callable[[], Any]] = []
+
+    def check(self) -> None:
+        """Raises Stale unless what will be touched still is as it was read."""
+        expect = self.item.get("expect")
+        if expect is None:
+            return
+        there = {path: self.sum_of(path, path in expect["secret"]) for path in expect["files"]}
+        self.compare(there, expect["files"], "was changed")
+        switched = {name: "{enabled}/{active}".format(**unit) for name, unit in units(sorted(expect["units"])).items()}
+        self.compare(switched, expect["units"], "was switched")
+        if expect["held"] or expect["packages"]:
+            installed, held = packages(expect["packages"])
+            self.compare({name: name in held for name in expect["held"]}, expect["held"], "was held or let go")
+            present = {name: name in installed for name in expect["packages"]}
+            self.compare(present, expect["packages"], "was installed or removed")
+
+    @staticmethod
+    def sum_of(path: str, secret: bool) -> str:
+        return str(one_file(path, secret)["sum"]) if os.path.lexists(path) else ""
+
+    @staticmethod
+    def compare(there: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
+        for name in known:
+            if there.get(name) != known[name]:
+                raise Stale(f"{name} {what} since it was read")
+
+    def carry_out(self) -> None:
+        try:
+            self.install()
+            self.switch_off()
+            told = [self.write_file(file) for file in self.item.get("files", ())]
+            told += [self.remove(path) for path in self.item.get("absent", ())]
+            self.switch_on(any(told))
+            self.hold()
+        except (Refused, OSError):
+            self.put_back()
+            raise
+
+    def put_back(self) -> None:
+        """As it was; what cannot be put back is left to the next reading, which will show it."""
+        for step in reversed(self.undo):
+            with contextlib.suppress(Refused, OSError):
+                step()
+
+    # -- packages
+
+    def install(self) -> None:
+        wanted = self.item.get("packages", ())
+        missing = sorted(set(wanted) - set(packages(wanted)[0])) if wanted else []
+        if not missing:
+            return
+        self.changed += [f"package {name}" for name in missing]
+        if self.dry:
+            return
+        words = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", "install", "--")
+        try:
+            command(*words, *missing)
+        except Refused:
+            command("apt-get", "-q", "update")  # what is known of the archive may be old
+            command(*words, *missing)
+
+    def hold(self) -> None:
+        wishes = self.item.get("hold", {})
+        now = packages(())[1] if wishes else []
+        for name, wanted in wishes.items():
+            if (name in now) is wanted:
+                continue
+            self.changed.append(f"{'hold' if wanted else 'release'} of {name}")
+            if not self.dry:
+                command("apt-mark", "hold" if wanted else "unhold", "--", name)
+
+    # -- files
+
+    def write_file(self, file: Mapping[str, str]) -> bool:
+        """Whether systemd has to be told."""
+        path, mode = file["path"], int(file.get("mode", "0644"), 8)
+        secret = file.get("secret")
+        text = file.get("text", "") + (self.secrets[secret] + "\n" if secret else "")
+        before = self.before(path)
+        if before == (text, mode):
+            return False
+        self.changed.append(path)
+        self.tell(path, "" if secret else (before or ("", 0))[0], "" if secret else text)
+        if self.dry:
+            return False
+        folder = os.path.dirname(path)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        self.undo.append(lambda: self.restore(path, before))
+        place(path, text, mode)
+        return folder.startswith(UNITS)
+
+    def before(self, path: str) -> Optional[Tuple[str, int]]:
+        """(text, mode) of a file of ours, None where there is none. Raises Refused for one of somebody else."""
+        if not os.path.lexists(path):
+            return None
+        found = one_file(path)
+        if not found["ours"]:
+            raise Refused(f"{path} is somebody else's (it does not say that mspctl manages it): move it away first")
+        return found["text"], int(found["mode"], 8)
+
+    def remove(self, path: str) -> bool:
+        before = self.before(path)
+        if before is None:
+            return False
+        self.changed.append(path)
+        self.tell(path, before[0], "")
+        if self.dry:
+            return False
+        self.undo.append(lambda: self.restore(path, before))
+        os.unlink(path)
+        return path.startswith(UNITS)
+
+    def restore(self, path: str, before: Optional[Tuple[str, int]]) -> None:
+        if before is None:
+            os.unlink(path)
+        else:
+            place(path, *before)
+        if path.startswith(UNITS):
+            command("systemctl", "daemon-reload")
+
+    def tell(self, path: str, before: str, after: str) -> None:
+        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
+
+    # -- units
+
+    def switch_off(self) -> None:
+        """Units that go are stopped and disabled while their files are there."""
+        now = units(self.item.get("off", ()))
+        names = [name for name, unit in now.items() if unit["enabled"] == "enabled" or unit["active"] == "active"]
+        self.changed += names
+        if names and not self.dry:
+            self.undo.append(lambda: command("systemctl", "enable", "--now", "--quiet", "--", *names))
+            command("systemctl", "disable", "--now", "--quiet", "--", *names)
+
+    def switch_on(self, told: bool) -> None:
+        """Units that stay are enabled and started; one whose file changed takes it in. `told`: systemd has to be."""
+        fresh = {os.path.basename(path) for path in self.changed if path.startswith(UNITS)}
+        now = units(self.item.get("on", ()))
+        names = [
+            n for n, unit in now.items() if n in fresh or (unit["enabled"], unit["active"]) != ("enabled", "active")
+        ]
+        self.changed += [name for name in names if name not in fresh]
+        if self.dry:
+            return
+        masked = [name for name in names if now[name]["enabled"].startswith("masked")]
+        disabled = [name for name in names if now[name]["enabled"] != "enabled"]
+        if masked:
+            command("systemctl", "unmask", "--quiet", "--", *masked)
+        if disabled:
+            self.undo.append(lambda: command("systemctl", "disable", "--now", "--quiet", "--", *disabled))
+            command("systemctl", "enable", "--quiet", "--", *disabled)  # which tells systemd as well
+        elif told:
+            command("systemctl", "daemon-reload")
+        if names:
+            command("systemctl", "restart", "--", *names)
+
+
+def place(path: str, text: str, mode: int) -> None:
+    """In one step; whoever reads it meanwhile sees the old or the new, whole."""
+    handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".mspctl-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+        os.chmod(draft, mode)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def main() -> None:
+    from ansible.module_utils.basic import AnsibleModule
+
+    module = AnsibleModule(
+        argument_spec={
+            "do": {"choices": ["read", "write"], "required": True},
+            "ask": {"type": "dict", "required": True},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        if module.params["do"] == "read":
+            module.exit_json(changed=False, facts=read(module.params["ask"]))
+        said = write(module.params["ask"], module.params["secrets"], module.check_mode)
+    except (Refused, OSError) as error:
+        module.fail_json(msg=str(error))
+    items = [item for done in said["scopes"].values() for item in done]
+    wrong = [item.get("stale") or item.get("error") for item in items if not item.get("ok")]
+    changed = any(item.get("changed") for item in items)
+    if wrong:
+        module.fail_json(msg="; ".join(wrong), changed=changed, **said)
+    module.exit_json(changed=changed, **said)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""
+Customers' hosts through Ansible: one playbook run for as many hosts as are asked, answers host by host.
+
+ansible-runner starts ansible-playbook as a program. All that a run needs lies in a folder of its own in memory that
+only we can read: what is asked of each host, what is secret, the key to log in with. Nothing of it is an argument, an
+extra variable or part of a template, and the folder is gone afterwards. Answers come through our own callback, because
+ansible-runner's events leave out what a task with secrets has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mspctl.errors import TargetError, Unreachable
+from mspctl.kinds.hosts import Host
+from mspctl.secrets import PREFIX, Secret, redact
+from mspctl.transports import ssh
+
+PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
+MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
+Do = Literal["read", "write"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one host is asked: as playbooks/library/mspctl_host.py takes it."""
+
+    what: Mapping[str, Any]
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one host said, or why it said nothing."""
+
+    result: Mapping[str, Any] = field(default_factory=dict)
+    error: TargetError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ansible:
+    """`key` is asked late for the private key to log in with."""
+
+    hosts: Mapping[str, Host]  # by full name, those included that others are reached through
+    key: Callable[[], Secret]
+    at_once: int = 10
+    connect: int = 10  # seconds until a host has answered
+    patience: int = 900  # seconds for a host to finish
+
+    def run(self, do: Do, asks: Mapping[str, Ask]) -> dict[str, Answer]:
+        """An answer for each host that is asked. Raises TargetError when Ansible itself cannot work."""
+        if not asks:
+            return {}
+        with _folder() as folder:
+            self._prepare(folder, asks)
+            _LOG.info("ansible: %s on %d hosts", do, len(asks))
+            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks))
+            rows = _events(folder)
+            if not rows:
+                raise TargetError(f"Ansible did nothing: {said or 'it gave no reason'}")
+            silent = Answer(error=Unreachable("it was not finished with: no answer came"))
+            return {name: _answer(rows[name], self.hosts[name]) if name in rows else silent for name in asks}
+
+    def _prepare(self, folder: Path, asks: Mapping[str, Ask]) -> None:
+        key = _write(folder / "key", self.key().reveal_text().rstrip("\n") + "\n")
+        needed = [*asks]
+        for name in needed:  # grows by those that others are reached through
+            if (jump := self.hosts[name].jump) and jump not in needed:
+                needed.append(jump)
+        hosts = [self.hosts[name] for name in needed]
+        extra = {"ConnectTimeout": str(self.connect), "ServerAliveInterval": "10", "ServerAliveCountMax": "3"}
+        _write(folder / "ssh_config", ssh.ssh_config(hosts, folder, key, extra))
+        _write(folder / "ansible.cfg", "")
+        _write(folder / "known_hosts", ssh.known_hosts(hosts))
+        _write(folder / "inventory.yaml", ssh.inventory([self.hosts[name] for name in asks], folder))
+        (folder / "asks").mkdir(mode=0o700)
+        for name, ask in asks.items():
+            _write(folder / "asks" / f"{name}.json", json.dumps(ask.what))
+            values = {each: secret.reveal_text() for each, secret in ask.secrets.items()}
+            _write(folder / "asks" / f"{name}.secrets.json", json.dumps(values))
+
+    def _start(self, folder: Path, playbook: Path, hosts: int) -> str:
+        """Run it to the end; returns what it said last."""
+        try:
+            import ansible_runner
+        except ImportError:
+            raise TargetError("hosts are reached with ansible-runner (pip install 'mspctl[hosts]')") from None
+        path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+        if shutil.which("ansible-playbook", path=path) is None:
+            raise TargetError("ansible-playbook is not installed (pip install 'mspctl[hosts]')")
+        rounds = -(-hosts // self.at_once)
+        run = ansible_runner.run(
+            private_data_dir=str(folder),
+            project_dir=str(playbook.parent),
+            playbook=str(playbook),
+            inventory=str(folder / "inventory.yaml"),
+            extravars={"mspctl_asks": str(folder / "asks")},
+            forks=min(self.at_once, hosts),
+            envvars=_environment(folder, path),
+            timeout=rounds * self.patience,
+            event_handler=lambda event: False,  # so that none is kept
+            quiet=True,
+        )
+        said = "".join(path.read_text(errors="replace") for path in folder.glob("artifacts/*/stdout"))
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return redact(lines[-1])[:300] if lines else str(run.status)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="mspctl-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _write(path: Path, text: str) -> Path:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def _environment(folder: Path, path: str) -> dict[str, str]:
+    """For Ansible and all that it starts: nothing of the user's own Ansible, and none of our secrets."""
+    said = {
+        "PATH": path,
+        "MSPCTL_EVENTS": str(folder / "events"),
+        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(PLAYBOOKS / "callback_plugins"),
+        "ANSIBLE_CALLBACKS_ENABLED": "mspctl_events",
+        "ANSIBLE_LIBRARY": str(PLAYBOOKS / "library"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner would switch it off
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_LOCAL_TEMP": str(folder / "temp"),
+        "ANSIBLE_PLAYBOOK_VARS_ROOT": "all",
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o ControlPath=none",
+        "ANSIBLE_SSH_RETRIES": "0",
+        "ANSIBLE_NO_TARGET_SYSLOG": "True",  # a module's arguments do not belong into a host's journal
+        "ANSIBLE_RETRY_FILES_ENABLED": "False",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_FORCE_COLOR": "False",
+        "SSH_AUTH_SOCK": "",
+    }
+    return said | {name: "" for name in os.environ if name.startswith((PREFIX, "MSPCTL_VAULT"))}
+
+
+def _events(folder: Path) -> dict[str, dict[str, Any]]:
+    """The last word of each host."""
+    try:
+        text = (folder / "events").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    rows = [json.loads(line) for line in text.splitlines()]
+    return {row["host"]: row for row in rows}
+
+
+# What Ansible and ssh say → what it means. `{user}` is who logs in.
+_SILENT = (
+    (
+        r"host key verification failed|identification has changed|no \S+ host key is known",
+        "its host key is another than hosts.yaml says: nothing was sent",
+    ),
+    (r"permission denied", "it does not let {user} in with this key"),
+    (r"could not resolve|name or service not known", "its address is not known to the DNS"),
+    (r"connection refused", "it refuses connections"),
+    (r"timed out|timeout", "it did not answer in time"),
+    (r"", "it gave no answer"),
+)
+_FAILED = (
+    (
+        r"password is required|missing sudo password|incorrect sudo password",
+        "{user} may not use sudo there without a password",
+    ),
+    (r"not in the sudoers|not allowed to (run|execute)", "{user} may not use sudo there"),
+    (r"sudo: (command )?not found|no such file.*sudo", "it has no sudo, and {user} is not root"),
+    (r"interpreter .* was not found|python3: (not found|no such file)", f"it has no {ssh.PYTHON}"),
+    (r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection", "the connection broke in the middle"),
+)
+
+
+def _answer(row: Mapping[str, Any], host: Host) -> Answer:
+    said = " ".join(str(row.get(name, "")) for name in ("msg", "module_stderr", "module_stdout"))
+    short = redact(" ".join(str(row.get("msg", "")).split()))[:200]
+    if row["status"] == "unreachable":
+        meant = _meant(_SILENT, said, host)
+        return Answer(error=Unreachable(f"{meant} ({short})" if meant == _SILENT[-1][1] and short else meant))
+    if row["status"] == "failed" and "scopes" not in row:
+        meant = _meant(_FAILED, said, host) or short or "the task failed and gave no reason"
+        broken = meant == _FAILED[-1][1]
+        return Answer(error=Unreachable(meant) if broken else TargetError(meant))
+    return Answer(row)
+
+
+def _meant(table: Sequence[tuple[str, str]], said: str, host: Host) -> str:
+    found = next((text for pattern, text in table if re.search(pattern, said, re.IGNORECASE)), "")
+    return found.replace("{user}", host.user)

@@ -1,0 +1,273 @@
+"""Backups of real hosts with real restic, from their real units: local, and to a server that only lets them add."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from mspctl.drivers.hosts import backup
+from mspctl.drivers.hosts.bundle import Place
+from mspctl.kinds import backup as kind
+from mspctl.kinds.hosts import parts
+from mspctl.plan import REVERT
+from mspctl.resource import Cause, Id, Resource, Scope, Value
+from mspctl.secrets import Secret
+from tests.drivers.contract import DriverContract, Sample
+from tests.drivers.hosts_rig import NAMES, Console, HostsRig, Kept
+from tests.drivers.workbench import Workbench
+from tests.servers import require
+from tests.servers.hosts import NET, Lan, Machine
+
+FIELDS: dict[str, Value] = {
+    "paths": frozenset({"/srv/data", "/etc/ssh"}),
+    "exclude": frozenset({"*.tmp"}),
+    "repository": "/mnt/backup/acme/srv-1",
+    "host_key": "",
+    "append_only": False,
+    "password": "ACME_RESTIC rev 1",
+    "login": "",
+    "key": "",
+    "schedule": "mon-fri 02:30",
+    "timezone": "Europe/Rome",
+    "keep": frozenset[str](),
+    "upload": 0,
+}
+NIGHT = kind.job("notte", FIELDS)
+NOON = kind.job("noon", {**FIELDS, "schedule": "12:00", "keep": frozenset({"daily 14", "last 2"})})
+
+
+def but(resource: Resource, **fields: Any) -> Resource:
+    return replace(resource, fields={**resource.fields, **fields})
+
+
+class BackupRig(HostsRig):
+    def by_hand(self, scope: Scope, id_: Id, resource: Resource | None) -> None:
+        machine, place = self.machine(scope), Place(*parts(scope))
+        timer = f"mspctl-backup-{id_.name}.timer"
+        if resource is None:
+            machine.run("systemctl", "disable", "--now", "--quiet", timer)
+            machine.sh(f"rm -f /etc/mspctl/backup/{id_.name}.* /usr/local/lib/mspctl/backup-{id_.name}")
+            machine.sh(f"rm -f /etc/systemd/system/mspctl-backup-{id_.name}.*; systemctl daemon-reload")
+            return
+        machine.sh(f"cd /etc/mspctl/backup && rm -f {id_.name}.login {id_.name}.key")
+        for file in backup.bundle(resource, place).files:
+            secret = Kept().of("acme", [("", file.secret)])[0].reveal_text() + "\n" if file.secret else ""
+            said = (file.text + secret).encode()
+            machine.run("install", "-D", "-m", file.mode, "/dev/stdin", file.path, said=said)
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "enable", "--now", "--quiet", timer)
+
+    @contextmanager
+    def breaking(self, scope: Scope, after: int) -> Iterator[None]:
+        """A disk that takes nothing; or, after the first change, one file that nobody can replace."""
+        machine = self.machine(scope)
+        path = "/etc/mspctl/backup/noon.conf" if after else "/etc/systemd/system"
+        machine.sh(f"mount --bind {path} {path}" + ("" if after else f" && mount -o remount,ro,bind {path}"))
+        yield
+        machine.run("umount", path)
+
+    @contextmanager
+    def garbled(self, scope: Scope) -> Iterator[None]:
+        machine = self.machine(scope)
+        machine.sh("cd /etc/mspctl/backup && cp -p notte.conf /tmp/kept && echo '{' >notte.conf")
+        yield
+        machine.sh("mv /tmp/kept /etc/mspctl/backup/notte.conf")
+
+
+@pytest.fixture
+def rig(lan: Lan, console: Console) -> BackupRig:
+    for machine in lan.machines.values():
+        machine.clean()
+    return BackupRig(lan, console, "backup")
+
+
+@pytest.mark.soak
+class TestBackup(DriverContract):
+    """Minutes, for each of many changes is made for real; what is particular to backups is below, and always run."""
+
+    samples = (
+        Sample(
+            NIGHT,
+            (
+                but(NIGHT, paths=frozenset({"/srv"})),
+                but(NIGHT, exclude=frozenset({"*.tmp", "[Cc]ache {{ x }}"})),
+                but(NIGHT, repository="https://backup.lab:8000/acme/srv-1"),
+                but(NIGHT, append_only=True),
+                but(NIGHT, password="ACME_RESTIC rev 2"),
+                but(NIGHT, login="ACME_REST rev 1"),
+                but(NIGHT, key="NAS_KEY rev 1"),
+                but(NIGHT, host_key="ssh-ed25519 AAAA"),
+                but(NIGHT, schedule="sat,sun 23:59"),
+                but(NIGHT, timezone="UTC"),
+                but(NIGHT, keep=frozenset({"daily 14", "weekly 8"})),
+                but(NIGHT, upload=2048),
+            ),
+        ),
+        Sample(NOON, (but(NOON, upload=512),)),
+        Sample(kind.job("weekly", {**FIELDS, "schedule": "sun 04:00"}), ()),
+    )
+    constant: ClassVar = frozenset({"amiss"})
+    impossible = (
+        (but(NIGHT, schedule="soon"), "'soon' is not a time of the day"),
+        (but(NIGHT, paths=frozenset()), "a backup of nothing"),
+        (but(NIGHT, append_only=True, keep=frozenset({"daily 1"})), "nothing can be taken out of an append-only"),
+    )
+    makes_scopes = False
+
+
+def backed_up(rig: BackupRig, *jobs: Resource) -> tuple[Workbench, Scope, Machine]:
+    bench, scope = Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True), rig.scopes[0]
+    bench.declare(scope, *jobs)
+    bench.converge()
+    machine = rig.machine(scope)
+    machine.sh("mkdir -p /srv/data /mnt/backup; echo one >/srv/data/a; echo two >/srv/data/b; echo no >/srv/data/c.tmp")
+    return bench, scope, machine
+
+
+def restic(machine: Machine, *words: str) -> str:
+    repository = ["env", "RESTIC_PASSWORD=ops:ACME_RESTIC-rev-1", "RESTIC_REPOSITORY=/mnt/backup/acme/srv-1"]
+    return machine.run(*repository, "restic", *words)
+
+
+def test_a_job_runs_from_its_own_unit_and_can_be_restored(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, but(NIGHT, keep=frozenset({"last 2"})))
+    assert machine.sh("systemd-analyze verify /etc/systemd/system/mspctl-backup-* 2>&1") == ""
+    assert bench.plan()[scope].facts == {}
+    for text in ("one", "three", "four"):
+        machine.sh(f"echo {text} >/srv/data/a; systemctl start mspctl-backup-notte.service")
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte error"], facts["notte copies"]) == (True, "", 2)
+    assert facts["notte latest"] == pytest.approx(time.time(), abs=600)
+    restic(machine, "restore", "latest", "--target", "/srv/restored")
+    assert machine.sh("cd /srv/restored/srv/data && cat a b && ls && rm -r /srv/restored") == "four\ntwo\na\nb\n"
+    secret = "ops:ACME_RESTIC-rev-1"
+    assert machine.sh("stat -c %a /etc/mspctl/backup/notte.password") == "600\n"
+    assert secret not in machine.sh("journalctl --no-pager; cat /etc/mspctl/backup/*.conf /var/lib/mspctl/*")
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("echo x | tee -a /etc/mspctl/backup/notte.password", "wrong password or no key found"),
+        ("rm -r /srv/data /etc/ssh/ssh_config.d", "target"),
+        ("umount -l /mnt/backup; rm -rf /mnt/backup; : >/mnt/backup", "not a directory"),
+    ],
+)
+def test_what_goes_wrong_is_written_down_without_the_secret(rig: BackupRig, broken: str, said: str) -> None:
+    bench, scope, machine = backed_up(rig, but(NIGHT, paths=frozenset({"/srv/data"})))
+    machine.run("systemctl", "start", "mspctl-backup-notte.service")
+    before = bench.plan()[scope].facts["notte latest"]
+    machine.sh(broken, check=False)
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte latest"]) == (False, before)
+    assert said in str(facts["notte error"])
+    assert "ACME_RESTIC" not in str(facts)
+
+
+def test_a_copy_without_some_files_is_a_copy_and_told(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, but(NIGHT, paths=frozenset({"/srv/data", "/srv/none"})))
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte copies"]) == (False, 1)
+    assert "/srv/none" in str(facts["notte error"])
+
+
+def test_a_value_that_was_edited_is_read_as_it_is(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, NIGHT)
+    machine.sh("sed -i 's#/etc/ssh#/etc#' /etc/mspctl/backup/notte.conf")
+    machine.sh("sed -i s/02:30:00/03:30:00/ /etc/systemd/system/mspctl-backup-notte.timer")
+    machine.sh("rm /etc/mspctl/backup/notte.password")
+    (difference,) = bench.plan()[scope].left
+    assert difference.live is not None
+    assert difference.live.fields["paths"] == frozenset({"/srv/data", "/etc"})
+    assert difference.live.fields["password"] == ""
+    edited = "/etc/systemd/system/mspctl-backup-notte.timer was edited"
+    assert difference.live.fields["amiss"] == frozenset({edited})
+    assert bench.causes(scope) == {"notte": Cause.DRIFT}
+    bench.converge(causes=REVERT)
+    assert machine.sh("tail -1 /etc/mspctl/backup/notte.password") == "ops:ACME_RESTIC-rev-1\n"
+
+
+def test_a_secret_that_is_missing_costs_its_host_only(rig: BackupRig) -> None:
+    bench = Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True)
+    bench.declare(rig.scopes[0], but(NIGHT, password="MISSING rev 1"))
+    bench.declare(rig.scopes[1], NIGHT)
+    outcome = bench.apply()
+    assert [(e.scope, e.error) for e in outcome.unfinished] == [(rig.scopes[0], "secret MISSING is not set")]
+    assert outcome.landed == 1
+
+
+@pytest.fixture
+def server(lan: Lan, tmp_path: Path) -> Iterator[str]:
+    """A repository server on the LAN that lets hosts add, and nothing else; TLS with a certificate of its own."""
+    program = require("rclone")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=backup.lab", "-addext", f"subjectAltName=IP:{NET}.1"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    machine, path = lan[NAMES[0]], "/usr/local/share/ca-certificates/lab.crt"
+    machine.run("install", "-D", "-m", "644", "/dev/stdin", path, said=certificate.read_bytes())
+    machine.sh("update-ca-certificates 2>&1")
+    login = ["--user", "ops", "--pass", "ACME_REST-rev-1", "--cert", str(certificate), "--key", str(key)]
+    address = f"{NET}.1:8443"
+    command = [program, "serve", "restic", "--append-only", "--addr", address, *login, str(tmp_path / "repositories")]
+    process = subprocess.Popen(lan.inside(*command), stderr=subprocess.DEVNULL)
+    try:
+        yield f"https://{address}"
+    finally:
+        process.kill()
+        process.wait(60)
+
+
+def test_append_only_holds(rig: BackupRig, server: str) -> None:
+    said = {"repository": f"{server}/acme/srv-1", "append_only": True, "login": "ACME_REST rev 1"}
+    bench, scope, machine = backed_up(rig, but(NIGHT, **said))
+    for _ in range(100):
+        machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+        if bench.plan()[scope].facts["notte ok"]:
+            break
+        time.sleep(0.1)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte copies"]) == (True, 1), facts
+    url = server.replace("https://", "rest:https://ops:ACME_REST-rev-1@")
+    environment = ["env", "RESTIC_PASSWORD=ops:ACME_RESTIC-rev-1", f"RESTIC_REPOSITORY={url}/acme/srv-1/"]
+    refused = machine.run("timeout", "5", *environment, "restic", "forget", "latest", check=False)
+    left = json.loads(machine.run(*environment, "restic", "snapshots", "--no-lock", "--json"))
+    assert len(left) == 1, refused
+    assert "ACME_REST-rev" not in machine.sh("journalctl --no-pager; cat /var/lib/mspctl/*")
+
+
+def test_a_copy_on_another_host(rig: BackupRig, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over SFTP, to a host whose key is pinned; another key is not talked to."""
+    nas = lan["srv-2"]
+    monkeypatch.setattr(Kept, "of", keys(lan.key.read_bytes()))
+    said = {"repository": f"sftp://ops@{nas.address}:22/home/ops/restic/acme/srv-1", "key": "NAS_KEY rev 1"}
+    right = but(NIGHT, host_key=nas.host_key, **said)
+    nas.sh("rm -rf /home/ops/restic; install -d -o ops /home/ops/restic/acme")
+    bench, scope, machine = backed_up(rig, right)
+    machine.run("systemctl", "start", "mspctl-backup-notte.service")
+    assert bench.plan()[scope].facts["notte copies"] == 1
+    assert "config" in nas.sh("ls /home/ops/restic/acme/srv-1; rm -r /home/ops/restic")
+    assert machine.sh("ls -d /run/mspctl-* 2>/dev/null", check=False) == ""
+    bench.declare(scope, but(right, host_key=machine.host_key))
+    bench.converge()
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte copies"]) == (False, 0)
+    assert "restic" not in nas.sh("ls /home/ops")
+
+
+def keys(private: bytes) -> Callable[..., list[Secret]]:
+    def of(kept: Kept, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
+        return [Secret(said, private.rstrip() if "KEY" in said else b"word") for _, said in wanted]
+
+    return of
