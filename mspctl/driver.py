@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from mspctl.errors import Error, SecretError, TargetError
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
-from mspctl.resource import Change, Resource, Scope, Value
+from mspctl.resource import Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
 Known = Mapping[Scope, Sequence[Resource]]
@@ -183,6 +183,51 @@ class Logs(Protocol):
 class Releases(Logs, Protocol):
     def release(self, message: Waiting | Junk, who: str) -> None:
         """Let it go where it belongs, and write down on the server who wanted it. Raises Stale when it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What can be measured of one thing and nobody declares: the octets in a mailbox, when a rule was hit last."""
+
+    scope: Scope
+    id: Id
+    what: str  # "octets"; `kinds/` says which there are, and of what
+
+
+@dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """Nobody knows; that is never good."""
+
+    why: str
+
+
+Measured = int | datetime | None | Unmeasured  # None: it is known that there is none
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """Optional: says how what lives on a target is used. A facet that holds no resources may measure too."""
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        """
+        What was asked for; what is left out is not measured here. Moments have a time zone.
+
+        It takes as many queries for many scopes as for one, and changes nothing. Raising TargetError means that the
+        whole target gave no answer.
+        """
+
+
+NOT_HERE = Unmeasured("nothing on the target tells it")
+
+
+def measured(reader: object, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
+    """An answer to each, whatever becomes of the target."""
+    try:
+        with translated():
+            found = reader.measure(gauges) if isinstance(reader, Measures) else {}
+    except TargetError as error:
+        return dict.fromkeys(gauges, Unmeasured(str(error)))
+    return {gauge: found.get(gauge, NOT_HERE) for gauge in gauges}
 
 
 @contextmanager

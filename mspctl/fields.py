@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
 from mspctl import moments
-from mspctl.kinds import dns, shown
+from mspctl.kinds import dns, mail, shown
 from mspctl.kinds import filter as filters
 
 
@@ -114,6 +114,13 @@ def rate(value: Any) -> str:
     return filters.fold_rate(typed(value))
 
 
+def percent(value: Any) -> int:
+    text = typed(value)
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 0 < int(text) <= 100):
+        raise ValueError(f"{shown(text)} is not a percentage (a number from 1 to 100)")
+    return int(text)
+
+
 def spoken_duration(seconds: int) -> str:
     """The shortest way to write a duration: 3600 is `1h`, 90 is `90`."""
     for unit in "wdhm":
@@ -162,6 +169,22 @@ def network(value: Any) -> str:
         raise ValueError(f"{shown(text)} is not a network ({hint or 'write 10.20.0.0/24'})") from None
 
 
+def ip(value: Any) -> str:
+    text = typed(value)
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an address (write 192.0.2.53 or 2001:db8::53)") from None
+
+
+def is_here(host: str) -> bool:
+    """Whether a host is this machine, so that nobody else hears what is said to it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def email(value: Any) -> str:
     text = typed(value)
     local, at, domain = text.rpartition("@")
@@ -169,6 +192,11 @@ def email(value: Any) -> str:
         raise ValueError(f"{shown(text)} is not an e-mail address (write name@example.com)")
     dns.fold(domain)
     return text
+
+
+def address(value: Any) -> str:
+    """An e-mail address as servers compare it: lower-case, its domain in A-labels."""
+    return mail.fold_address(typed(value))
 
 
 def port(value: Any) -> int:
@@ -238,6 +266,7 @@ Boolean = Annotated[bool, *_field(boolean, {"type": "boolean"})]
 Seconds = Annotated[int, *_field(duration, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Ttl = Annotated[int, *_field(ttl, {"type": ["integer", "string"], "examples": ["1h", "5m", 300]})]
 Count = Annotated[int, *_field(count, {"type": "integer", "minimum": 1, "maximum": 9999})]
+Percent = Annotated[int, *_field(percent, {"type": "integer", "minimum": 1, "maximum": 100})]
 SIZE = {"type": "string", "examples": ["10 GiB", "500 MiB"]}
 Size = Annotated[int, *_field(size, SIZE)]
 Quota = Annotated[int, *_field(quota, {"type": "string", "examples": ["10 GiB", "500 MiB", "unlimited"]})]
@@ -249,13 +278,17 @@ Window = Annotated[moments.Window, PlainValidator(window), _AS_TYPED, WithJsonSc
 Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
 Role = Annotated[str, *_field(role, {"type": "string", "pattern": f"^{_ROLE.pattern}$"})]
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
+Ip = Annotated[str, *_field(ip, {"type": "string", "examples": ["192.0.2.53"]})]
 Email = Annotated[str, *_field(email, {"type": "string", "format": "email"})]
+Address = Annotated[str, *_field(address, {"type": "string", "format": "email"})]
 Port = Annotated[int, *_field(port, {"type": "integer", "minimum": 1, "maximum": 65535})]
 ZoneName = Annotated[str, *_field(zone_name, {"type": "string"})]
 Timezone = Annotated[str, *_field(timezone, {"type": "string", "examples": ["Europe/Rome"]})]
 Host = Annotated[str, *_field(host, {"type": "string"})]  # absolute, whether its dot is typed or not
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(one_or_many)]
 Mx = Annotated[str, *_field(mx, {"type": "string", "examples": ["10 mx.example.com."]})]
 Mxs = Annotated[tuple[Mx, ...], BeforeValidator(one_or_many)]
+Ips = Annotated[tuple[Ip, ...], BeforeValidator(one_or_many)]
 SpfTerm = Annotated[str, *_field(spf_term, {"type": "string", "examples": ["include:_spf.example.com"]})]
 SpfTerms = Annotated[tuple[SpfTerm, ...], BeforeValidator(one_or_many)]
 Names = Annotated[tuple[Name, ...], BeforeValidator(one_or_many)]

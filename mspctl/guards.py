@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from mspctl import kinds
+from mspctl.driver import Measured, Unmeasured
+from mspctl.proof import Proof, Verdict
 from mspctl.record import Emergency
 from mspctl.resource import Cause, Change, Id, Resource
 
 LOSSES_FROM = 3  # fewer losses in one scope are everyday work
 LOSSES = 3  # more than this many need an approval
 SHARE = 0.3  # so does more than this share of what is live
+
+SKEW = timedelta(minutes=5)  # what clocks of a server and of its backups may differ
+NO_PURGES: Mapping[Id, str] = MappingProxyType({})
 
 CONTESTED: Mapping[Cause, str] = {
     Cause.CONFLICT: "Git and somebody outside both changed it",
@@ -29,17 +36,19 @@ def judge(
     live: Sequence[Resource],
     recorded: Collection[Id],
     holds_data: Collection[str] = frozenset(),
+    purges: Mapping[Id, str] = NO_PURGES,
 ) -> dict[Id, str]:
     """
     Why each of a scope's changes needs an approval; changes that need none are absent.
 
     `live` is everything the scope holds, `recorded` what we left there, `holds_data` kinds whose delete loses data.
+    `purges` are things whose time is over, each with why it must not go by itself all the same: see `purge`.
     """
     reasons: dict[Id, str] = {}
     if recorded and not live:
         text = f"the target says that nothing is there, but {len(recorded)} resources are recorded"
         return {change.id: text for change in changes}
-    taken = (_data(changes, holds_data), _last(changes, live), _many(changes, live))
+    taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live))
     for reason in (_contested(changes), _wider(changes, live), *taken):
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
@@ -106,9 +115,32 @@ def _after(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, Reso
     return after
 
 
-def _data(changes: Sequence[Change], holds_data: Collection[str]) -> dict[Id, str]:
+def purge(backup: Proof | None, newest: Measured) -> str:
+    """
+    Why a thing whose time is over must not go by itself; "" when all it holds is in a backup that was restored.
+
+    `backup` is the last proof that its scope can be restored, `newest` when something came into it last.
+    """
+    if backup is None:
+        return "it was never proved that a backup of it can be restored"
+    if backup.verdict is not Verdict.PASSED:
+        return f"the last proof of its backup, on {backup.made:%Y-%m-%d}, {_ENDED[backup.verdict]} ({backup.why})"
+    if not (newest is None or isinstance(newest, datetime)):
+        why = newest.why if isinstance(newest, Unmeasured) else f"{newest} is no time"
+        return f"nobody knows when something came into it last ({why})"
+    if newest and newest + SKEW >= backup.vouches_for:
+        came, taken = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (newest, backup.vouches_for))
+        return f"something came into it on {came}, and the backup that was proved is of {taken}"
+    return ""
+
+
+_ENDED = {Verdict.FAILED: "failed", Verdict.UNKNOWN: "could not be made"}
+
+
+def _data(changes: Sequence[Change], holds_data: Collection[str], purges: Mapping[Id, str]) -> dict[Id, str]:
     gone = [c for c in changes if c.after is None and c.id.kind in holds_data]
-    return {change.id: "what it holds would be lost" for change in gone}
+    reasons = {change.id: purges.get(change.id, "what it holds would be lost") for change in gone}
+    return {id_: reason for id_, reason in reasons.items() if reason}
 
 
 def _last(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:

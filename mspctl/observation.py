@@ -64,7 +64,6 @@ class Observation:
     outputs: Outputs = field(default_factory=dict)
     seen: Mapping[Id, Seen] = field(default_factory=dict)
     findings: Sequence[Object] = ()  # of checks on the same reading, as they write themselves
-    proofs: Sequence[Object] = ()
 
     @property
     def digest(self) -> str:
@@ -111,7 +110,6 @@ def observed(plan: ScopePlan, now: datetime, basis: str, page: str, before: Obse
         {} if secret else plan.outputs,
         {id: Seen(live, cause, first.get(id, now)) for id, live, cause in _differing(plan)},
         before.findings if before else (),
-        before.proofs if before else (),
     )
 
 
@@ -180,7 +178,6 @@ def rendered(observation: Observation) -> bytes:
         "seen": list_of(line(_seen_to_json(*item)) for item in sorted(o.seen.items())),
         "digest": line(o.digest) if o.seen else "",
         "findings": list_of(map(line, o.findings)),
-        "proofs": list_of(map(line, o.proofs)),
     }
     return (object_of(sections) + "\n").encode()
 
@@ -206,13 +203,13 @@ def parsed(content: bytes) -> Observation | None:
 
 
 def _observation_from_json(data: object) -> Observation:
-    optional = ("token", "page", "exists", "outputs", "seen", "digest", "findings", "proofs")
+    optional = ("token", "page", "exists", "outputs", "seen", "digest", "findings")
     document = members(data, "an observation", ("format", "scope", "read", "basis"), optional)
     if document["format"] != FORMAT:
         raise ValueError("it is of another program")
     document = {"token": "", "page": "", "digest": "", **document}
     token, basis, page, digest = (text(document, name) for name in ("token", "basis", "page", "digest"))
-    findings, proofs = (tuple(map(an_object, a_list(document.get(name, [])))) for name in ("findings", "proofs"))
+    findings = tuple(map(an_object, a_list(document.get("findings", []))))
     found = Observation(
         scope_from_json(document["scope"]),
         _time(document, "read"),
@@ -223,7 +220,6 @@ def _observation_from_json(data: object) -> Observation:
         {name: value_from_json(value) for name, value in an_object(document.get("outputs", {})).items()},
         dict(map(_seen_from_json, a_list(document.get("seen", [])))),
         findings,
-        proofs,
     )
     if digest != (found.digest if found.seen else ""):
         raise ValueError("what was seen was changed")

@@ -1,5 +1,6 @@
 """
-What drift runs saw, kept on the Git branch `observations`: a file per scope, found as in the ledger.
+What drift runs saw, kept on the Git branch `observations`: a file per scope, found as in the ledger. Below `.proofs`
+stands how trials ended, a file per scope too: other runs make them, and at other times.
 
 A branch of its own, because it is of another kind than the ledger: a cache, which may be lost, replaced and squashed,
 while the ledger only ever grows; and so that the trail of what was applied is not buried under what was looked at,
@@ -8,7 +9,8 @@ and whoever looks needs no right to write to the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,16 +21,21 @@ from mspctl.git_branch import Cache, Edit, Stamp
 from mspctl.ledger import trailers
 from mspctl.ledger_page import is_page, path_of
 from mspctl.observation import FORMAT, OLDEST, Observation, parsed, rendered
+from mspctl.proof import Key, Proof, following
+from mspctl.proof import parsed as parsed_proofs
+from mspctl.proof import rendered as rendered_proofs
 from mspctl.record import Run
 from mspctl.resource import Scope
 
 LAST_RUN = "last-run.json"
 README = b"""\
-This branch holds what drift runs of mspctl saw, scope by scope, so that the next run reads only what may have changed.
-It may be deleted: then the next run reads everything.
+This branch holds what drift runs of mspctl saw, scope by scope, so that the next run reads only what may have changed;
+and how proofs ended. It may be deleted: then the next run reads everything, and nothing counts as proved.
 
-    git log -p observations -- <target>/<facet>/<name>.json     what was seen in one scope, and when
+    git log -p observations -- <target>/<facet>/<name>.json            what was seen in one scope, and when
+    git log -p observations -- .proofs/<target>/<facet>/<name>.json    what was proved of it
 """
+PROOFS = ".proofs/"
 
 
 class Observations:
@@ -36,6 +43,13 @@ class Observations:
 
     def __init__(self, root: Path) -> None:
         self.branch = Cache(root, "observations")
+
+    @classmethod
+    def fetched(cls, root: Path) -> Observations:
+        """Without the ledger. Raises LedgerError when they cannot be fetched."""
+        found = cls(root)
+        found.branch.sync()
+        return found
 
     def read_ahead(self) -> None:
         """Have what the next `of` reads at hand."""
@@ -71,12 +85,45 @@ class Observations:
         said = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in facts.items())
         self.branch.update(edits, lambda paths: Stamp(run.who, now, f"drift: {said}\n\n{trailers(run)}\n"))
 
+    def proofs(self, scopes: Iterable[Scope]) -> dict[Key, Proof]:
+        """The last proof of each trial that was ever made there."""
+        files = self.branch.paths()
+        blobs = {scope: files[path] for scope, path in ((s, _proofs_of(s)) for s in scopes) if path in files}
+        contents = self.branch.read(blobs.values())
+        found = (proof for scope, blob in blobs.items() for proof in parsed_proofs(contents[blob]))
+        return {proof.key: proof for proof in found if proof.scope in blobs}
+
+    def record_proofs(self, run: Run, made: Collection[Proof], now: datetime) -> None:
+        """Write how trials ended, in one commit, and publish it. Raises LedgerError when it cannot be published."""
+        by_scope: dict[Scope, list[Proof]] = {}
+        for proof in made:
+            by_scope.setdefault(proof.scope, []).append(proof)
+        edits: dict[str, Edit] = {_proofs_of(scope): partial(_with, proofs) for scope, proofs in by_scope.items()}
+        edits["README.md"] = partial(_always, README)
+        counted = Counter(proof.verdict.value for proof in made)
+        said = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counted.items()))
+        self.branch.update(edits, lambda paths: Stamp(run.who, now, f"prove: {said}\n\n{trailers(run)}\n"))
+
     def squash(self, who: str, now: datetime) -> int:
         """Drop how the files came to be; the number of commits that there were. 0: nothing to drop."""
         count = self.branch.length()
         if count > 1:
             self.branch.squash(Stamp(who, now, f"squash: {count} commits\n"))
         return count
+
+
+def _proofs_of(scope: Scope) -> str:
+    return PROOFS + path_of(scope)
+
+
+def _with(made: Sequence[Proof], old: bytes | None) -> bytes:
+    """A page with further proofs, each in place of the one before it. Another run may have made a later one."""
+    known = {proof.key: proof for proof in (parsed_proofs(old) if old else ())}
+    for proof in made:
+        before = known.get(proof.key)
+        if before is None or before.made <= proof.made:
+            known[proof.key] = following(proof, before)
+    return rendered_proofs(known.values())
 
 
 def _newer(mine: Observation, old: bytes | None) -> bytes | None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from mspctl import document, guards
 from mspctl.desired import Declaration
 from mspctl.diff import Difference, diff, settled
-from mspctl.driver import Failed, Outputs, Reader, Reading, Traits, translated
+from mspctl.driver import Failed, Gauge, Measured, Outputs, Reader, Reading, Traits, Unmeasured, measured, translated
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
+from mspctl.kinds import NEWEST
 from mspctl.model.permissions import Acceptance, Approval
 from mspctl.record import Emergency, Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
@@ -28,7 +30,10 @@ from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 Readers = Callable[[Scope], Reader]  # the reader that serves a scope; raises TargetError
 Wanted = Callable[[Scope, Id], bool]  # whether a resource is part of what was asked for
 Progress = Callable[[int], None]  # scopes done since the last call
+Gauged = Mapping[Gauge, Measured]
 
+UNASKED = Unmeasured("it was not asked")
+NO_GAUGES: Gauged = MappingProxyType({})
 TRAITS = Traits()
 PENDING = frozenset({Cause.PENDING})
 AHEAD = frozenset({Cause.PENDING, Cause.CONFLICT, Cause.TAKE_OVER})
@@ -161,9 +166,11 @@ def plan_scope(
     causes: frozenset[Cause] = PENDING,
     wanted: Wanted = lambda scope, id_: True,
     traits: Traits = TRAITS,
+    gauged: Gauged = NO_GAUGES,
 ) -> ScopePlan:
     """
-    The plan of one scope. `declaration` holds resources as the target accepted them; `traits` are the target's. Pure.
+    The plan of one scope. `declaration` holds resources as the target accepted them; `traits` are the target's, and
+    `gauged` is what `gauges` asks it for. Pure.
     """
     scope, allowed = declaration.scope, declaration.permissions
     declared, recorded, live = sides(declaration, record, reading)
@@ -182,7 +189,9 @@ def plan_scope(
             left.append(rest)
     ours = [i for i, r in recorded.items() if r.states and None not in r.states]  # what was begun may never have been
     changes = [change for change, _ in chosen]
-    reasons = guards.judge(changes, reading.resources, ours, traits.holds_data)
+    purges = {g.id: guards.purge(declaration.backup, gauged.get(g, UNASKED)) for g in gauges(declaration, traits)}
+    declaration = _vouched_for(declaration, [id_ for id_, why in purges.items() if not why])
+    reasons = guards.judge(changes, reading.resources, ours, traits.holds_data, purges)
     if record and not declaration.urgent:
         reasons = guards.undone(changes, record.emergencies.values()) | reasons
     if declaration.gone:
@@ -211,6 +220,19 @@ def plan_scope(
         accepted=accepted,
         gone=declaration.gone,
     )
+
+
+def gauges(declaration: Declaration, traits: Traits) -> list[Gauge]:
+    """What has to be measured before things go whose time is over, and which hold data."""
+    return [Gauge(declaration.scope, id_, NEWEST) for id_ in declaration.over(traits.holds_data)]
+
+
+def _vouched_for(declaration: Declaration, kept: Collection[Id]) -> Declaration:
+    """What is told of things that go because a backup of them was restored."""
+    if not (kept and declaration.backup):
+        return declaration
+    said = f"all of it is in the backup of {declaration.backup.vouches_for:%Y-%m-%d}, which was restored"
+    return replace(declaration, timed={**declaration.timed, **{i: f"{declaration.timed[i]}; {said}" for i in kept}})
 
 
 def _leaving(steps: Sequence[Step], left: Sequence[Difference]) -> list[Step]:
@@ -308,12 +330,16 @@ def _plan_target(
                 else:
                     asked[taken.scope] = taken
             known = {scope: known_of(d, recorded.get(scope)) for scope, d in asked.items()}
+            looked_up = [gauge for d in asked.values() for gauge in gauges(d, reader.traits)]
+            gauged = measured(reader, looked_up) if looked_up else {}
             for answer in reader.read([*asked], known):
                 declaration = asked[answer.scope]
                 plans[answer.scope] = (
                     _unplanned(declaration, answer.error)
                     if isinstance(answer, Failed)
-                    else plan_scope(declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits)
+                    else plan_scope(
+                        declaration, recorded.get(answer.scope), answer, causes, wanted, reader.traits, gauged
+                    )
                 )
                 progress(1)
     except TargetError as error:

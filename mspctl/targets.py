@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from mspctl import __version__, drivers
 from mspctl.driver import Access, Driver, Logs, Reader, Releases
@@ -16,7 +17,11 @@ from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate
 from mspctl.model.sections.hosts import reached
 from mspctl.resource import Scope
+from mspctl.secrets import Secrets
 from mspctl.vault import Store
+
+if TYPE_CHECKING:
+    from mspctl.transports.dns_questions import Asking
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,6 +49,10 @@ class Targets:
         scope = Scope(target, mail_log.FACET, "")
         return drivers.logs(self._driver_name(scope), self._access(scope))
 
+    def gauged(self, scope: Scope) -> object:
+        """What measures how that is used which lives in a scope, if it can."""
+        return self.logs(scope.target) if scope.facet == mail_log.FACET else self.reader(scope)
+
     def releases(self, target: str) -> Releases:
         """What can also let messages go that are held."""
         scope = Scope(target, mail_log.FACET, "")
@@ -56,6 +65,33 @@ class Targets:
                 _LOG.info("opening %s of target %s", scope.facet, scope.target)
                 kept[key] = make(self._driver_name(scope), self._access(scope))
             return kept[key]
+
+    @cached_property
+    def asking(self) -> Asking:
+        """Where the DNS is asked, as inventory/checks.yaml says."""
+        from mspctl.model.sections.dns import Checks
+        from mspctl.transports.dns_questions import Address, Asking
+
+        said = self.estate.inventory.checks.get("dns")
+        own = said if isinstance(said, Checks) else Checks()
+        return Asking(
+            tuple(Address(*each) for each in own.resolvers),
+            own.roots,
+            own.port,
+            own.inside,
+            own.timeout,
+            own.zone_timeout,
+            own.settle,
+            own.at_once,
+        )
+
+    def secrets_at(self, target: str) -> Secrets:
+        """The secrets of a target, by role."""
+        return self.store.for_target(target, self.estate.inventory.targets[target].secrets)
+
+    def secrets_of(self, customer: str, names: Mapping[str, str]) -> Secrets:
+        """Secrets of a customer, named as its YAML does: role → NAME."""
+        return self.store.for_customer(customer, names)
 
     def driven(self, scope: Scope) -> str:
         """How a scope's target is driven: when that changes, it may show the same otherwise."""
@@ -72,7 +108,7 @@ class Targets:
     def _access(self, scope: Scope) -> Access:
         target = self.estate.inventory.targets[scope.target]
         settings = self.estate.inventory.settings[scope.target, scope.facet]
-        secrets = self.store.for_target(scope.target, target.secrets)
+        secrets = self.secrets_at(scope.target)
         passwords = Passwords(self.store, self._hand_over, scope.target)
         hosts = self._hosts(scope.target) if scope.facet == FACET else {}
         return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords, hosts)

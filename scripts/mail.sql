@@ -84,6 +84,11 @@ CREATE TABLE quota2 (
   messages int(11) NOT NULL DEFAULT 0
 );
 
+-- There is no Dovecot here that counts what is in new mailboxes: nothing.
+CREATE TRIGGER counted AFTER INSERT ON mailbox BEGIN
+  INSERT OR REPLACE INTO quota2 (username, bytes, messages) VALUES (NEW.username, 0, 0);
+END;
+
 CREATE TABLE fetchmail (
   id INTEGER NOT NULL PRIMARY KEY,
   mailbox varchar(255) NOT NULL

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from mspctl import cli, hashes
 from tests.servers import mail_stack as stacks
+from tests.servers import mail_world as mail_worlds
 from tests.servers import postfixadmin
 
 # The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
@@ -47,6 +48,13 @@ def mail_stack(mail_tables: Path) -> Iterator[stacks.MailStack]:
     """A running mail server, the same for all tests: each begins with `clear()`, or has domains of its own."""
     with stacks.running(mail_tables) as stack:
         yield stack
+
+
+@pytest.fixture(scope="session")
+def mail_world(mail_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[mail_worlds.World]:
+    """A mail server that the world knows, the same for all tests; begin as with `mail_stack`."""
+    with mail_worlds.running(mail_tables, tmp_path_factory.mktemp("world")) as world:
+        yield world
 
 
 def mail_db(folder: Path) -> Path:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from mspctl.errors import LedgerError
+from mspctl.git_branch import Stamp
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
 from mspctl.observation import OLDEST, Observation, Seen
 from mspctl.observations import LAST_RUN, Observations
+from mspctl.proof import Proof, Step, Verdict
 from mspctl.record import Run
 from mspctl.resource import Cause, Id, Resource, Scope
 
@@ -209,3 +211,45 @@ def _blob(root: Path, content: bytes) -> str:
         ["git", "hash-object", "-w", "--stdin"], cwd=root, input=content, capture_output=True, check=True
     )
     return done.stdout.decode().strip()
+
+
+# -- proofs -------------------------------------------------------------------------------------------------------
+
+
+def proof(hours: int = 0, verdict: Verdict = Verdict.PASSED, section: str = "mail", scope: Scope = NORTH) -> Proof:
+    return Proof(scope, section, NOW + timedelta(hours=hours), 1.0, (Step("it works", verdict),))
+
+
+def test_proofs_are_kept_beside_what_drift_runs_saw(one: Path, two: Path) -> None:
+    Observations.fetched(one).record_proofs(RUN, [proof(), proof(section="backup"), proof(scope=SOUTH)], NOW)
+    record(fetched(two), seen(SOUTH), only=[SOUTH])  # which forgets NORTH
+    it = Observations.fetched(one)
+    found = it.proofs([NORTH, SOUTH])
+    assert {*found} == {(NORTH, "mail", ""), (NORTH, "backup", ""), (SOUTH, "mail", "")}
+    assert it.of([NORTH, SOUTH]).keys() == {SOUTH}
+    assert it.proofs([Scope("ns-1", "dns", "west.example")]) == {}
+    assert git(one, "log", "-1", "--format=%s", "--skip=1", "observations") == "prove: 3 passed"
+
+
+def test_another_proof_of_the_same_takes_its_place_and_remembers_it(one: Path, two: Path) -> None:
+    first, second = Observations.fetched(one), Observations.fetched(two)
+    first.record_proofs(RUN, [proof(), proof(section="backup")], NOW)
+    second.record_proofs(RUN, [proof(2, Verdict.FAILED)], NOW)  # which had not seen the first one
+    late = Observations.fetched(one)
+    late.record_proofs(RUN, [proof(1)], NOW)  # began earlier, and ended later
+    found = Observations.fetched(two).proofs([NORTH])
+    last = found[NORTH, "mail", ""]
+    assert (last.verdict, last.made, last.passed) == (Verdict.FAILED, NOW + timedelta(hours=2), NOW)
+    assert found[NORTH, "backup", ""].verdict is Verdict.PASSED
+
+
+def test_proofs_survive_that_history_is_dropped_and_not_that_somebody_damages_them(one: Path) -> None:
+    it = Observations.fetched(one)
+    it.record_proofs(RUN, [proof()], NOW)
+    it.record_proofs(RUN, [proof(1)], NOW)
+    it.squash(RUN.who, NOW)
+    assert Observations.fetched(one).proofs([NORTH])[NORTH, "mail", ""].made == NOW + timedelta(hours=1)
+    it.branch.update({f".proofs/{path_of(NORTH)}": lambda old: b"damaged"}, lambda paths: Stamp(RUN.who, NOW, "x"))
+    assert Observations.fetched(one).proofs([NORTH]) == {}
+    it.record_proofs(RUN, [proof(2)], NOW)
+    assert len(Observations.fetched(one).proofs([NORTH])) == 1

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mspctl.desired import Declaration, Selection
-from mspctl.driver import Driver, Reading
+from mspctl.driver import Driver, Measured, Reading, Unmeasured
 from mspctl.errors import Error, InputError, SecretError, TargetError, Unreachable
 from mspctl.exits import Exit
 from mspctl.model.permissions import NONE, Acceptance, Approval, Permissions
 from mspctl.plan import REVERT, Plan, ScopePlan, Standing, Step, accept, plan_all, plan_scope
+from mspctl.proof import Proof, Verdict
+from mspctl.proof import Step as Tried
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
@@ -478,3 +481,81 @@ def test_other_changes_have_another_digest(other: ScopePlan) -> None:
 def test_changes_that_are_not_due_are_not_sealed() -> None:
     held = ScopePlan(NORTH, steps=[Step(Change(A, A2), Standing.HELD)])
     assert digest(held) == digest()
+
+
+# -- what goes when its time is over ----------------------------------------------------------------------------
+
+GONE = thing("gone", kind=SOLE, size=10)
+DAY = datetime(2027, 9, 5, 12, tzinfo=UTC)
+
+
+def backup(verdict: Verdict = Verdict.PASSED, state: datetime | None = DAY) -> Proof:
+    return Proof(
+        NORTH, "backup", DAY + timedelta(days=1), 9.0, (Tried("every file is as it was", verdict),), state=state
+    )
+
+
+def purged(proof: Proof | None, newest: Measured, timed: bool = True, more: int = 0) -> Step:
+    """The step of a thing whose time is over, as a plan of the whole target has it."""
+    bench = Servers("memory-1")
+    server = bench.server["memory-1"]
+    others = [thing(f"o{n}", kind=SOLE, size=10) for n in range(more)]
+    bench.declare(NORTH, GONE, *others, *(thing(f"k{n}") for n in range(9)))
+    bench.converge()
+    server.newest = {("north", r.id): newest for r in (GONE, *others)}
+    said = {r.id: "was kept until 2027-09-05" for r in (GONE, *others)} if timed else {}
+    kept = tuple(thing(f"k{n}") for n in range(9))
+    bench.declare_from(NORTH, lambda outputs: kept, timed=said, backup=proof)
+    return next(step for step in bench.plan()[NORTH].steps if step.change.id == GONE.id)
+
+
+def test_what_is_in_a_backup_that_was_restored_goes_when_its_time_is_over() -> None:
+    step = purged(backup(), DAY - timedelta(minutes=6))
+    assert step.standing is Standing.DUE
+    assert step.reason == "was kept until 2027-09-05; all of it is in the backup of 2027-09-05, which was restored"
+    assert purged(backup(), None).standing is Standing.DUE  # nothing ever came into it
+
+
+@pytest.mark.parametrize(
+    ("proof", "newest", "why"),
+    [
+        (None, DAY, "it was never proved that a backup of it can be restored"),
+        (backup(Verdict.FAILED), DAY, "the last proof of its backup, on 2027-09-06, failed (every file is as it was: "),
+        (backup(Verdict.UNKNOWN), DAY, "the last proof of its backup, on 2027-09-06, could not be made"),
+        (backup(), Unmeasured("no clock"), "nobody knows when something came into it last (no clock)"),
+        (backup(), 7, "nobody knows when something came into it last (7 is no time)"),
+        (
+            backup(),
+            DAY,
+            "something came into it on 2027-09-05 12:00 UTC, and the backup that was proved is of 2027-09-05",
+        ),
+        (backup(), DAY - timedelta(minutes=5), "something came into it on 2027-09-05 11:55 UTC, and"),  # clocks differ
+        (
+            backup(state=None),
+            DAY + timedelta(days=2),
+            "something came into it on 2027-09-07 12:00 UTC, and",
+        ),
+    ],
+)
+def test_all_else_waits_and_says_why(proof: Proof | None, newest: Measured, why: str) -> None:
+    step = purged(proof, newest)
+    assert step.standing is Standing.APPROVAL
+    assert step.reason.startswith(f"was kept until 2027-09-05; {why}")
+
+
+def test_a_backup_is_no_leave_to_delete_what_nobody_said_is_over() -> None:
+    step = purged(backup(), None, timed=False)
+    assert (step.standing, step.reason) == (Standing.APPROVAL, "what it holds would be lost")
+
+
+def test_a_backup_is_no_leave_to_delete_many_at_once() -> None:
+    step = purged(backup(), None, more=4)
+    assert step.standing is Standing.APPROVAL
+    assert "5 losses in a scope of 14" in step.reason
+
+
+def test_nothing_is_measured_unless_something_is_to_go() -> None:
+    bench = Servers("memory-1")
+    bench.declare(NORTH, A)
+    bench.converge()
+    assert "measure" not in bench.server["memory-1"].calls

@@ -163,6 +163,7 @@ TAKEN = [
     ("inventory/contracts.yaml", "contracts: {24: {includes: dns, name: 24}}"),
     ("inventory/checks.yaml", ""),
     ("inventory/checks.yaml", "dns: "),
+    ("inventory/checks.yaml", "mail: {full: 80, queued: 15m, block_lists: [zen.spamhaus.org]}"),
     ("inventory/checks.yaml", "dns: {resolvers: 192.0.2.53, port: 53, timeout: 5, settle: 0, signatures: 2d}"),
     ("inventory/checks.yaml", "dns: {resolvers: [192.0.2.53, '[2001:db8::53]:5353'], port: '53', inside: true}"),
     (
@@ -218,7 +219,9 @@ REFUSED = [
     ("inventory/targets.yaml", "targets: {Ns 1: {facets: {dns: {driver: zonefile, directory: z}}}}"),
     ("inventory/contracts.yaml", "contracts: {full: {include: [dns]}}"),
     ("inventory/checks.yaml", "[]"),
-    ("inventory/checks.yaml", "{mail: {}}"),
+    ("inventory/checks.yaml", "{mail: {fill: 90}}"),
+    ("inventory/checks.yaml", "{mail: {full: 101}}"),
+    ("inventory/checks.yaml", "{male: {}}"),
     ("inventory/checks.yaml", "dns: {resolver: 192.0.2.53}"),
     ("inventory/checks.yaml", "dns: {resolvers: {ip: 192.0.2.53}}"),
     ("inventory/checks.yaml", "dns: {inside: yes}"),

@@ -2,8 +2,11 @@
 What is true and bad although no field differs: one file or folder per section, of the section's name. Pure.
 
 A section's module has `CODES`, each code it may find with its meaning in a few words, and
-`findings(facts, seen)`, which judges one customer. Optional is `questions(facts)`: what somebody who may talk to the
-network has to ask first; `seen` then holds what was learnt, by question, and nothing where nobody was asked.
+`findings(facts, seen)`, which judges one customer. Optional is `questions(facts)`: what somebody who may talk to
+targets or to the network has to ask first; `seen` then holds what was learnt, by question, and nothing of what nobody
+was asked. Who answers a question is known by its type: a Gauge is a target's, a ZoneQuestion the DNS's.
+
+What was proved, and what was not, is judged for all sections in the same way: `mspctl/proofs/`.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Protocol
 
+from mspctl import proofs
 from mspctl.desired import Declaration, Selection
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.load import Estate
@@ -23,12 +28,14 @@ from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.moments import Clock
 from mspctl.plan import ScopePlan
+from mspctl.proof import Key, Proof, Trial
 from mspctl.record import ScopeRecord
 from mspctl.resource import Scope
 
 Seen = Mapping[Any, Any]  # by question
 Ask = Callable[[Sequence[Any]], Seen]
 EVERYTHING = Selection()
+NOTHING: Mapping[Key, Proof] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def check(section: str) -> Check:
 
 def codes() -> dict[str, str]:
     """Every code that there is, with its meaning."""
-    return {code: text for section in names() for code, text in check(section).CODES.items()}
+    return {code: text for section in names() for code, text in check(section).CODES.items()} | proofs.CODES
 
 
 def facts_of(
@@ -96,18 +103,33 @@ def facts_of(
     ]
 
 
-def find(facts: Sequence[Facts], ask: Mapping[str, Ask]) -> Findings:
-    """What every section finds. `ask` answers the questions of a section; without it nobody is asked."""
+def find(
+    facts: Sequence[Facts],
+    ask: Mapping[type, Ask],
+    *,
+    outside: bool = False,
+    trials: Sequence[Trial] = (),
+    proved: Mapping[Key, Proof] = NOTHING,
+) -> Findings:
+    """
+    What every section finds. `ask` says who answers which type of question; nobody answers any other.
+
+    `outside`: whether strangers are asked too. `trials` are what was to be proved, `proved` how that ended last.
+    """
     found: list[Finding] = []
     for section in names():
         module = check(section)
         mine = [f for f in facts if section in f.customer.sections]
-        seen: Seen = {}
-        if section in ask:
-            seen = ask[section]([question for f in mine for question in module.questions(f)])
+        seen: dict[Any, Any] = {}
+        asked = [question for f in mine for question in module.questions(f)] if hasattr(module, "questions") else ()
+        for kind, answer in ask.items():
+            if questions := dict.fromkeys(q for q in asked if isinstance(q, kind)):
+                seen |= answer([*questions])
         found += [finding for f in mine for finding in module.findings(f, seen)]
+    if trials:
+        found += proofs.findings(trials, proved, facts[0].now)
     left, accepted = _accepted(found, {f.customer.name: f for f in facts})
-    return Findings(left, accepted, bool(ask))
+    return Findings(left, accepted, outside)
 
 
 def _accepted(

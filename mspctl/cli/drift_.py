@@ -37,12 +37,14 @@ def command(
     form: str,
 ) -> Exit:
     from mspctl.cli.observing import Observing
-    from mspctl.report import render, view
+    from mspctl.report import proofs, render, view
 
     work = Observing(directory, selected, full=full)
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    console.say(render(view.of_drift(plan, findings), form), end="")
+    shown = view.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
+    shown.document["proofs"] = proofs.documents(work.trials, work.proved)
+    console.say(render(shown, form), end="")
     if record:
         work.record(plan)
     return max(plan.exit_code, findings.exit_code, key=GRAVEST.index)

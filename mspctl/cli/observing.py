@@ -19,6 +19,7 @@ from mspctl.ledger_page import path_of
 from mspctl.observation import Observation, as_seen, basis, observed, reading, since
 from mspctl.observations import Observations
 from mspctl.plan import Plan, ScopePlan, accept, plan_scope
+from mspctl.proof import Key, Proof
 from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope
 
@@ -64,6 +65,11 @@ class Observing(Workspace):
         ledger = Ledger.open(self.root, alone=alone, beside=[self.observations.branch])
         self.observations.read_ahead()
         return ledger
+
+    @cached_property
+    def proved(self) -> dict[Key, Proof]:
+        _ = self.ledger  # with it, they are fetched
+        return super().proved
 
     @cached_property
     def everywhere(self) -> list[Scope]:
@@ -123,7 +129,8 @@ class Observing(Workspace):
 
     def _kept(self, declared: Iterable[Declaration]) -> dict[Scope, Observation]:
         """What of the observations still stands."""
-        known = ((d.scope, self.observed.get(d.scope)) for d in declared if not d.gone)
+        # What may have to go is measured anew each time.
+        known = ((d.scope, self.observed.get(d.scope)) for d in declared if not (d.gone or self._purges(d)))
         held = {s: o for s, o in known if o and o.holds(self.bases[s], self._page(s), self.now)}
         targets: dict[tuple[str, str], list[Scope]] = {}
         for scope in held:

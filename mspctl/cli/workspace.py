@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,17 +20,19 @@ from mspctl import due, emergency, retired, sealed
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
-from mspctl.driver import Reader
+from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
 from mspctl.git_branch import Away, Git, RemoteError
-from mspctl.kinds.answers import ZoneQuestion, ZoneSeen
+from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
 from mspctl.model.folder import NOTHING
+from mspctl.observations import Observations
 from mspctl.plan import PENDING, Plan, ScopePlan, accept, plan_all
+from mspctl.proof import BACKUP, Key, Proof, Trial
 from mspctl.record import Emergency, Run, ScopeRecord
 from mspctl.resource import Cause, Id, Scope, Value
 from mspctl.retired import Nowhere
@@ -83,6 +85,7 @@ class Workspace:
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
+        self._backups: dict[Scope, Proof | None] = {}
         self._made: tuple[tuple[Outputs, datetime], Sequence[Declaration]] | None = None
         self.now = now()
         self._opened = [begun(self.open_ledger)] if ahead else []
@@ -206,11 +209,34 @@ class Workspace:
         found = [*self.declare(outputs), *retired.named(self.retired, self.recorded, self.estate, self.now)]
         if self.urgent:
             found = [replace(d, urgent=True) for d in found]
+        found = self._with_backups(found)
         if not self.only_due:
             return found
         concerned = [d for d in found if due.concerns(d)]
         self.made_due = {d.scope: due.due(self._accepted(d), self.recorded.get(d.scope)) for d in concerned}
         return [d for d in concerned if self.made_due[d.scope]]
+
+    def _with_backups(self, found: list[Declaration]) -> list[Declaration]:
+        """What is to go because its time is over goes only when a backup of it was proved; so that is looked up."""
+        asked = {d.scope for d in found if self._purges(d)}
+        if missing := asked - self._backups.keys():
+            self._backups |= dict.fromkeys(missing)
+            try:
+                proved = [p for p in self.observations.proofs(missing).values() if p.section == BACKUP]
+                self._backups |= {proof.scope: proof for proof in sorted(proved, key=lambda proof: proof.made)}
+            except LedgerError as error:
+                console.hint(f"what was proved of backups is not known: {error}")
+        return [replace(d, backup=self._backups[d.scope]) if d.scope in asked else d for d in found]
+
+    def _purges(self, declaration: Declaration) -> bool:
+        """Whether something that holds data is declared no more because its time is over."""
+        return bool(declaration.timed) and bool(declaration.over(self._kinds_with_data(declaration.scope)))
+
+    def _kinds_with_data(self, scope: Scope) -> frozenset[str]:
+        try:
+            return self._reader(scope).traits.holds_data
+        except TargetError:  # it is told when the scope is planned
+            return frozenset()
 
     def _accepted(self, declaration: Declaration) -> Declaration:
         try:
@@ -256,34 +282,86 @@ class Workspace:
         return self.recorded
 
     def findings(self, plan: Plan, *, outside: bool) -> Findings:
-        """What is wrong although nothing differs; only with `outside` is anybody asked but the targets of the plan."""
+        """What is wrong although nothing differs; only with `outside` is anybody asked but targets."""
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
         declared = self._declarations(self.outputs())
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
-        return checks.find(facts, {"dns": self._ask_the_dns} if outside else {})
+        ask: dict[type, checks.Ask] = {Gauge: self._measure}
+        if outside:
+            ask |= {ZoneQuestion: self._ask_about_zones, NameQuestion: self._ask_about_names}
+        return checks.find(facts, ask, outside=outside, trials=self.trials, proved=self.proved)
 
-    def _ask_the_dns(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
-        from mspctl.model.sections.dns import Checks
-        from mspctl.transports.dns_questions import Address, Asking
+    def _measure(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
+        """What targets say of how they are used, side by side."""
+        by_target: dict[tuple[str, str], list[Gauge]] = {}
+        for gauge in gauges:
+            by_target.setdefault((gauge.scope.target, gauge.scope.facet), []).append(gauge)
+        with ThreadPoolExecutor(WORKERS) as executor:
+            answers = [*executor.map(self._measure_one, by_target.values())]
+        return {gauge: answer for found in answers for gauge, answer in found.items()}
+
+    def _measure_one(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
+        try:
+            return measured(self.targets.gauged(gauges[0].scope), gauges)
+        except TargetError as error:
+            return dict.fromkeys(gauges, Unmeasured(str(error)))
+
+    def _ask_about_zones(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
         from mspctl.transports.resolver import look
 
-        said = self.estate.inventory.checks.get("dns")
-        own = said if isinstance(said, Checks) else Checks()
-        asking = Asking(
-            tuple(Address(*each) for each in own.resolvers),
-            own.roots,
-            own.port,
-            own.inside,
-            own.timeout,
-            own.zone_timeout,
-            own.settle,
-            own.at_once,
-        )
         _LOG.info("asking the DNS about %d zones", len(zones))
         with console.progress(len(zones), "asking the DNS") as progress:
-            return look(zones, asking, progress)
+            return look(zones, self.targets.asking, progress)
+
+    def _ask_about_names(self, names: Sequence[NameQuestion]) -> dict[NameQuestion, Answer]:
+        from mspctl.transports.resolver import look_up
+
+        _LOG.info("asking the DNS about %d names", len(names))
+        with console.progress(len(names), "asking the DNS") as progress:
+            return look_up(names, self.targets.asking, progress)
+
+    # -- proofs
+
+    @cached_property
+    def observations(self) -> Observations:
+        """What drift runs saw, and what was proved. Raises LedgerError when it cannot be fetched."""
+        return Observations.fetched(self.root)
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Live tests that are declared."""
+        from mspctl import proofs
+
+        return proofs.trials(self.estate, self.selection)
+
+    @cached_property
+    def proved(self) -> dict[Key, Proof]:
+        """How they ended last."""
+        return self.observations.proofs({trial.scope for trial in self.trials}) if self.trials else {}
+
+    def prove(self, wanted: Sequence[Trial]) -> tuple[list[Proof], bool]:
+        """Make them, side by side; when somebody interrupts (True), what was begun ends, and no further one begins."""
+        from mspctl import proofs
+
+        interrupted = False
+        with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(wanted), "proving") as progress:
+            jobs = [executor.submit(proofs.make, trial, self.targets, self.now) for trial in wanted]
+            try:
+                for _ in as_completed(jobs):
+                    progress(1)
+            except KeyboardInterrupt:
+                interrupted = True
+                console.hint("interrupted: what was begun is finished first")
+                executor.shutdown(cancel_futures=True)
+        made = [job.result() for job in jobs if not job.cancelled()]
+        return made, interrupted
+
+    def record_proofs(self, made: Sequence[Proof]) -> None:
+        """Keep them. Raises LedgerError when they cannot be published."""
+        run = Run(RUN_ID, who(self.root), head(self.root))
+        self.observations.record_proofs(run, made, self.now)
 
     def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
         """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
@@ -327,8 +405,9 @@ class Workspace:
 
     def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
-        for name in ("ledger", "recorded", "retired"):
+        for name in ("ledger", "recorded", "retired", "observations"):
             self.__dict__.pop(name, None)
+        self._backups.clear()
         self.now = now()  # a day may have ended meanwhile, or a window closed
         review = sealed.of(plan, revert=False)
         fresh = self._look(causes, plan.scopes, busy)

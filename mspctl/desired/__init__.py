@@ -13,7 +13,7 @@ all that `apply --due` needs. A mailbox that is disabled until its purge date an
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
@@ -26,6 +26,7 @@ from mspctl.model.customer import CustomerInfo
 from mspctl.model.inventory import Inventory
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.moments import ALWAYS, Clock, Hours, Window
+from mspctl.proof import Proof
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
@@ -49,6 +50,14 @@ class Declaration:
     hours: Hours = ALWAYS  # when changes may be carried out
     closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"
     urgent: bool = False  # an emergency waits for no window, and may change what an earlier one left
+    backup: Proof | None = None  # the last proof that what the scope holds can be restored
+
+    def over(self, kinds: Collection[str]) -> list[Id]:
+        """Things of these kinds whose time is over: they are declared no more, and nobody took them out."""
+        if not self.timed:
+            return []
+        declared = {r.id for r in self.resources}
+        return [id_ for id_ in self.timed if id_.kind in kinds and id_ not in declared]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from mspctl.resource import Resource, Value
 
+NEWEST = "newest"  # when something came into a thing last: what is measured of every kind that holds data
 MOST_SHOWN = 80  # characters of a wrong value that a message repeats
 
 

@@ -70,6 +70,14 @@ class Delegation:
 
 
 @dataclass(frozen=True, slots=True)
+class NameQuestion:
+    """What the DNS says of one name, as anybody is told; an Answer answers it."""
+
+    name: str  # "mail._domainkey.acme.example."
+    rtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneQuestion:
     """What is to be learnt about one zone."""
 

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
-from mspctl.fields import Email, Host, Model, Mxs, Name, Names, Role, SpfTerms, Text, Timezone, Window, typed
+from mspctl.fields import (
+    Address,
+    Email,
+    Host,
+    Ips,
+    Model,
+    Mxs,
+    Name,
+    Names,
+    Port,
+    Role,
+    SpfTerms,
+    Text,
+    Timezone,
+    Window,
+    is_here,
+    typed,
+)
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
@@ -49,8 +66,62 @@ class Published(Model):
 
     mx: Mxs = ()
     spf: SpfTerms = ()  # from where it sends
+    sends_from: Ips = ()  # likewise, address by address: block lists are asked about them
     clients: Host | None = None  # where mail programs find their settings
     reports: Email | None = None  # who gets the reports of DMARC
+
+
+class Endpoint(Model):
+    """A service of a mail server, as programs reach it; certificates are always verified."""
+
+    host: Text
+    port: Port | None = None  # unless it is said, the usual one
+    tls: Literal["starttls", "tls", "none"] | None = None  # unless it is said, as is usual there; none: on this machine
+    ca: Text | None = None  # a file, relative to the repository: its authorities are trusted, and no others
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Endpoint:
+        if self.tls == "none" and not is_here(self.host):
+            raise ValueError(f"tls: none is for this machine only, and {self.host} is another one")
+        return self
+
+
+def _endpoint(value: Any) -> Any:
+    """`mail.msp.example:993` is short for `{host: mail.msp.example, port: 993}`."""
+    if not isinstance(value, str):
+        return value
+    host, colon, port = value.rpartition(":")
+    if not colon or (":" in host and not host.endswith("]")):
+        return {"host": value}
+    return {"host": host.strip("[]"), "port": port}
+
+
+Reached = Annotated[Endpoint, BeforeValidator(_endpoint, json_schema_input_type=Endpoint | Text)]
+
+
+class Judge(Model):
+    """A mailbox on a server of somebody else, which says what it thinks of mail that was sent out."""
+
+    address: Address  # and the name to log in with; its password is the target's secret `judge`
+    imap: Reached
+    authserv: Text  # who writes the Authentication-Results that are believed: "mx.google.com"
+
+
+class MailAccess(Model):
+    """How mail is handed in and read at a mail server: proofs need it."""
+
+    smtp: Reached  # where other servers hand in
+    submission: Reached | None = None  # where mail programs do
+    imap: Reached
+    sender: Address  # who the mail that comes in is from; the SPF record of its domain names the machine that proves
+    authserv: Text | None = None  # as the server calls itself in Authentication-Results; then sender has to be believed
+    judge: Judge | None = None
+
+    @model_validator(mode="after")
+    def _something_to_judge(self) -> MailAccess:
+        if self.judge and not self.submission:
+            raise ValueError("judge needs submission: it reads what is sent out")
+        return self
 
 
 class TargetInfo(Model):
@@ -60,6 +131,7 @@ class TargetInfo(Model):
     secrets: dict[Role, SecretName] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
     publish: Published | None = None
+    mail: MailAccess | None = None
     window: Window | None = None  # changes are carried out only inside it
     timezone: Timezone | None = None  # of the window; by default each customer's own
     note: Text | None = None

@@ -62,12 +62,13 @@ def _contract(contract: Any) -> str:
     return f"{contract.plan}{since}{until}"
 
 
-def as_json(estate: Any, declared: Sequence[Declared]) -> str:
-    """The same for programs, with every resource."""
+def as_json(estate: Any, declared: Sequence[Declared], proofs: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The same for programs, with every resource; `proofs` say how each live test ended last."""
     customers = {
         name: {
             "info": json.loads(customer.info.model_dump_json(by_alias=True)),
             "scopes": [_scope(d) for d in declared if d.scope.customer == name],
+            "proofs": [proof for proof in proofs if proof["customer"] == name],
         }
         for name, customer in estate.customers.items()
     }

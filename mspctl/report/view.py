@@ -90,11 +90,15 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
     )
 
 
-def of_drift(plan: Plan, findings: Findings) -> View:
-    """What differs from Git although nobody changed Git; before it, what is wrong although nothing differs."""
+def of_drift(plan: Plan, findings: Findings, proved: str = "") -> View:
+    """
+    What differs from Git although nobody changed Git; before it, what is wrong although nothing differs.
+
+    `proved` says in a few words how live tests ended.
+    """
     blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps]
     blocks = sorted([*_finding_blocks(findings), *blocks], key=lambda block: block.customer)
-    facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside"]
+    facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside", *([proved] if proved else ())]
     summary = " ".join([*_findings_summary(findings), _drift_summary(plan)]) + _unread(plan)
     document = {**_plan_document(plan), "findings": _findings_document(findings)}
     alarms = _alarms(plan.emergencies)
@@ -106,7 +110,7 @@ def _drift_summary(plan: Plan) -> str:
     if not drifted:
         return "Nothing was changed outside."
     unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
-    parts = [f"{_count(drifted, 'resource')} changed outside{_news(plan)}", f"{unmanaged} unmanaged"]
+    parts = [f"{count(drifted, 'resource')} changed outside{_news(plan)}", f"{unmanaged} unmanaged"]
     if plan.changes:
         parts.append(f"{plan.changes} not yet applied")
     return "; ".join(parts) + "."
@@ -116,7 +120,7 @@ def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
     """A sentence for each run."""
     return [
         f"Emergency apply by {each.who.partition(' <')[0]} on {each.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC:"
-        f" {each.reason}; {_count(changes, 'change')}; not yet in Git's main: {each.branch}"
+        f" {each.reason}; {count(changes, 'change')}; not yet in Git's main: {each.branch}"
         for each, changes in _runs(emergencies)
     ]
 
@@ -149,11 +153,11 @@ def _worth_telling(scope: ScopePlan) -> bool:
 def _facts(plan: Plan) -> list[str]:
     customers = {s.scope.customer for s in plan.scopes}
     targets = {s.scope.target for s in plan.scopes}
-    who = next(iter(customers)) if len(customers) == 1 else _count(len(customers), "customer")
+    who = next(iter(customers)) if len(customers) == 1 else count(len(customers), "customer")
     seen = sum(s.seen_at is not None for s in plan.scopes)
     return [
         who,
-        f"{_count(len(plan.scopes), 'scope')} on {_count(len(targets), 'target')}",
+        f"{count(len(plan.scopes), 'scope')} on {count(len(targets), 'target')}",
         *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
     ]
@@ -170,9 +174,9 @@ def _plan_summary(plan: Plan) -> str:
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
-    said += f" {_count(unapproved, 'change')} not without an approval." if unapproved else ""
-    said += f" {_count(held, 'change')} held." if held else ""
-    said += f" {_count(outside, 'difference')} from outside left alone." if outside else ""
+    said += f" {count(unapproved, 'change')} not without an approval." if unapproved else ""
+    said += f" {count(held, 'change')} held." if held else ""
+    said += f" {count(outside, 'difference')} from outside left alone." if outside else ""
     return said + _unread(plan)
 
 
@@ -185,9 +189,9 @@ def _unread(plan: Plan) -> str:
     unreachable = sum(s.unreachable for s in failed)
     parts = []
     if unreachable:
-        parts.append(f"{_count(unreachable, 'scope')} unreachable")
+        parts.append(f"{count(unreachable, 'scope')} unreachable")
     if len(failed) > unreachable:
-        parts.append(f"{_count(len(failed) - unreachable, 'scope')} with errors")
+        parts.append(f"{count(len(failed) - unreachable, 'scope')} with errors")
     return f" Not read: {', '.join(parts)}." if parts else ""
 
 
@@ -340,9 +344,9 @@ def _findings_summary(findings: Findings) -> Iterator[str]:
     counted = Counter(finding.severity for finding in findings.open)
     if bad := counted[Severity.SEVERE] + counted[Severity.WARNING]:
         severe = f", {counted[Severity.SEVERE]} severe" if counted[Severity.SEVERE] else ""
-        yield f"{_count(bad, 'finding')}{severe}."
+        yield f"{count(bad, 'finding')}{severe}."
     if unknown := counted[Severity.UNKNOWN]:
-        yield f"{_count(unknown, 'check')} could not be made."
+        yield f"{count(unknown, 'check')} could not be made."
 
 
 def _retired(plan: Plan) -> list[Line]:
@@ -358,9 +362,7 @@ def _warned(warnings: Sequence[Problem]) -> list[Line]:
     if not warnings:
         return []
     return [
-        Line(
-            Tone.QUIET, "warnings", "", f"{_count(len(warnings), 'warning')} in the files (mspctl validate shows them)"
-        )
+        Line(Tone.QUIET, "warnings", "", f"{count(len(warnings), 'warning')} in the files (mspctl validate shows them)")
     ]
 
 
@@ -376,17 +378,17 @@ def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending."
     blocks += [Block(p.scope.customer, str(p.scope), p.source, _waiting(p)) for p in others if _waiting(p)]
     failed = sum(len(s.failed) for s in outcome.scopes.values())
     unread = [p for p in plans.values() if p.error and p.scope not in outcome.scopes]
-    summary = f"{_count(outcome.landed, 'change')} landed." if outcome.landed else "Nothing was changed."
+    summary = f"{count(outcome.landed, 'change')} landed." if outcome.landed else "Nothing was changed."
     if failed:
-        summary += f" {_count(failed, 'change')} did not."
+        summary += f" {count(failed, 'change')} did not."
     if unread:
-        summary += f" {_count(len(unread), 'scope')} could not be read."
+        summary += f" {count(len(unread), 'scope')} could not be read."
     waiting = sum(len(s.waits) for s in outcome.scopes.values())
     waiting += sum(step.standing is not Standing.DUE for p in plans.values() for step in p.steps)
     if waiting:
-        summary += f" {_count(waiting, 'change')} held."
+        summary += f" {count(waiting, 'change')} held."
     if outcome.contested:
-        summary += f" {_count(outcome.contested, 'difference')} not without an approval."
+        summary += f" {count(outcome.contested, 'difference')} not without an approval."
     waiting += outcome.contested
     if not failed and not unread and not waiting and not outcome.unfinished and not outcome.ledger_error:
         summary += f" {done}"
@@ -404,7 +406,7 @@ def _waiting(plan: ScopePlan) -> list[Line]:
 def _apply_facts(outcome: Outcome) -> list[str]:
     done = len(outcome.scopes) - len(outcome.unfinished)
     return [
-        f"{_count(len(outcome.plans), 'scope')} looked at",
+        f"{count(len(outcome.plans), 'scope')} looked at",
         f"{done} of {len(outcome.scopes)} with changes finished",
     ]
 
@@ -514,7 +516,7 @@ def said(value: Value | None) -> str:
     return str(value) if value != "" else "nothing"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import email.utils
 import io
-import ipaddress
 import json
 import re
 import select
@@ -34,7 +33,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from mspctl.errors import TargetError, Unreachable
-from mspctl.fields import Boolean, Count, Model, Seconds, Text
+from mspctl.fields import Boolean, Count, Model, Seconds, Text, is_here
 from mspctl.kinds import shown
 from mspctl.secrets import redact
 
@@ -278,7 +277,7 @@ def _parsed(address: str, plain: bool) -> tuple[bool, str, int, str]:
     if url.scheme not in ("http", "https") or not host or url.query or url.fragment or not _is_plain(address):
         raise TargetError(f"the target's address {shown(address)} is no URL (write https://server.example:8443)")
     secure = url.scheme == "https"
-    if not secure and not plain and not _is_loopback(host):
+    if not secure and not plain and not is_here(host):
         text = "sends the key readable for all on the way (write https://, or set allow_plain_http: true)"
         raise TargetError(f"the target's address {address} {text}")
     return secure, host, port or (443 if secure else 80), url.path.rstrip("/")
@@ -286,12 +285,6 @@ def _parsed(address: str, plain: bool) -> tuple[bool, str, int, str]:
 
 def _is_plain(address: str) -> bool:
     return address.isascii() and address.isprintable() and " " not in address
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 def _bracketed(host: str) -> str:

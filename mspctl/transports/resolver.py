@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 import dns.flags
 import dns.message
@@ -22,7 +23,17 @@ import dns.rcode
 from mspctl.driver import translated
 from mspctl.errors import TargetError
 from mspctl.kinds import spf
-from mspctl.kinds.answers import Answer, Delegation, Server, Serves, Status, ZoneQuestion, ZoneSeen, is_elsewhere
+from mspctl.kinds.answers import (
+    Answer,
+    Delegation,
+    NameQuestion,
+    Server,
+    Serves,
+    Status,
+    ZoneQuestion,
+    ZoneSeen,
+    is_elsewhere,
+)
 from mspctl.transports import dns_reading as reading
 from mspctl.transports.dns_questions import Address, Asking, Network, NoRoute
 from mspctl.transports.dns_reading import ADDRESSES, Unanswered, plain, text
@@ -34,6 +45,8 @@ QUESTIONS = 2000  # about one zone
 QUERIES = 64  # at once, over all zones
 
 Progress = Callable[[int], None]
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class _Ended(TargetError):
@@ -45,18 +58,42 @@ def look(
 ) -> dict[ZoneQuestion, ZoneSeen]:
     """What can be learnt about each zone. Never raises for what the DNS says or does not say."""
     network = Network(asking)
-    inner, outer = ThreadPoolExecutor(QUERIES), ThreadPoolExecutor(asking.at_once)
+    inner = ThreadPoolExecutor(QUERIES)
     try:
-        jobs = {outer.submit(_look, zone, network, inner): zone for zone in zones}
-        seen = {}
+        return _each(zones, lambda zone: _look(zone, network, inner), network, progress)
+    finally:
+        inner.shutdown(cancel_futures=True)
+
+
+def look_up(
+    names: Sequence[NameQuestion], asking: Asking, progress: Progress = lambda done: None
+) -> dict[NameQuestion, Answer]:
+    """What the DNS says of names; likewise."""
+    network, idle = Network(asking), ThreadPoolExecutor(1)  # which a name alone needs not
+    return _each(names, lambda name: _look_up(name, network, idle), network, progress)
+
+
+def _each(questions: Sequence[Q], ask: Callable[[Q], A], network: Network, progress: Progress) -> dict[Q, A]:
+    """Answers, side by side."""
+    executor = ThreadPoolExecutor(network.asking.at_once)
+    try:
+        jobs = {executor.submit(ask, question): question for question in questions}
+        found = {}
         for job in as_completed(jobs):
-            seen[jobs[job]] = job.result()
+            found[jobs[job]] = job.result()
             progress(1)
-        return seen
+        return found
     finally:
         network.stop.set()
-        outer.shutdown(cancel_futures=True)
-        inner.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
+
+
+def _look_up(question: NameQuestion, network: Network, executor: Executor) -> Answer:
+    try:
+        with translated():
+            return _View(ZoneQuestion(question.name), network, executor).lookup(question.name, question.rtype)
+    except TargetError as error:
+        return Answer(Status.UNKNOWN, why=str(error))
 
 
 def _look(zone: ZoneQuestion, network: Network, executor: Executor) -> ZoneSeen:

@@ -7,7 +7,6 @@ here, without the statement and its values: those may hold what nobody shall rea
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mspctl.errors import Stale, TargetError, Unreachable
+from mspctl.fields import is_here
 from mspctl.secrets import Secret
 
 if TYPE_CHECKING:
@@ -47,14 +47,7 @@ class Server:
 
     @property
     def encrypts(self) -> bool:
-        return self.tls and not self.socket and not _is_here(self.host)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return self.tls and not self.socket and not is_here(self.host)
 
 
 class Database:

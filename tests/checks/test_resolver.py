@@ -23,11 +23,11 @@ from mspctl import checks
 from mspctl.checks import Seen
 from mspctl.desired import Selection, declarations
 from mspctl.kinds import spf
-from mspctl.kinds.answers import Serves, Status, ZoneQuestion, ZoneSeen
+from mspctl.kinds.answers import NameQuestion, Serves, Status, ZoneQuestion, ZoneSeen
 from mspctl.load import load
 from mspctl.transports import dns_questions, resolver
 from mspctl.transports.dns_questions import Address, Asking, Network
-from mspctl.transports.resolver import look
+from mspctl.transports.resolver import look, look_up
 from tests.checks.facts import NOW
 from tests.estate import estate
 from tests.servers.hierarchy import (
@@ -143,6 +143,19 @@ def test_names_are_seen_through_their_cnames(seen: dict[str, ZoneSeen]) -> None:
     assert circle.why == (
         "its CNAMEs lead in a circle: a.circle.mail.example → b.circle.mail.example → a.circle.mail.example"
     )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_names_alone_are_looked_up_as_anybody_would(world: Hierarchy, way: str) -> None:
+    names = ("www.mail.example.", "nobody.mail.example.", "mail.example.", "a.circle.mail.example.", "a..b.")
+    found = look_up([NameQuestion(name, "A") for name in names], asking(world, way))
+    said = {question.name: answer.status for question, answer in found.items()}
+    assert said == dict(
+        zip(names, (Status.FOUND, Status.NOTHING, Status.EMPTY, Status.NOTHING, Status.UNKNOWN), strict=True)
+    )
+    assert found[NameQuestion("www.mail.example.", "A")].aliases == ("mx.mail.example.",)
+    silent = look_up([NameQuestion("mail.example.", "A")], Asking((Address(DOWN, world.port),), timeout=1))
+    assert [answer.status for answer in silent.values()] == [Status.UNKNOWN]
 
 
 def test_a_long_answer_comes_over_tcp(seen: dict[str, ZoneSeen]) -> None:
@@ -363,7 +376,7 @@ def test_whatever_a_server_says_every_zone_is_judged(
         return seen
 
     with liar(LIAR, port, partial(anything, seed)):
-        found = checks.find(of, {"dns": ask})
+        found = checks.find(of, {ZoneQuestion: ask})
     assert len(seen) == len(names)
     assert not [what.why for what in seen.values() if "failed" in what.why]
     assert {what.delegation.status for what in seen.values()} == {*Status}

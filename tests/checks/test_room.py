@@ -14,8 +14,10 @@ import pytest
 from mspctl import checks
 from mspctl.checks import Facts, Seen
 from mspctl.desired import Selection, declarations
+from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.exits import Exit
 from mspctl.finding import Finding, Findings, Severity
+from mspctl.kinds.answers import ZoneQuestion
 from mspctl.load import load
 from mspctl.model import sections
 from mspctl.plan import ScopePlan
@@ -34,8 +36,8 @@ def test_every_check_is_that_of_a_section_and_names_its_codes() -> None:
 
 
 def test_every_code_that_the_checks_say_is_listed_and_documented() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "mspctl/checks").rglob("*.py"))
-    used = set(re.findall(rf'"((?:{"|".join(checks.names())})\.[a-z-]+)"', source))
+    source = "".join(p.read_text() for room in ("checks", "proofs") for p in (ROOT / "mspctl" / room).rglob("*.py"))
+    used = set(re.findall(rf'"((?:{"|".join((*checks.names(), "proof"))})\.[a-z-]+)"', source))
     assert used == {*checks.codes()}
     assert re.findall(r"^### `([a-z.-]+)`", PAGE, re.MULTILINE) == [*checks.codes()]
 
@@ -65,6 +67,36 @@ def test_a_section_judges_what_targets_handed_out(tmp_path: Path, monkeypatch: p
         last = (NOW - timedelta(hours=hours)).isoformat()
         of = facts(tmp_path, live=[ScopePlan(scope, outputs={"last": last})])
         assert [f.what for f in checks.find([of], {}).open] == expected
+
+
+class Rules(Backups):
+    """Another: what a target measures decides."""
+
+    def questions(self, facts: Facts) -> Iterator[Any]:
+        return (Gauge(d.scope, r.id, "hits") for d in facts.declared for r in d.resources)
+
+    def findings(self, facts: Facts, seen: Seen) -> Iterator[Finding]:
+        for gauge in self.questions(facts):
+            hits = seen[gauge]
+            severity = Severity.UNKNOWN if isinstance(hits, Unmeasured) else Severity.INFO
+            if not isinstance(hits, int) or hits == 0:
+                yield Finding("dns.too-old", severity, facts.customer.name, "dns/acme.example", f"{hits}", "look")
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [(7, []), (0, [Severity.INFO]), (None, [Severity.INFO]), (Unmeasured("silence"), [Severity.UNKNOWN])],
+)
+def test_a_section_judges_what_targets_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hits: Measured, expected: list[Severity]
+) -> None:
+    monkeypatch.setattr(checks, "check", lambda section: Rules())
+
+    def measure(gauges: Sequence[Gauge]) -> Seen:
+        return dict.fromkeys(gauges, hits)
+
+    found = checks.find([facts(tmp_path)], {Gauge: measure})
+    assert ([f.severity for f in found.open], found.asked) == (expected, False)
 
 
 def accepting(tmp_path: Path, entry: str) -> Facts:
@@ -120,17 +152,16 @@ def test_a_day_is_that_of_the_customer(tmp_path: Path) -> None:
     assert replace(of, customer=replace(of.customer, info=info)).today == date(2027, 3, 16)
 
 
-def test_only_sections_that_are_asked_for_ask(tmp_path: Path) -> None:
+def test_who_answers_is_asked_what_is_of_his_kind(tmp_path: Path) -> None:
     asked: list[object] = []
 
     def ask(questions: Sequence[Any]) -> Seen:
         asked.extend(question.name for question in questions)
         return {}
 
-    checks.find([facts(tmp_path)], {"mail": ask})
+    checks.find([facts(tmp_path)], {Gauge: ask})
     assert asked == []
-    assert not checks.find([facts(tmp_path)], {}).asked
-    assert checks.find([facts(tmp_path)], {"dns": ask}).asked
+    checks.find([facts(tmp_path)], {ZoneQuestion: ask})
     assert asked == ["acme.example."]
 
 

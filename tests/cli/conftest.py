@@ -11,6 +11,7 @@ import pytest
 from mspctl import cli, hashes
 from tests.cli import mailing
 from tests.conftest import Run, Said
+from tests.servers import postfixadmin
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def mail_run(
         (tmp_path / name).write_text(text)
     (tmp_path / mailing.FILE).write_text(mailing.MAIL)
     (tmp_path / "scratch").mkdir()
-    shutil.copy(mail_tables, tmp_path / "scratch/mail.db")
+    postfixadmin.counted(Path(shutil.copy(mail_tables, tmp_path / "scratch/mail.db")))
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", mailing.KEY)

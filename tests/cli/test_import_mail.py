@@ -210,7 +210,9 @@ def test_it_comes_in_whole_and_no_row_is_touched(run: Run) -> None:
     assert run("plan", "--customer", "grown").code == 0
     assert run("apply", "--customer", "grown").out.splitlines()[-1] == "Nothing was changed. Nothing is pending."
     assert run("plan", "--customer", "grown").code == 0
-    assert run("drift", "--customer", "grown").code == 0
+    drift = run("drift", "--customer", "grown")
+    assert (drift.code, drift.out.count("[mail.")) == (2, 1)
+    assert "Vendite@grown.example  mail also goes to boss@partner.example, which nobody declared" in drift.out
     assert held() == before
 
 

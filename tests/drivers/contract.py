@@ -21,7 +21,20 @@ from typing import ClassVar
 
 import pytest
 
-from mspctl.driver import Driver, Failed, Landed, Lists, Reader, Reading, Tokens, Work
+from mspctl.driver import (
+    Driver,
+    Failed,
+    Gauge,
+    Landed,
+    Lists,
+    Measures,
+    Reader,
+    Reading,
+    Tokens,
+    Unmeasured,
+    Work,
+    measured,
+)
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
 from mspctl.plan import ScopePlan, Standing
@@ -88,6 +101,7 @@ class DriverContract:
     renamed: ClassVar[Sequence[Resource]] = ()  # samples by another name, of the kinds that can be renamed
     makes_scopes: ClassVar[bool] = True  # else they are there before anything is in them
     removes_scopes: ClassVar[bool] = False  # else one that goes stays there, empty
+    measures: ClassVar[frozenset[str]] = frozenset()  # what is measured of samples[0]
 
     @pytest.fixture
     def bench(self, rig: Rig) -> Workbench:
@@ -506,6 +520,24 @@ class DriverContract:
             bench.converge()
             assert reader.tokens([touched])[touched] != before[touched]
         assert reader.tokens([other])[other] == before[other]
+
+    def test_measuring_answers_what_was_asked_and_changes_nothing(self, rig: Rig, bench: Workbench) -> None:
+        reader = rig.reader()
+        assert isinstance(reader, Measures) is bool(self.measures)
+        if not self.measures:
+            pytest.skip("nothing is measured here")
+        self.fill(bench, *rig.scopes[:2])
+        before = rig.native(rig.scopes[0])
+        here, gone = self.samples[0].resource.id, Id(self.samples[0].resource.id.kind, "nobody")
+        asked = [Gauge(s, i, what) for s in rig.scopes for i in (here, gone) for what in (*self.measures, "nonsense")]
+        found = measured(reader, asked)
+        assert found.keys() == {*asked}
+        assert all(isinstance(found[g], Unmeasured) for g in asked if g.what == "nonsense")
+        assert rig.native(rig.scopes[0]) == before
+        assert measured(reader, []) == {}
+        with rig.unreachable():
+            silent = measured(rig.reader(), asked)
+            assert all(isinstance(answer, Unmeasured) and answer.why for answer in silent.values())
 
     # -- helpers --------------------------------------------------------------------------------------------
 

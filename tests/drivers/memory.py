@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 
-from mspctl.driver import Failed, Known, Landed, Outputs, Reading, Traits, Work
+from mspctl.driver import Failed, Gauge, Known, Landed, Measured, Outputs, Reading, Traits, Unmeasured, Work
 from mspctl.errors import LedgerError, Stale, TargetError, Unreachable, Unsupported
+from mspctl.kinds import NEWEST
 from mspctl.ledger_page import Page, begun, edited, finished, landing, parsed, path_of
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
@@ -32,6 +33,8 @@ class Server:
     held: dict[str, dict[Id, dict[str, Value]]] = field(default_factory=dict)
     outputs: dict[str, Outputs] = field(default_factory=dict)  # by scope
     hands_out: dict[str, Outputs] = field(default_factory=dict)  # made by the first change of a scope
+
+    newest: dict[tuple[str, Id], Measured] = field(default_factory=dict)  # when something came in last
 
     down: bool = False
     breaks_after: dict[str, int] = field(default_factory=dict)  # by scope: so many changes still succeed
@@ -101,6 +104,11 @@ class Reader:
     def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
         self.server.called("tokens")
         return {scope: self._token(scope) for scope in scopes}
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        self.server.called("measure")
+        there = [g for g in gauges if g.what == NEWEST and g.id in self.server.held.get(g.scope.name, {})]
+        return {g: self.server.newest.get((g.scope.name, g.id), Unmeasured("no clock")) for g in there}
 
     def _token(self, scope: Scope) -> str:
         held = self.server.held.get(scope.name, {})

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from mspctl.kinds import NEWEST
 from mspctl.resource import Id, Resource, Scope
 from tests.drivers.contract import DriverContract, Rig, Sample
 from tests.drivers.memory import SOLE, Driver, Reader, Server, thing
@@ -87,6 +88,7 @@ class TestMemory(DriverContract):
     swap = (thing("g", size=10), thing("g", kind=SOLE, size=10))
     many = tuple(thing(f"m{number}", size=number * 10) for number in range(300))
     write_only = frozenset({"secret"})
+    measures = frozenset({NEWEST})
     renamed = (replace(A, id=Id(A.id.kind, "alpha")),)
 
     def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:

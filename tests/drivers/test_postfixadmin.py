@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,10 @@ import bcrypt
 import pytest
 import sqlalchemy as sa
 
-from mspctl.driver import Access, Failed, NoPasswords, Work
+from mspctl.driver import NOT_HERE, Access, Failed, Gauge, NoPasswords, Unmeasured, Work, measured
 from mspctl.drivers import postfixadmin
 from mspctl.errors import TargetError, Unreachable
-from mspctl.kinds import mail
+from mspctl.kinds import NEWEST, mail
 from mspctl.resource import Cause, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 from tests.drivers.contract import DriverContract, Rig, Sample, read
@@ -321,6 +322,7 @@ class TestPostfixadmin(DriverContract):
         for number in range(1000)
     )
     write_only = frozenset({"password"})
+    measures = frozenset({mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN, NEWEST})
     renamed = (mailbox("paolo.zen"),)
 
     def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:
@@ -543,6 +545,69 @@ def test_a_password_that_cannot_be_had_leaves_everything_as_it_was(rig: SqlRig, 
     assert rig.run("SELECT * FROM domain") == []
 
 
+# -- how it is used ---------------------------------------------------------------------------------------------
+
+
+def gauge(what: str, local: str = "paolo", scope: Scope = SCOPE) -> Gauge:
+    return Gauge(scope, Id(mail.MAILBOX, local), what)
+
+
+def test_the_quota_is_measured_as_it_stands(rig: SqlRig, bench: Workbench) -> None:
+    bench.declare(SCOPE, mailbox(quota=10 * 2**30), mailbox("anna", quota=0))
+    bench.apply()
+    rig.run("UPDATE mailbox SET quota = -1 WHERE local_part = 'anna'")  # as an old PostfixAdmin wrote “unlimited”
+    found = measured(rig.reader(), [gauge(mail.QUOTA, local) for local in ("paolo", "anna", "luca")])
+    assert [*found.values()] == [10486 * MB, 0, NOT_HERE]
+
+
+def test_what_dovecot_writes_into_tables_is_measured(rig: SqlRig) -> None:
+    rig.run("INSERT INTO quota2 VALUES (?, 5000000000, 7)", PAOLO)
+    rig.run("INSERT INTO quota2 VALUES (?, 0, 0)", "anna@acme.example")
+    paolo, anna, luca = (gauge(mail.OCTETS, local) for local in ("paolo", "anna", "luca"))
+    found = measured(rig.reader(), [paolo, anna, luca, gauge(mail.LAST_LOGIN), gauge(NEWEST)])
+    assert (found[paolo], found[anna]) == (5_000_000_000, 0)
+    assert found[luca] == Unmeasured("no row in quota2, which Dovecot's quota_clone fills")
+    assert {found[gauge(mail.LAST_LOGIN)], found[gauge(NEWEST)]} == {NOT_HERE}
+    rig.run("CREATE TABLE last_login (username varchar(255) PRIMARY KEY, last_login integer)")
+    try:
+        rig.run("INSERT INTO last_login VALUES (?, 1800000000)", PAOLO)
+        rig.settings(last_logins="last_login")
+        answers = measured(rig.reader(), [gauge(mail.LAST_LOGIN), gauge(mail.LAST_LOGIN, "anna")])
+        assert [*answers.values()] == [datetime(2027, 1, 15, 8, tzinfo=UTC), None]
+    finally:
+        rig.run("DROP TABLE last_login")
+    (answer,) = measured(rig.reader(), [gauge(mail.LAST_LOGIN)]).values()
+    assert isinstance(answer, Unmeasured)
+    assert "last_login" in answer.why
+
+
+@pytest.mark.parametrize("domains", [1, 40, 600])
+def test_measuring_takes_as_many_queries_for_many_domains_as_for_one(sqlite: SqliteRig, domains: int) -> None:
+    """And one connection."""
+    sqlite.run("CREATE TABLE last_login (username varchar(255) PRIMARY KEY, last_login integer)")
+    sqlite.settings(last_logins="last_login")
+    reader = sqlite.reader()
+    asked, opened = watched(reader)
+    scopes = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(domains)]
+    measured(reader, [gauge(what, scope=s) for s in scopes for what in (mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN)])
+    assert (len(asked), len(opened)) == (3, 1)
+
+
+def watched(reader: postfixadmin.Reader) -> tuple[list[str], list[object]]:
+    """Every SELECT and every connection from now on."""
+    asked, opened = list[str](), list[object]()
+    with reader.database.session(writes=False):
+        pass
+    (engine,) = reader.database._engines.values()
+
+    def note(*about: Any) -> None:
+        asked.extend([about[2]] if about[2].startswith("SELECT") else [])
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    sa.event.listen(engine, "connect", lambda *more: opened.append(1))
+    return asked, opened
+
+
 # -- the database -----------------------------------------------------------------------------------------------
 
 
@@ -581,17 +646,11 @@ def test_what_the_database_refuses_is_told_without_the_row(sqlite: SqliteRig) ->
 @pytest.mark.parametrize("domains", [1, 40, 600])
 def test_reading_takes_as_many_queries_for_many_domains_as_for_one(rig: SqlRig, domains: int) -> None:
     """And one connection."""
-    asked: list[str] = []
-    opened: list[object] = []
     reader = rig.reader()
-    with reader.database.session(writes=False):
-        pass
-    (engine,) = reader.database._engines.values()
-    sa.event.listen(engine, "before_cursor_execute", lambda c, cur, statement, *more: asked.append(statement))
-    sa.event.listen(engine, "connect", lambda *more: opened.append(1))
+    asked, opened = watched(reader)
     scopes = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(domains)]
     assert len([*reader.read(scopes, {})]) == domains
-    assert (len([a for a in asked if a.startswith("SELECT")]), len(opened)) == (5, 1)
+    assert (len(asked), len(opened)) == (5, 1)
 
 
 KILLED = """

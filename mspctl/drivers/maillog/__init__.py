@@ -10,20 +10,20 @@ Releasing is all that is written. Before that, the server's own mail log says wh
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from mspctl.driver import Access
+from mspctl.driver import Access, Gauge, Measured
 from mspctl.drivers.maillog import native
 from mspctl.drivers.maillog.lines import Stamps, facts
 from mspctl.errors import Stale, TargetError
 from mspctl.fields import Seconds, Text, Timezone, one_line, one_or_many
-from mspctl.kinds import shown
-from mspctl.kinds.mail_log import Fact, Junk, Waiting
+from mspctl.kinds import mail, shown
+from mspctl.kinds.mail_log import Fact, Junk, Waiting, domain_of
 from mspctl.moments import timezone
 from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran, Session
@@ -143,6 +143,15 @@ class Reader:
                 yield native.read(line, what, native.waiting)
             if ended[0].code:
                 raise TargetError(f"{what} cannot be read: {ended[0].complaint}")
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        """Of domains: `queued_since`. What is held in quarantine does not wait."""
+        asked = [gauge for gauge in gauges if gauge.what == mail.QUEUED_SINCE]
+        wanted, oldest = {gauge.scope.name for gauge in asked}, dict[str, datetime]()
+        for message in self.queue(wanted) if wanted else ():
+            for domain in () if message.held else wanted.intersection(map(domain_of, message.addresses)):
+                oldest[domain] = min(message.since, oldest.get(domain, message.since))
+        return {gauge: oldest.get(gauge.scope.name) for gauge in asked}
 
     def junk(self, addresses: Collection[str], since: datetime) -> Iterator[Junk]:
         with self.machine.session() as session:

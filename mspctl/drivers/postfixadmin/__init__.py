@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from mspctl import hashes
-from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.postfixadmin import dovecot
+from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
@@ -62,6 +62,7 @@ class Settings(Model):
     vacation_domain: Host | None = None  # as in PostfixAdmin; without it, there are no automatic replies
     log_as: Name = "mspctl"  # who made the changes, in PostfixAdmin's log
     doveadm: dovecot.Settings | None = None  # of the Dovecot that reads these tables
+    last_logins: Text | None = None  # a table (username, last_login) that Dovecot's plugin last_login fills
 
     @model_validator(mode="after")
     def _somewhere(self) -> Settings:
@@ -340,6 +341,14 @@ class Reader:
             raise shared
         resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        """Of mailboxes: `octets`, `quota`, `last_login`, `newest`."""
+        prefix, logins = self.settings.prefix or "", self.settings.last_logins
+        tables = {mail.OCTETS: (f"{prefix}quota2", "bytes"), mail.QUOTA: (f"{prefix}mailbox", "quota")}
+        if logins:
+            tables[mail.LAST_LOGIN] = (logins, "last_login")
+        return use.measure(gauges, self.database, tables, self.dovecot.api if self.dovecot else None)
 
     def scopes(self) -> Sequence[str]:
         """Mail domains; not those that only stand for another one, or whose mail another server keeps."""

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Model, Port, duration, one_or_many, port, typed
+from mspctl.fields import Boolean, Ips, Model, Port, duration, ip, one_or_many, port, typed
 from mspctl.kinds import shown
 
 DAY = 86_400
 
 
-def _ip(value: Any) -> str:
-    text = typed(value)
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{shown(text)} is not an address (write 192.0.2.53 or 2001:db8::53)") from None
-
-
 def _with_port(value: Any) -> tuple[str, int]:
     """`192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[2001:db8::53]:5353`."""
     text = typed(value)
-    ip, number = text, ""
+    host, number = text, ""
     if text.startswith("["):
-        ip, _, number = text[1:].partition("]:")
+        host, _, number = text[1:].partition("]:")
     elif text.count(":") == 1:
-        ip, _, number = text.partition(":")
-    return _ip(ip), port(number) if ip != text else 53
+        host, _, number = text.partition(":")
+    return ip(host), port(number) if host != text else 53
 
 
 def _number(lowest: int, highest: int) -> Callable[[Any], int]:
@@ -54,14 +45,13 @@ def _seconds(lowest: int, highest: int) -> tuple[BeforeValidator, WithJsonSchema
 
 
 _TEXT = {"type": "string", "examples": ["192.0.2.53", "192.0.2.53:5353", "[2001:db8::53]:5353"]}
-Ip = Annotated[str, BeforeValidator(_ip), WithJsonSchema({"type": "string", "examples": ["192.0.2.53"]})]
 IpAndPort = Annotated[tuple[str, int], BeforeValidator(_with_port), WithJsonSchema(_TEXT)]
 AtOnce = Annotated[int, BeforeValidator(_number(1, 64)), WithJsonSchema({"type": "integer"})]
 
 
 class Checks(Model):
     resolvers: Annotated[tuple[IpAndPort, ...], BeforeValidator(one_or_many)] = ()  # by default those of this machine
-    roots: Annotated[tuple[Ip, ...], BeforeValidator(one_or_many)] = ()  # walk down from these, and ask no resolver
+    roots: Ips = ()  # walk down from these, and ask no resolver
     port: Port = 53  # of all name servers that are no resolvers
     inside: Boolean = False  # name servers may have addresses that the Internet does not know
     timeout: Annotated[int, *_seconds(1, 60)] = 3  # for one question

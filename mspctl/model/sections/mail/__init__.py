@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from mspctl.fields import Model, Name, Names, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
+from mspctl.fields import (
+    Hosts,
+    Model,
+    Name,
+    Names,
+    Percent,
+    Seconds,
+    SectionModel,
+    SpfTerms,
+    ZoneName,
+    one_or_many,
+)
 from mspctl.kinds import dns, mail
 from mspctl.kinds import filter as filters
 from mspctl.model.base import dotted, nearest
 from mspctl.model.sections.mail import checking, publish, senders
 from mspctl.model.sections.mail.checking import domains_of as domains_of
-from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Recipients
+from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Proving, Recipients
 from mspctl.model.sections.mail.senders import Allowed, Blocked
 from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import Mark, Problems, find
@@ -60,6 +71,7 @@ class Domain(Model):
     catch_all: Recipients = ()  # who gets what is written to no other address
     alias_domains: AliasDomains = ()  # their addresses are those of this domain
     limits: Limits | None = None
+    proof: Proving | None = None
     allow: tuple[Allowed, ...] = ()  # whose mail is not taken for spam
     block: tuple[Blocked, ...] = ()  # whose mail is refused
 
@@ -68,6 +80,14 @@ class Domain(Model):
         """Whether something of it lives where mailboxes are, besides what its zone says."""
         limits = self.limits and (self.limits.mailboxes or self.limits.quota)
         return bool(self.mailboxes or self.groups or self.leavers or self.catch_all or self.alias_domains or limits)
+
+
+class Checks(Model):
+    """`mail` in `inventory/checks.yaml`."""
+
+    full: Percent = 90  # of its quota: a mailbox that holds more is told
+    queued: Seconds = 3600  # mail that waits for longer is told
+    block_lists: Hosts = ()  # zones that are asked about the addresses of publish.sends_from
 
 
 class Section(SectionModel):
@@ -105,6 +125,9 @@ def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventor
     elif own.holds and mail.FACET not in target.facets:
         text = f"target {own.target} has no facet {mail.FACET}{nearest(own.target, inventory.with_facet(mail.FACET))}"
         problems.add(find(data, ("domains", key, "target")), f"{path}.target", text)
+    elif own.proof and target.mail is None:
+        text = f"target {own.target} does not say how mail is handed in and read (inventory/targets.yaml: mail)"
+        problems.add(find(data, ("domains", key, "proof")), f"{path}.proof", text, at_value=False)
     elif own.publish and target.publish is None:
         text = f"target {own.target} does not say what is published (inventory/targets.yaml: publish)"
         problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)

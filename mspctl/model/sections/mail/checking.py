@@ -141,6 +141,7 @@ class _Checker:
         for key, leaver in self._entries(view, "leavers", view.own.leavers):
             self._leaver(view, mail.fold_local(key), leaver, (*view.path, "leavers", key))
         self._limits(view)
+        self._proof(view)
         lists = {(*view.path, "allow"): view.own.allow, (*view.path, "block"): view.own.block}
         senders.check(self.customer, lists, self.problems)
 
@@ -191,6 +192,20 @@ class _Checker:
             if total > limits.quota:
                 text = f"{spoken_size(limits.quota)} is less than the {spoken_size(total)} of all mailboxes together"
                 self.add((*path, "quota"), text)
+
+    def _proof(self, view: _View) -> None:
+        """Its mailbox keeps what comes, and somebody who may not ask for its password can log in all the same."""
+        if view.own.proof is None:
+            return
+        name, path = view.own.proof.mailbox, (*view.path, "proof", "mailbox")
+        mailbox = view.own.mailboxes.get(name)
+        if mailbox is None:
+            self.add(path, f"there is no mailbox {name} in {view.domain}{nearest(name, view.own.mailboxes)}")
+        elif not (mailbox.enabled and mailbox.keep_copy):
+            self.add(path, f"nothing can be read in {name} (it must be enabled, and keep_copy)")
+        elif not (mailbox.password and mailbox.password.secret):
+            text = "needs a password that is named, because it is asked for (password: {secret: NAME, rev: 1})"
+            self.add(path, f"{name} {text}")
 
     # -- recipients -------------------------------------------------------------------------------------------
 

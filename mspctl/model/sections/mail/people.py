@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Count, Model, Quota, Rate, Size, Text, Until, one_or_many, typed
+from mspctl.fields import Boolean, Count, Model, Quota, Rate, Seconds, Size, Text, Until, one_or_many, typed
 from mspctl.kinds import mail
 from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
@@ -86,3 +86,17 @@ class Limits(Model):
     quota: Size | None = None  # of all mailboxes together
     message_size: Size | None = None  # of one message, to the domain or from its users
     sending_rate: Rate | None = None  # of the domain's users together; each recipient counts
+
+
+class Proving(Model):
+    """A test mailbox: mail is sent to it and read there, to prove that the domain works."""
+
+    mailbox: Local  # one of the domain's, with a password that is named
+    every: Seconds = 86400  # how old the last proof may be
+    within: Seconds = 120  # how long a message may take
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Proving:
+        if not (self.every >= 3600 and 1 <= self.within <= 3600):
+            raise ValueError("every is an hour or more, and within an hour or less (write every: 1d, within: 2m)")
+        return self
