@@ -23,11 +23,15 @@ LONGEST = {"BLF-CRYPT": 72, "SHA512-CRYPT": 1024}  # octets; bcrypt would drop t
 
 _ALPHABET = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
 _WORDS = string.ascii_letters + string.digits
+_DEMANDED = (string.ascii_lowercase, string.ascii_uppercase, string.digits)  # of each at least one, by many servers
 
 
 def made() -> bytes:
-    """A password for a person to type once: 20 letters and digits in groups of five, 119 bits."""
-    text = "".join(secrets.choice(_WORDS) for _ in range(20))
+    """A password for a person to type once: 20 letters and digits in groups of five, some 117 bits."""
+    chosen = [secrets.choice(kind) for kind in _DEMANDED]
+    chosen += [secrets.choice(_WORDS) for _ in range(20 - len(chosen))]
+    secrets.SystemRandom().shuffle(chosen)
+    text = "".join(chosen)
     return "-".join(text[at : at + 5] for at in range(0, 20, 5)).encode()
 
 
