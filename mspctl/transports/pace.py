@@ -1,8 +1,8 @@
 """
 So many calls in so much time, as a server that counts them allows; what would be too many waits for its turn.
 
-Windows slide, as servers count: the first calls go at once. Ours are a little longer than the server's, because what
-leaves here evenly does not arrive so.
+Windows slide, as servers count: the first calls go at once. Ours are a little longer than the server's, because calls
+do not take the same time to arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-MARGIN = 1.05  # of a window, by which ours is longer
+SLACK = 0.1  # seconds by which our windows are longer
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Limit:
 
     def free(self) -> float:
         """The moment from which one more call is not too many."""
-        return self._made[0] + self.seconds * MARGIN if len(self._made) == self.calls else 0.0
+        return self._made[0] + self.seconds + SLACK if len(self._made) == self.calls else 0.0
 
     def note(self, moment: float) -> None:
         self._made.append(moment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -15,9 +16,13 @@ def require(program: str) -> str:
     Without it the test is skipped, unless MSPCTL_REQUIRE_SERVERS=1 says that it must run here.
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-    if path is not None:
-        return path
-    text = f"{program} is not installed"
+    if path is None:
+        lacking(f"{program} is not installed")
+    return path
+
+
+def lacking(text: str) -> NoReturn:
+    """A test cannot run here: it is skipped, unless it must not be."""
     if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
         pytest.fail(text)
     pytest.skip(text)

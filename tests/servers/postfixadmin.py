@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from tests.servers import require
+from tests.servers import lacking, require
 from tests.servers.databases import NAME, PASSWORD, USER, Server
 
 PACKAGE = "usr/share/postfixadmin"
@@ -22,10 +19,7 @@ def program(folder: Path) -> Path:
     """A copy of PostfixAdmin below `folder`, which has settings of its own."""
     root = next((root for root in ROOTS if (root / PACKAGE / "public/upgrade.php").is_file()), None)
     if root is None:
-        text = "postfixadmin is neither installed nor unpacked in /opt/postfixadmin"
-        if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+        lacking("postfixadmin is neither installed nor unpacked in /opt/postfixadmin")
     copy = folder / "postfixadmin"
     (copy / "public").mkdir(parents=True)
     for part in PARTS:

@@ -44,21 +44,21 @@ def moments(pace: Pace, clock: Clock, *writes: bool) -> list[float]:
 
 def test_the_first_go_at_once_and_no_window_holds_more_than_allowed(clock: Clock) -> None:
     found = moments(Pace(Limit(5, 1)), clock, *[True] * 12)
-    assert found == [0.0] * 5 + [1.05] * 5 + [2.1] * 2
+    assert found == [0.0] * 5 + [1.1] * 5 + [2.2] * 2
     assert all(later - earlier >= 1 for earlier, later in zip(found, found[5:], strict=False))
 
 
 def test_each_limit_counts_its_own_kind_and_all_are_kept(clock: Clock) -> None:
     pace = Pace(Limit(2, 1, writes=True), Limit(3, 10, writes=False), Limit(4, 60))
-    assert moments(pace, clock, True, True, False, True) == [0.0, 0.0, 0.0, 1.05]
-    assert moments(pace, clock, False) == [63.0]
+    assert moments(pace, clock, True, True, False, True) == [0.0, 0.0, 0.0, 1.1]
+    assert moments(pace, clock, False) == [60.1]
 
 
 def test_who_did_not_call_for_a_while_has_it_all_again(clock: Clock) -> None:
     pace = Pace(Limit(2, 1))
     assert moments(pace, clock, True, True) == [0.0, 0.0]
     clock.now += 5
-    assert moments(pace, clock, True, True, True) == [5.0, 5.0, 6.05]
+    assert moments(pace, clock, True, True, True) == [5.0, 5.0, 6.1]
 
 
 def test_threads_keep_one_pace_together() -> None:
@@ -90,4 +90,4 @@ def test_every_call_over_http_waits_for_its_turn(clock: Clock) -> None:
         for method in ("PATCH", "GET", "GET", "POST", "PATCH"):
             client.call(method, "/")
         assert len(server.asked) == 5
-    assert round(clock.now - 1000, 3) == 2.1
+    assert round(clock.now - 1000, 3) == 2.2
