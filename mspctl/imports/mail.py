@@ -22,6 +22,7 @@ from mspctl.model.base import nearest
 from mspctl.resource import Id, Resource, Scope
 
 ORDER = ("target", "mailboxes", "groups", "catch_all", "alias_domains", "limits")  # in which an entry is written
+MOST = 9999  # mailboxes that a limit in YAML can name
 Domains = Mapping[str, Sequence[Resource]]
 
 
@@ -74,7 +75,8 @@ def _unsayable(domains: Domains) -> Iterator[tuple[tuple[str, Id], str]]:
     known = {mail.address_of(r.id.name, d) for d, held in domains.items() for r in held}
     for domain, resources in domains.items():
         for resource in resources:
-            if why := _why_not(resource) or _dangling(resource, domain, domains, known):
+            why = _why_not(resource) or _dangling(resource, domain, domains, known) or _too_tight(resource, resources)
+            if why:
                 yield (domain, resource.id), why
 
 
@@ -86,14 +88,37 @@ def _why_not(resource: Resource) -> str:
                 return "is spelled in a way that YAML does not keep"
         except ValueError as error:
             return str(error)
+    if kind != mail.MAILBOX and not fields["enabled"]:
+        return "is switched off"
+    if kind == mail.ALIAS and not fields["to"]:
+        return "sends mail to nobody"
     if kind != mail.MAILBOX:
-        return "" if fields["enabled"] else "is switched off"
+        return ""
     if fields["enabled"]:
         usual = fields["receives"] and (fields["keep_copy"] or fields["forwards"])
         return "" if usual else "its owner can log in, and its mail is refused or lost"
     receives = bool(fields["forwards"])
     usual = fields["receives"] is receives and fields["keep_copy"] is not receives
     return "" if usual else "nobody can log in, and its mail is not refused, nor sent on only"
+
+
+def _too_tight(resource: Resource, others: Sequence[Resource]) -> str:
+    """Limits that would not hold what is there already."""
+    if resource.id != mail.DOMAIN_ID:
+        return ""
+    most, together = resource.fields["mailboxes"], resource.fields["quota"]
+    assert isinstance(most, int), "the kind says so"
+    assert isinstance(together, int), "the kind says so"
+    quotas = [r.fields["quota"] for r in others if r.id.kind == mail.MAILBOX]
+    if most < 0 or together < 0:
+        return "allows no mailboxes at all, which YAML cannot say"
+    if 0 < most < len(quotas):
+        return f"allows {most:,} mailboxes, and there are {len(quotas):,}"
+    if 0 < together < sum(quota for quota in quotas if isinstance(quota, int)):
+        return "allows less than its mailboxes have together"
+    if most > MOST:
+        return f"allows {most:,} mailboxes, and YAML counts to {MOST:,} (take the limit off)"
+    return ""
 
 
 def _dangling(resource: Resource, domain: str, domains: Domains, known: set[str]) -> str:

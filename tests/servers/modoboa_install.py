@@ -147,4 +147,7 @@ def _last_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    print(ready())  # noqa: T201
+    try:
+        ready()
+    except NotThere as error:
+        sys.exit(str(error))

@@ -22,7 +22,7 @@ from mspctl.kinds import mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Value
 from mspctl.secrets import Secret
 
-FRESH = 2.0  # seconds for which nothing is asked again before it is written
+FRESH = 1.0  # seconds for which nothing is asked again before it is written
 
 UPDATE, DELETE, CREATE = "update", "delete", "create"
 # First what leads away from what goes; then what frees room, then what needs it, and who leads there.
@@ -206,6 +206,7 @@ class Writer:
             body.setdefault("mailbox", {})["is_send_only"] = want.send_only
         along = self._off_with(row, address) if row and now and now.active and body.get("is_active") is False else []
         made = self._write_account(body, row, id_)
+        # Sessions that are open go on. Who can end them (Dovecot's doveadm) would do it here, once the account is off.
         try:
             if want != now:
                 if alias or want != native.USUAL or (now and not now.active):
