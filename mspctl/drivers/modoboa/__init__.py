@@ -44,10 +44,11 @@ class Reader:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.settings: Settings = access.settings
-        token = access.secrets
-        headers = lambda: {"Authorization": f"Token {token['token'].reveal_text()}"}  # noqa: E731
-        connection = Http(access.address, headers, self.settings, access.root, self.settings.pace)
+        connection = Http(access.address, self._headers, self.settings, access.root, self.settings.pace)
         self.api = Api(connection, self.settings.page_size)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Token {self.access.secrets['token'].reveal_text()}"}
 
     def accept(self, resource: Resource) -> Resource:
         return native.accepted(resource, counted=self.settings.domain_limits)
@@ -89,15 +90,14 @@ class Driver(Reader):
                     with translated():
                         writer.go_on(awaited, last=last)
                 except Unreachable:
-                    for each in left:
-                        yield from each.landed()
+                    yield from (landed for each in left if not each.is_told for landed in each.landed())
                     raise
                 except TargetError as error:
                     writer.error = error
-            for writer in left:
                 if writer.is_finished:
+                    writer.is_told = True
                     yield from writer.landed()
-                if writer.error:
-                    yield Failed(writer.work.scope, writer.error)
+                    if writer.error:
+                        yield Failed(writer.work.scope, writer.error)
             left = [writer for writer in left if not writer.is_finished]
             last = before == sum(len(writer.todo) for writer in left)

@@ -153,9 +153,9 @@ class Api:
                 if rows := found.get(domain):
                     rows.put("aliases", local, row)
 
-    # -- writing ----------------------------------------------------------------------------------------------
+    # -- one thing --------------------------------------------------------------------------------------------
 
-    def write(self, method: str, path: str, body: object, what: str) -> Any:
+    def call(self, method: str, path: str, body: object, what: str) -> Any:
         """One call, which Modoboa carries out whole or not at all. `what`: for messages."""
         try:
             return self.http.call(method, ROOT + path, body)

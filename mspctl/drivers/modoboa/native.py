@@ -296,7 +296,9 @@ MATTERS: Mapping[str, Callable[[Row], object]] = {
     ),
     "aliases": lambda row: (row["enabled"], row["expire_at"], recipients(row)),
     "domainaliases": lambda row: (row["name"], row["enabled"], row["target"]),
-    "domains": lambda row: (row["name"], row["enabled"], row["quota"]),
+    "domains": lambda row: (
+        row["name"], row["enabled"], row["quota"], [(r["name"], r["max_value"]) for r in row.get("resources", ())]
+    ),
 }  # fmt: skip
 
 

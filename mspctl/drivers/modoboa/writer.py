@@ -46,6 +46,7 @@ class Writer:
         self.domain = work.scope.name
         self.todo = sorted(work.changes, key=_rank)
         self.error: TargetError | None = None
+        self.is_told = False  # what became of it
         self.words: dict[Id, Secret] = {}
         self.rows = Rows(self.domain)
         self.begun = False
@@ -149,7 +150,7 @@ class Writer:
                 raise self._stale(id_)
 
     def _again(self, kind: str, row: Row, id_: Id) -> Row:
-        found: Row = self.api.write("GET", f"/{kind}/{row['pk']}/", None, self._what(id_))
+        found: Row = self.api.call("GET", f"/{kind}/{row['pk']}/", None, self._what(id_))
         return found
 
     def _stale(self, id_: Id) -> Stale:
@@ -176,7 +177,7 @@ class Writer:
         return f"{address} ({source})" if source else address
 
     def _call(self, method: str, path: str, body: object, id_: Id) -> Any:
-        return self.api.write(method, path, body, self._what(id_))
+        return self.api.call(method, path, body, self._what(id_))
 
     def _spelled(self, address: str) -> str:
         """An address on a domain that Modoboa has in Unicode is one only in Unicode."""
@@ -207,19 +208,23 @@ class Writer:
         along = self._off_with(row, address) if row and now and now.active and body.get("is_active") is False else []
         made = self._write_account(body, row, id_)
         # Sessions that are open go on. Who can end them (Dovecot's doveadm) would do it here, once the account is off.
+        calls: list[tuple[str, str, object]] = []
+        if off_and_on:
+            calls.append(("PATCH", f"/accounts/{made['pk']}/", {"is_active": True}))
+        for other in along:
+            calls.append(("PATCH", f"/aliases/{other['pk']}/", {"recipients": other["recipients"], "enabled": True}))
         try:
-            if want != now:
-                if alias or want != native.USUAL or (now and not now.active):
-                    self._write_alias(local, want.to(address), alias, id_, on=want.receives or not want.forwards)
-                if off_and_on:
-                    self._call("PATCH", f"/accounts/{made['pk']}/", {"is_active": True}, id_)
-            for other in along:
-                restored = {"recipients": other["recipients"], "enabled": True}
-                self._call("PATCH", f"/aliases/{other['pk']}/", restored, id_)
+            while calls:
+                self._call(*calls[0], id_)
+                del calls[0]
+            if want != now and (alias or want != native.USUAL or (now and not now.active)):
+                self._write_alias(local, want.to(address), alias, id_, on=want.receives or not want.forwards)
         except TargetError:
             if row is None:  # nothing is left half made
+                calls = [("POST", f"/accounts/{made['pk']}/delete/", {"keepdir": True})]
+            for call in calls:
                 with suppress(TargetError):
-                    self._call("POST", f"/accounts/{made['pk']}/delete/", {"keepdir": True}, id_)
+                    self._call(*call, id_)
             raise
 
     def _write_account(self, body: dict[str, Any], row: Row | None, id_: Id) -> Row:
