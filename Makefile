@@ -10,22 +10,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 venv: $(INSTALLED)
 
-# Every version and hash comes from constraints.txt, the build backend's too; nothing is resolved or compiled here.
+# Every version and hash comes from constraints.txt, the build backend's too; nothing is resolved here. dkimpy comes as
+# plain Python in a source archive only.
 $(INSTALLED): constraints.txt pyproject.toml
 	@command -v git >/dev/null || { echo "mspctl needs git: install the package git" >&2; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "mspctl needs Python: install the package python3, or say make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mspctl needs Python 3.11 or newer: say make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "mspctl needs Python's venv: install the package python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --only-binary :all: --require-hashes -r constraints.txt
+	$(BIN)/pip install --quiet --only-binary :all: --no-binary dkimpy --require-hashes -r constraints.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: venv
 	@$(BIN)/python scripts/demo.py
 
+# One process for each processor; a file's tests stay together, because they share what they start.
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: venv
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ targets:
   pdns:
     address: {address}
     secrets: {{api_key: PDNS_API_KEY}}
-    facets: {{dns: {{driver: powerdns, nameservers: [ns1.provider.example]}}}}
+    facets: {{dns: {{driver: powerdns, nameservers: [ns1.provider.example], fingerprints: {fingerprints}}}}}
 """
 CONFIG = """\
 providers:
@@ -44,7 +44,7 @@ zones:
 
 def measure(estate: Path, scratch: Path) -> tuple[dict[str, Run], tuple[int, int]]:
     """
-    Both plans, our drift run when no token changed, and how many zones and RRsets; `estate` is a repository of ours.
+    Both plans, our drift runs when no token changed, and how many zones and RRsets; `estate` is a repository of ours.
 
     Raises SystemExit.
     """
@@ -55,17 +55,22 @@ def measure(estate: Path, scratch: Path) -> tuple[dict[str, Run], tuple[int, int
     subprocess.run([sys.executable, __file__, "write", folder / "config"], input=declared, text=True, check=True)
     with _served(folder / "server") as served:
         ENVIRONMENT["MSPCTL_SECRET_PDNS_API_KEY"] = served["key"]
-        (ours / "inventory/targets.yaml").write_text(TARGETS.format(**served))
+        (ours / "inventory/targets.yaml").write_text(TARGETS.format(**served, fingerprints="records"))
         (folder / "pdns.yaml").write_text(CONFIG.format(folder=folder, **served))
         output([MSPCTL, "-C", ours, "import", folder / "config", "--from", "octodns", "--customer", "estate"])
         for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "The estate")):
             output(["git", "-C", ours, *words])
         output([MSPCTL, "-C", ours, "ledger", "init"])
         output([MSPCTL, "-C", ours, "apply", "--yes", "--reason", "bench"])
-        output([MSPCTL, "-C", ours, "drift", "--record"])
+        by_serial = scratch / "on-powerdns/by-serial"
+        shutil.copytree(ours, by_serial, symlinks=True)
+        (by_serial / "inventory/targets.yaml").write_text(TARGETS.format(**served, fingerprints="serials"))
+        for each in (ours, by_serial):
+            output([MSPCTL, "-C", each, "drift", "--record"])
         plans: dict[str, Command] = {
             "mspctl": [MSPCTL, "-C", ours, "plan"],
             "drift": [MSPCTL, "-C", ours, "drift"],
+            "drift by serial": [MSPCTL, "-C", by_serial, "drift"],
             "octoDNS": [SYNC, "--config-file", folder / "pdns.yaml", "--quiet"],
         }
         counted = _same_work(ours, folder / "pdns.yaml")

@@ -29,6 +29,7 @@ class _Absence(enum.Enum):
 
 
 ABSENT = _Absence.ABSENT
+EMPTY: tuple[Value, ...] = ("", (), frozenset())  # of a field that we never wrote: there is nothing to take over
 Left = Value | None | _Absence  # what we may have left in a field; None: no such field
 
 
@@ -136,7 +137,7 @@ def _cause(declared: Value, recorded: Collection[Left], live: Value | None) -> C
     as_declared = all(value == declared for value in recorded)
     if live is UNKNOWN:
         return None if as_declared else Cause.PENDING
-    if live in recorded:
+    if live in recorded or (None in recorded and live in EMPTY):
         return Cause.PENDING
     if recorded and as_declared:
         return Cause.DRIFT

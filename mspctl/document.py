@@ -91,7 +91,11 @@ def fields_from_json(document: Mapping[str, object]) -> dict[str, Value]:
     fields = document["fields"]
     if not isinstance(fields, dict):
         raise ValueError(f'"fields" must be an object, not {_shown(fields)}')
-    return {name: value_from_json(value) for name, value in fields.items()}
+    # Most are texts and numbers, and there are many of them.
+    return {name: value if type(value) in _PLAIN else value_from_json(value) for name, value in fields.items()}
+
+
+_PLAIN = frozenset({str, int})
 
 
 def change_from_json(data: object) -> Change:

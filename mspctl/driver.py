@@ -9,16 +9,18 @@ about it), `Reader` and `Driver(Reader)`, both constructed from one `Access` wit
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
+from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.resource import Change, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
@@ -150,6 +152,34 @@ class Tokens(Protocol):
 
     def tokens(self, scopes: Sequence[Scope]) -> Mapping[Scope, str]:
         """A token per scope that could be asked; equal tokens mean nothing changed."""
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """
+    What reads a mail server's logs, queue and Junk folders. There are no resources in them, so this is no Reader, and
+    nothing is planned; a module whose `Reader` is one of these has a `Driver` that can release what is held, no more.
+
+    Domains are A-labels. Everything may name others too: whose it is, is decided by who asked.
+    """
+
+    def facts(self, domains: Collection[str], since: datetime, most: int) -> Iterator[Fact]:
+        """
+        What the logs tell of these domains, in the order of lines, file by file; of more than `most` messages the
+        latest. Raises Stale when a log was rotated meanwhile: then what was told is not all, or some of it twice.
+        """
+
+    def queue(self, domains: Collection[str]) -> Iterator[Waiting]:
+        """What waits with a sender or recipient in these domains."""
+
+    def junk(self, addresses: Collection[str], since: datetime) -> Iterator[Junk]:
+        """What came into the Junk folders of these mailboxes since; `@domain` is all mailboxes of it."""
+
+
+@runtime_checkable
+class Releases(Logs, Protocol):
+    def release(self, message: Waiting | Junk, who: str) -> None:
+        """Let it go where it belongs, and write down on the server who wanted it. Raises Stale when it is gone."""
 
 
 @contextmanager

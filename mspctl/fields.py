@@ -17,12 +17,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Pl
 
 from mspctl import moments
 from mspctl.kinds import dns, shown
+from mspctl.kinds import filter as filters
 
 
 class Model(BaseModel):
     """A mapping in YAML: its keys are known, and nothing is changed after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 Mode = Literal["observe", "propose", "enforce"]
@@ -107,6 +108,10 @@ def count(value: Any) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) > 0):
         raise ValueError(f"{shown(text)} is not a number from 1 to 9999")
     return int(text)
+
+
+def rate(value: Any) -> str:
+    return filters.fold_rate(typed(value))
 
 
 def spoken_duration(seconds: int) -> str:
@@ -236,6 +241,7 @@ Count = Annotated[int, *_field(count, {"type": "integer", "minimum": 1, "maximum
 SIZE = {"type": "string", "examples": ["10 GiB", "500 MiB"]}
 Size = Annotated[int, *_field(size, SIZE)]
 Quota = Annotated[int, *_field(quota, {"type": "string", "examples": ["10 GiB", "500 MiB", "unlimited"]})]
+Rate = Annotated[str, *_field(rate, {"type": "string", "examples": ["200/1h", "1000/1d"]})]
 Day = Annotated[date, *_field(day, {"type": "string", "format": "date"})]
 _AS_TYPED = PlainSerializer(str)
 Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]

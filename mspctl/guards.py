@@ -1,5 +1,5 @@
 """
-What takes away, or could: it needs an approval that names it, in Git, reviewed like everything else. Pure.
+What takes away or lets in, or could: it needs an approval that names it, in Git, reviewed like everything else. Pure.
 
 All numbers are here. A small customer is guarded as well as a large one: a share alone would let a zone of nine
 records be emptied, a count alone a list of three.
@@ -39,7 +39,8 @@ def judge(
     if recorded and not live:
         text = f"the target says that nothing is there, but {len(recorded)} resources are recorded"
         return {change.id: text for change in changes}
-    for reason in (_contested(changes), _data(changes, holds_data), _last(changes, live), _many(changes, live)):
+    taken = (_data(changes, holds_data), _last(changes, live), _many(changes, live))
+    for reason in (_contested(changes), _wider(changes, live), *taken):
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
     return reasons
@@ -88,6 +89,23 @@ def _contested(changes: Sequence[Change]) -> dict[Id, str]:
     return {change.id: CONTESTED[change.cause] for change in changes if change.cause in CONTESTED}
 
 
+def _wider(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
+    """What lets in anybody from anywhere."""
+    after = [*_after(changes, live).values()]
+    return {c.id: why for c in changes if (why := kinds.widens(c.before, c.after, after))}
+
+
+def _after(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, Resource]:
+    """What a scope holds when its changes are carried out."""
+    after = {r.id: r for r in live}
+    for change in changes:
+        if change.before is not None:
+            after.pop(change.before.id, None)
+        if change.after is not None:
+            after[change.id] = change.after
+    return after
+
+
 def _data(changes: Sequence[Change], holds_data: Collection[str]) -> dict[Id, str]:
     gone = [c for c in changes if c.after is None and c.id.kind in holds_data]
     return {change.id: "what it holds would be lost" for change in gone}
@@ -95,13 +113,7 @@ def _data(changes: Sequence[Change], holds_data: Collection[str]) -> dict[Id, st
 
 def _last(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
     """The last of a kind that a service cannot do without: the MX, the administrator, the rule that lets us in."""
-    after = {r.id: r for r in live}
-    for change in changes:
-        if change.before is not None:
-            after.pop(change.before.id, None)
-        if change.after is not None:
-            after[change.id] = change.after
-    left = Counter(kinds.precious(r) for r in after.values())
+    left = Counter(kinds.precious(r) for r in _after(changes, live).values())
     reasons = {}
     for change in changes:
         what = kinds.precious(change.before) if change.before else ""

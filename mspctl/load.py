@@ -18,11 +18,11 @@ from typing import Any
 from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
-from mspctl.kinds import shown
+from mspctl.kinds import mail_log, shown
 from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
-from mspctl.model.folder import Folder
+from mspctl.model.folder import NOTHING, Folder
 from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
@@ -46,10 +46,13 @@ class Estate:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))  # the moment at which it was looked at
 
 
-def load(root: Path, only: Collection[str] = (), now: datetime | None = None) -> Estate:
+def load(
+    root: Path, only: Collection[str] = (), now: datetime | None = None, instead: Mapping[str, str] = NOTHING
+) -> Estate:
     """
     The estate below `root`. `only` names customers whose record files are wanted; () means all. `now` tells what is
-    over already; by default, the present.
+    over already; by default, the present. `instead` has YAML that customers' files (`customers/acme/mail.yaml`) would
+    hold: an edit is checked before anything is written.
 
     Raises InputError with every error and warning of every file.
     """
@@ -61,7 +64,7 @@ def load(root: Path, only: Collection[str] = (), now: datetime | None = None) ->
             raise InputError.at(str(root), f"has no {name}/ (start with mspctl init, or use --directory)")
     now = now or datetime.now(UTC)
     inventory = _inventory(root, Clock(now), problems)
-    folders = _customer_folders(root, only, problems)
+    folders = _customer_folders(root, only, instead, problems)
     customers = {folder.name.partition("/")[2]: _customer(folder, inventory, now, problems) for folder in folders}
     found = {name: customer for name, customer in customers.items() if customer is not None}
     _check(found, inventory, problems)
@@ -141,6 +144,9 @@ def _settings(folder: Folder, targets: Mapping[str, TargetInfo], problems: Probl
                 text = f"there is no driver {said.driver}{nearest(said.driver, drivers.names())}"
                 problems.add(mark, dotted(path), text)
                 continue
+            if drivers.reads_logs(said.driver) is not (facet == mail_log.FACET):
+                text = f"driver {said.driver} is not for this facet ({mail_log.FACET} has drivers of its own)"
+                problems.add(mark, dotted(path), text)
             settings = validate(model, own, folder.shown("targets.yaml"), problems, path, mark)
             if settings is not None:
                 found[target, facet] = settings
@@ -189,10 +195,14 @@ def _file(folder: Folder, name: str, model: type[Any], problems: Problems) -> An
 # -- customers ------------------------------------------------------------------------------------------------
 
 
-def _customer_folders(root: Path, only: Collection[str], problems: Problems) -> list[Folder]:
+def _customer_folders(
+    root: Path, only: Collection[str], instead: Mapping[str, str], problems: Problems
+) -> list[Folder]:
     listing = Folder(root, "customers", problems)
     folders, names = [], []
-    for name, is_folder in listing.entries():
+    there = dict(listing.entries())
+    new = {name: True for name in sorted(file.split("/")[1] for file in instead) if name not in there}
+    for name, is_folder in (there | new).items():
         if not is_folder:
             problems.add(None, "", "is a file where customers' folders are expected", file=listing.shown(name))
         elif not NAME.fullmatch(name):
@@ -200,7 +210,8 @@ def _customer_folders(root: Path, only: Collection[str], problems: Problems) -> 
             problems.add(None, "", text, file=listing.shown(name))
         else:
             names.append(name)
-            folders.append(Folder(root, listing.shown(name), problems, wanted=not only or name in only))
+            wanted = not only or name in only
+            folders.append(Folder(root, listing.shown(name), problems, wanted=wanted, instead=instead))
     for name in only:
         if name not in names:
             raise InputError.at("customers", f"has no customer {shown(name)}{nearest(name, names)}")
@@ -281,8 +292,11 @@ def _section_data(
     name = f"{section}.yaml"
     below = inventory.baselines.get(info.baseline or "", Map()).get(section) if info else None
     if not folder.has(name):
-        files = _files_folder(sections.module(section))
+        module = sections.module(section)
+        files = _files_folder(module)
         if below is None and files and folder.has(files):
+            if getattr(module, "FILES_ALONE", False):
+                return Map()
             text = f"is not read, because {folder.shown(name)} is missing"
             problems.add(None, "", text, file=folder.shown(files))
         return below if isinstance(below, Map) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 class Unknown(enum.Enum):
@@ -23,8 +24,7 @@ Value = str | int | bool | tuple[str, ...] | frozenset[str] | Unknown
 Fields = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Id:
+class Id(NamedTuple):
     """Names one thing within its scope. Two resources with equal ids are the same thing."""
 
     kind: str  # "dns.rrset"

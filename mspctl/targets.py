@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mspctl import __version__, drivers
-from mspctl.driver import Access, Driver, Reader
+from mspctl.driver import Access, Driver, Logs, Reader, Releases
 from mspctl.errors import TargetError
 from mspctl.hand_over import HandOver, Passwords
+from mspctl.kinds import mail_log
 from mspctl.load import Estate
 from mspctl.resource import Scope
 from mspctl.vault import Store
@@ -24,8 +25,8 @@ class Targets:
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self._store = Store(estate.root)
-        self._hand_over = HandOver(self._store)
+        self.store = Store(estate.root)
+        self._hand_over = HandOver(self.store)
         self._readers: dict[tuple[str, str], Reader] = {}
         self._drivers: dict[tuple[str, str], Driver] = {}
         self._lock = threading.Lock()
@@ -35,6 +36,16 @@ class Targets:
 
     def driver(self, scope: Scope) -> Driver:
         return self._open(scope, self._drivers, drivers.driver)
+
+    def logs(self, target: str) -> Logs:
+        """What reads a mail server's logs. It cannot write."""
+        scope = Scope(target, mail_log.FACET, "")
+        return drivers.logs(self._driver_name(scope), self._access(scope))
+
+    def releases(self, target: str) -> Releases:
+        """What can also let messages go that are held."""
+        scope = Scope(target, mail_log.FACET, "")
+        return drivers.releases(self._driver_name(scope), self._access(scope))
 
     def _open(self, scope: Scope, kept: dict[tuple[str, str], T], make: Callable[[str, Access], T]) -> T:
         key = (scope.target, scope.facet)
@@ -59,6 +70,6 @@ class Targets:
     def _access(self, scope: Scope) -> Access:
         target = self.estate.inventory.targets[scope.target]
         settings = self.estate.inventory.settings[scope.target, scope.facet]
-        secrets = self._store.for_target(scope.target, target.secrets)
-        passwords = Passwords(self._store, self._hand_over, scope.target)
+        secrets = self.store.for_target(scope.target, target.secrets)
+        passwords = Passwords(self.store, self._hand_over, scope.target)
         return Access(scope.target, target.address or "", settings, secrets, self.estate.root, passwords)

@@ -22,12 +22,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import hmac
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mspctl import strict_yaml
@@ -37,6 +40,8 @@ from mspctl.secrets import NAME, Environment, Secret, Secrets, read_secret
 MAGIC = b"$ANSIBLE_VAULT"
 MAX_BYTES = 16 * 1024 * 1024
 PASSWORD, PASSWORD_FILE = "MSPCTL_VAULT_PASSWORD", "MSPCTL_VAULT_PASSWORD_FILE"
+FILES = ("inventory/secrets.yaml", "customers/*/secrets.yaml", "customers/*/hand-over.yaml")
+PATIENCE = 30.0  # seconds that we wait for another process
 
 _LABEL = re.compile(r"[^\s;][^;\r\n]*(?<!\s)")
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
@@ -72,6 +77,12 @@ def decrypt(text: bytes, password: bytes, file: str = "the vault") -> bytes:
 def check(text: bytes, file: str) -> None:
     """Raises SecretError when this is no vault file that we could read. Needs no password."""
     _parts(text, file)
+
+
+def label_of(text: bytes) -> str:
+    """The label of a vault file, which stays what it is when the file is written anew; "" where there is none."""
+    parts = text.partition(b"\n")[0].decode("utf-8", "replace").split(";")
+    return parts[3].strip() if len(parts) == 4 else ""
 
 
 def _parts(text: bytes, file: str) -> tuple[bytes, bytes, bytes]:
@@ -120,43 +131,130 @@ def _aes(data: bytes, key: bytes, counter: bytes) -> bytes:
     return context.update(data) + context.finalize()
 
 
-class Vault:
-    """One encrypted file, opened when a name is asked for, and once."""
+class VaultFile:
+    """
+    One encrypted file. Whoever changes it is alone with it, and writes it whole: a run that is killed leaves what was
+    there, or what was to be.
+    """
 
-    def __init__(self, path: Path, file: str, password: Callable[[], Secret]) -> None:
-        self._path = path
-        self._file = file  # its name in messages: "inventory/secrets.yaml"
+    def __init__(self, root: Path, name: str, password: Callable[[], Secret]) -> None:
+        self.name = name  # relative to the repository, and so in messages: "inventory/secrets.yaml"
+        self._root = root
+        self._path = root / name
         self._password = password
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def read(self) -> bytes:
+        """What is inside; nothing when there is no such file. Raises SecretError."""
+        text = self._text()
+        if text is None:
+            return b""
+        check(text, self.name)  # first, because a file in plain text is worse than a missing password
+        return decrypt(text, self._key("decrypted"), self.name)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process changes the file meanwhile. Raises SecretError."""
+        try:
+            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise SecretError(f"{self.name} cannot be kept ({error.strerror})") from None
+        try:
+            self._wait(folder)
+            yield
+        finally:
+            os.close(folder)
+
+    def write(self, plain: bytes) -> None:
+        """Within `alone`. What stands beside the file meanwhile is encrypted too. Raises SecretError."""
+        if self._path.is_symlink():
+            raise SecretError(f"{self.name} is a link (put the file itself there)")
+        old = self._text()
+        key = self._key("encrypted")
+        if old is None:
+            self._check_password(key)
+        draft = self._path.with_name(f".{self._path.name}")
+        try:
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+                opened.write(encrypt(plain, key, label_of(old or b"")))
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.replace(draft, self._path)
+            _sync(self._path.parent)
+        except OSError as error:
+            raise SecretError(f"{self.name} cannot be written ({error.strerror})") from None
+
+    def _wait(self, folder: int) -> None:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise SecretError(f"{self.name} is being changed by another process (try again later)") from None
+                time.sleep(0.02)
+
+    def _text(self) -> bytes | None:
+        try:
+            with self._path.open("rb") as file:
+                text = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SecretError(f"{self.name} cannot be read ({error.strerror})") from None
+        if len(text) > MAX_BYTES:
+            raise SecretError(f"{self.name} is larger than {MAX_BYTES // 1024**2} MiB")
+        return text
+
+    def _key(self, what: str) -> bytes:
+        try:
+            return self._password().reveal()
+        except SecretError as error:
+            raise SecretError(f"{self.name} cannot be {what}: {error}") from None
+
+    def _check_password(self, key: bytes) -> None:
+        """A new file under a password that opens no other one would be a trap."""
+        others = (path for pattern in FILES for path in sorted(self._root.glob(pattern)))
+        for path in others:
+            name = path.relative_to(self._root).as_posix()
+            text = path.read_bytes()
+            if text.startswith(MAGIC):
+                try:
+                    decrypt(text, key, name)
+                except SecretError:
+                    why = f"the password does not open {name}, and there is one for all"
+                    raise SecretError(f"{self.name} cannot be made: {why}") from None
+                return
+
+
+def _sync(folder: Path) -> None:
+    """What was put in place there stays so when the machine loses its power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Vault:
+    """The secrets in one encrypted file, which is opened when a name is asked for, and once."""
+
+    def __init__(self, file: VaultFile) -> None:
+        self._file = file
         self._values: dict[str, Secret] | None = None
         self._lock = threading.Lock()
 
     def find(self, name: str) -> Secret | None:
         with self._lock:
             if self._values is None:
-                self._values = self._open()
+                self._values = values(self._file.read(), self._file.name)
         return self._values.get(name)
 
     def where(self, name: str) -> str:
-        return self._file if self._path.exists() else f"{self._file} (no such file)"
-
-    def _open(self) -> dict[str, Secret]:
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise SecretError(f"{self._file} cannot be read ({error.strerror})") from None
-        if len(text) > MAX_BYTES:
-            raise SecretError(f"{self._file} is larger than {MAX_BYTES // 1024**2} MiB")
-        check(text, self._file)  # first, because a file in plain text is worse than a missing password
-        return values(decrypt(text, self._password_for(), self._file), self._file)
-
-    def _password_for(self) -> bytes:
-        try:
-            return self._password().reveal()
-        except SecretError as error:
-            raise SecretError(f"{self._file} cannot be decrypted: {error}") from None
+        return self._file.name if self._file.exists() else f"{self._file.name} (no such file)"
 
 
 class Password:
@@ -251,4 +349,8 @@ class Store:
         return Secrets(names, (self._environment, vault), customer)
 
     def _vault(self, file: str) -> Vault:
-        return self._vaults.setdefault(file, Vault(self.root / file, file, self.password))
+        return self._vaults.setdefault(file, Vault(self.file(file)))
+
+    def file(self, name: str) -> VaultFile:
+        """An encrypted file of the repository, to be changed."""
+        return VaultFile(self.root, name, self.password)

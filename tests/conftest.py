@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from mspctl import cli
+from mspctl import cli, hashes
+from tests.servers import mail_stack as stacks
 from tests.servers import postfixadmin
 from tests.servers.modoboa import Modoboa, modoboa
 
@@ -53,12 +56,30 @@ def a_modoboa(running_modoboa: Modoboa) -> Modoboa:
     return running_modoboa
 
 
+@pytest.fixture(scope="session")
+def mail_stack(mail_tables: Path) -> Iterator[stacks.MailStack]:
+    """A running mail server, the same for all tests: each begins with `clear()`, or has domains of its own."""
+    with stacks.running(mail_tables) as stack:
+        yield stack
+
+
+def mail_db(folder: Path) -> Path:
+    """An SQLite file with the tables of the demo, empty."""
+    file = folder / "mail.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript((ROOT / "scripts/mail.sql").read_text())
+    return file
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("customers", "inventory"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("ns-1", "ns-lab"):
         (tmp_path / "scratch" / name).mkdir(parents=True)
+    mail_db(tmp_path / "scratch")
+    monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", "the password of all vaults")
+    monkeypatch.setattr(hashes, "COST", 4)  # the least that there is
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     monkeypatch.chdir(tmp_path)
     for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):

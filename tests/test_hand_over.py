@@ -35,7 +35,7 @@ def made(root: Path, *addresses: str, rev: int = 1) -> list[bytes]:
 
 def held(root: Path) -> dict[str, str]:
     text = (root / "customers/acme/hand-over.yaml").read_bytes()
-    found: dict[str, str] = json.loads(vault.decrypt(text, KEY))
+    found: dict[str, str] = json.loads(vault.decrypt(text, KEY))["waiting"]
     return found
 
 
@@ -63,7 +63,7 @@ def test_one_that_has_a_name_is_looked_up(root: Path) -> None:
 
 
 def test_without_the_vaults_password_nothing_is_made(root: Path) -> None:
-    with pytest.raises(SecretError, match=r"hand-over\.yaml keeps passwords that are made, and has no password itself"):
+    with pytest.raises(SecretError, match=r"hand-over\.yaml cannot be encrypted: set MSPCTL_VAULT"):
         passwords(root, {}).of("acme", [("a@acme.example", "generated rev 1")])
     assert [*(root / "customers/acme").iterdir()] == []
 
@@ -82,3 +82,18 @@ def test_a_file_that_somebody_changed_is_not_written_over(root: Path, text: byte
     with pytest.raises(SecretError, match=r"customers/acme/hand-over\.yaml"):
         made(root, "a@acme.example")
     assert file.read_bytes() == before
+
+
+def test_another_process_is_waited_for_and_then_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "PATIENCE", 0.05)
+    file = Store(root, ENVIRON).file("customers/acme/hand-over.yaml")
+    with file.alone(), pytest.raises(SecretError, match=r"hand-over\.yaml is being changed by another process"):
+        made(root, "a@acme.example")
+    assert len(made(root, "a@acme.example")) == 1
+
+
+def test_a_link_is_not_written_through(root: Path, tmp_path: Path) -> None:
+    (root / "customers/acme/hand-over.yaml").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SecretError, match=r"hand-over\.yaml is a link"):
+        made(root, "a@acme.example")
+    assert not (tmp_path / "elsewhere").exists()

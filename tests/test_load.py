@@ -354,7 +354,7 @@ CASES = [
             "customers/acme/mail: unknown file (did you mean mail.yaml?)",
             (
                 "customers/acme/notes.txt: unknown file (known: accepted.yaml, approvals.yaml, "
-                "customer.yaml, dns.yaml, hand-over.yaml, mail.yaml, secrets.yaml)"
+                "customer.yaml, dns.yaml, firewall.yaml, hand-over.yaml, mail.yaml, secrets.yaml)"
             ),
         ],
         id="stray files",

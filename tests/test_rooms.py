@@ -10,12 +10,18 @@ import pytest
 from pydantic import BaseModel
 
 from mspctl import cli, drivers
+from mspctl.cli import firewall_, mail_
+from mspctl.cli.members import members
+from mspctl.driver import Releases
 from tests.drivers.contract import DriverContract
 
 FILES = [module.name for module in pkgutil.iter_modules(drivers.__path__)]
+# What reads logs holds no resources; it is told apart by what it is.
+LOGS = [name for name in FILES if drivers.reads_logs(name)]
+OF_RESOURCES = [name for name in FILES if name not in LOGS]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", OF_RESOURCES)
 def test_every_driver_is_held_to_the_contract(name: str) -> None:
     tests = import_module(f"tests.drivers.test_{name}")
     classes = [thing for key, thing in vars(tests).items() if key.startswith("Test") and isinstance(thing, type)]
@@ -28,8 +34,22 @@ def test_every_driver_has_settings_a_reader_and_a_driver(name: str) -> None:
     assert issubclass(module.Settings, BaseModel)
     assert module.Settings.model_config["extra"] == "forbid"
     assert issubclass(module.Driver, module.Reader)
-    assert hasattr(module.Driver, "apply")
-    assert not hasattr(module.Reader, "apply")
+
+
+@pytest.mark.parametrize("name", OF_RESOURCES)
+def test_only_drivers_can_apply(name: str) -> None:
+    assert hasattr(drivers.module(name).Driver, "apply")
+    assert not hasattr(drivers.module(name).Reader, "apply")
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_what_reads_logs_can_write_nothing_and_its_driver_releases_only(name: str) -> None:
+    module = drivers.module(name)
+    assert issubclass(module.Driver, Releases)
+    assert not issubclass(module.Reader, Releases)
+    assert not hasattr(module.Driver, "apply")
+    tests = import_module(f"tests.drivers.test_{name}")
+    assert any(key.startswith("test_") for key in vars(tests))
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -39,6 +59,16 @@ def test_every_command_has_a_module(name: str) -> None:
     assert command.name == name
 
 
+@pytest.mark.parametrize("group", [mail_.command, firewall_.command])
+def test_every_command_of_a_group_has_a_module(group: click.Group) -> None:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
 def test_every_module_of_a_command_is_listed() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
-    assert modules == {f"{name.replace('-', '_')}_" for name in cli.COMMANDS}
+    names = [*cli.COMMANDS, *(f"{group}_{name}" for group in ("mail", "firewall") for name in members(group))]
+    assert modules == {f"{name.replace('-', '_')}_" for name in names}

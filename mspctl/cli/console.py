@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 from mspctl.errors import Problem
-from mspctl.secrets import redact
+from mspctl.secrets import Secret, redact
 
 
 def colour(stream: object = None) -> bool:
@@ -41,6 +41,27 @@ def alarm(text: str) -> None:
 def error(text: str) -> None:
     for line in text.splitlines():
         hint(f"{click.style('error:', fg='red', bold=True)} {line}")
+
+
+def reveal(secret: Secret) -> None:
+    """The secret itself, alone on its line: the one thing that is printed as it is."""
+    click.echo(secret.reveal_text())
+    sys.stdout.flush()  # what was not written must not be taken for read
+
+
+def shown_once(text: str, secret: Secret, question: str) -> bool:
+    """
+    A secret on a screen of its own, which leaves nothing in the scrollback, until the question is answered.
+
+    Whether the answer is yes; no answer is an Abort.
+    """
+    own = os.environ.get("TERM", "dumb") != "dumb"
+    click.echo("\x1b[?1049h\x1b[H" if own else "", nl=False, color=True)
+    try:
+        click.echo(f"\n  {text}\n\n      {secret.reveal_text()}\n")
+        return click.confirm(f"  {question}", default=False)
+    finally:
+        click.echo("\x1b[?1049l" if own else "", nl=False, color=True)
 
 
 def problems(found: Iterable[Problem]) -> None:

@@ -1,4 +1,4 @@
-"""`mspctl import`: write YAML from zone files, octoDNS, a target, or a mail server."""
+"""`mspctl import`: write YAML from zone files, octoDNS, a target, a mail server, or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -18,42 +18,48 @@ if TYPE_CHECKING:
     from mspctl.resource import Resource
 
 FOLDERS = ("octodns", "zonefiles")  # sources that are a folder of files
+CSV = "csv"
 
-HELP = """Write YAML from zone files, octoDNS, a target, or a mail server.
+HELP = """Write YAML from zone files, octoDNS, a target, a mail server, or a spreadsheet.
 
---from octodns FOLDER and --from zonefiles FOLDER read a folder with a file per zone; --from TARGET reads
+--from octodns PATH and --from zonefiles PATH read a folder with a file per zone; --from TARGET reads
 what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver; of a
-mail server, the domains that --zone names. Everything that cannot come in is named."""
+mail server, the domains that --zone names. --from csv PATH reads mailboxes and groups from a spreadsheet. Everything
+that cannot come in is named."""
 
 
 @click.command("import", help=HELP)
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--from", "source", required=True, metavar="SOURCE", help="octodns, zonefiles, a target or a driver.")
-@click.option("-c", "--customer", required=True, metavar="NAME", help="Whose zones they become; made when missing.")
-@click.option("-t", "--target", metavar="NAME", help="Where the zones live; the source itself when it is a target.")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.option("--from", "source", required=True, metavar="SOURCE", help="octodns, zonefiles, csv, a target, a driver.")
+@click.option("-c", "--customer", required=True, metavar="NAME", help="Whose they become; made when missing.")
+@click.option("-t", "--target", metavar="NAME", help="Where they live; the source itself when it is a target.")
 @click.option("--name", default="", metavar="TEXT", help="A new customer's full name.")
 @click.option("-z", "--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone, or mail domain.")
+@click.option("--generate-passwords", is_flag=True, help="Of a spreadsheet: one for each mailbox, to be handed over.")
 @click.pass_obj
 def command(
     directory: str | None,
-    folder: Path | None,
+    path: Path | None,
     source: str,
     customer: str,
     target: str | None,
     name: str,
     zones: tuple[str, ...],
+    generate_passwords: bool,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.imports.write import write
 
     work = Workspace(directory, Selection())
+    if source == CSV:
+        return import_csv(work, path, customer, target, name, zones, passwords=generate_passwords)
     if server := mail_server(work, source):
         return import_mail(work, server, customer, name, zones)
-    if source not in FOLDERS or folder is None:
+    if source not in FOLDERS or path is None:
         source = _living(work, source)
     target = check_names(work, customer, source, target)
-    found = _read(work, source, folder)
+    found = _read(work, source, path)
     only = _only(found, zones)
     console_problems(found)
     written = write(work.root, customer, only, target, name)
@@ -79,9 +85,11 @@ def _living(work: Workspace, source: str) -> str:
     if driven:
         raise InputError.at("--from", f"{source} drives {len(driven)} targets: {', '.join(driven)} (name one)")
     if source in FOLDERS:
-        raise click.UsageError(f"--from {source} needs a FOLDER")
+        raise click.UsageError(f"--from {source} needs a PATH")
     drivers = {targets[name].facets["dns"].driver for name in able}
-    raise InputError.at("--from", f"there is no source {source}{nearest(source, [*FOLDERS, *able, *sorted(drivers)])}")
+    raise InputError.at(
+        "--from", f"there is no source {source}{nearest(source, [*FOLDERS, CSV, *able, *sorted(drivers)])}"
+    )
 
 
 def mail_server(work: Workspace, source: str) -> str:
@@ -104,6 +112,7 @@ def mail_server(work: Workspace, source: str) -> str:
 def import_mail(work: Workspace, target: str, customer: str, name: str, domains: tuple[str, ...]) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
+    from mspctl.imports import domains as domains_
     from mspctl.imports import mail
     from mspctl.kinds import mail as kinds
     from mspctl.resource import Scope
@@ -112,26 +121,78 @@ def import_mail(work: Workspace, target: str, customer: str, name: str, domains:
     found = mail.read(work.targets.reader(Scope(target, kinds.FACET, "")), target, domains)
     if found.left_out:
         console.problems(found.left_out)
-    files = mail.write(work.root, customer, found.domains, target, name)
+    files = domains_.write(work.root, customer, found.domains, target, name)
     console.say(f"in:  {len(domains):,} domains, {found.held:,} resources")
     console.say(f"out: {len(found.domains):,} domains, {found.taken:,} of these, written to {', '.join(files)}")
     Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
     return Exit.PARTLY if found.left_out else Exit.DONE
 
 
-def check_names(work: Workspace, customer: str, source: str, target: str | None) -> str:
-    """The target, after all names were found to be right."""
+def import_csv(
+    work: Workspace,
+    path: Path | None,
+    customer: str,
+    target: str | None,
+    name: str,
+    zones: tuple[str, ...],
+    *,
+    passwords: bool,
+) -> Exit:
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.imports import domains, spreadsheet
+    from mspctl.kinds import mail
+
+    if path is None:
+        raise click.UsageError(f"--from {CSV} needs a PATH")
+    check_customer(customer)
+    target = _holding(work, target, mail.FACET, "mailboxes")
+    found = spreadsheet.read(path, zones, passwords=passwords)
+    if found.warnings:
+        console.problems(found.warnings)
+    files = domains.write(work.root, customer, found.domains, target, name)
+    boxes, lists = found.count(mail.MAILBOX), found.count(mail.ALIAS)
+    console.say(
+        f"in:  {_count(found.rows, 'row')}" + (f", {found.elsewhere:,} of other domains" if found.elsewhere else "")
+    )
+    said = f"{_count(boxes, 'mailbox', 'es')}, {lists:,} aliases and groups in {_count(len(found.domains), 'domain')}"
+    console.say(f"out: {said}, written to {', '.join(files)}")
+    if found.unread:
+        console.hint(f"Columns that were not read: {', '.join(found.unread)}")
+    _say_passwords(found.secret, boxes, passwords=passwords)
+    Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
+    return Exit.PARTLY if found.warnings else Exit.DONE
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else plural)
+
+
+def _say_passwords(column: str, boxes: int, *, passwords: bool) -> None:
+    if column:
+        console.hint(f"The column {column} was not read: YAML holds no passwords. Delete the file when you are done.")
+    if boxes and not passwords:
+        console.hint("No password was made for new mailboxes, so nobody can log in (--generate-passwords makes them).")
+
+
+def _holding(work: Workspace, target: str | None, facet: str, what: str) -> str:
+    """The target that is meant; the only one that can hold it, unless it is said."""
     from mspctl.errors import InputError
     from mspctl.model.base import nearest
 
-    check_customer(customer)
-    inventory = work.estate.inventory
-    able = inventory.with_facet("dns")
-    chosen = target or (source if source in able else able[0] if len(able) == 1 else "")
+    able = work.estate.inventory.with_facet(facet)
+    chosen = target or (able[0] if len(able) == 1 else "")
     if chosen not in able:
-        text = f"{chosen} holds no zones" if chosen else "is needed: which target do the zones live on?"
+        text = f"{chosen} holds no {what}" if chosen else f"is needed: which target do the {what} live on?"
         raise InputError.at("--target", text + nearest(chosen, able))
     return chosen
+
+
+def check_names(work: Workspace, customer: str, source: str, target: str | None) -> str:
+    """The target, after all names were found to be right."""
+    check_customer(customer)
+    own = source if source in work.estate.inventory.with_facet("dns") else None
+    return _holding(work, target or own, "dns", "zones")
 
 
 def check_customer(customer: str) -> None:

@@ -29,6 +29,7 @@ from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
+from mspctl.model.folder import NOTHING
 from mspctl.plan import PENDING, Plan, ScopePlan, accept, plan_all
 from mspctl.record import Emergency, Run, ScopeRecord
 from mspctl.resource import Cause, Id, Scope, Value
@@ -72,10 +73,11 @@ class Workspace:
         only_due: bool = False,
         in_emergency: bool = False,
         ahead: bool = False,
+        instead: Mapping[str, str] = NOTHING,
     ) -> None:
         """
         `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
-        ledger is needed, and read while the files are.
+        ledger is needed, and read while the files are. `instead`: what files would hold, as for `load`.
         """
         self.root = find_root(directory)
         self.selection = selection
@@ -84,7 +86,7 @@ class Workspace:
         self._made: tuple[tuple[Outputs, datetime], Sequence[Declaration]] | None = None
         self.now = now()
         self._opened = [begun(self.open_ledger)] if ahead else []
-        self.estate: Estate = load(self.root, selection.customers, self.now)
+        self.estate: Estate = load(self.root, selection.customers, self.now, instead)
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
         self.targets = Targets(self.estate)

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from types import ModuleType
 
-from mspctl.driver import Access, Driver, Reader
+from mspctl.driver import Access, Driver, Logs, Reader, Releases
 
 GROUP = "mspctl.drivers"
 
@@ -45,4 +45,19 @@ def reader(name: str, access: Access) -> Reader:
 
 def driver(name: str, access: Access) -> Driver:
     made: Driver = module(name).Driver(access)
+    return made
+
+
+def reads_logs(name: str) -> bool:
+    """Whether a driver is for a mail server's logs: it holds no resources, and no plan knows it."""
+    return issubclass(module(name).Reader, Logs)
+
+
+def logs(name: str, access: Access) -> Logs:
+    made: Logs = module(name).Reader(access)
+    return made
+
+
+def releases(name: str, access: Access) -> Releases:
+    made: Releases = module(name).Driver(access)
     return made

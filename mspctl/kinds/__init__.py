@@ -2,17 +2,22 @@
 What a resource of each kind looks like: its fields and their one normal form.
 
 The model (which reads YAML) and the drivers (which read servers) never meet; they agree because both write
-resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`; a file may define
-`precious(resource)`, which names what a service cannot do without ("MX of the zone").
+resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`. A file may define
+
+    precious(resource)                    what a service cannot do without: "MX of the zone"
+    widens(before, after, resources)      why a change lets in too much
+    in_words(resource)                    what a resource does, for people, in place of its fields
+    worded(name, value)                   a field in the words of people; "" where it goes without saying
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from typing import Any
 
-from mspctl.resource import Resource
+from mspctl.resource import Resource, Value
 
 MOST_SHOWN = 80  # characters of a wrong value that a message repeats
 
@@ -25,14 +30,38 @@ def shown(text: object) -> str:
 
 def precious(resource: Resource) -> str:
     """What a resource is one of, when the last of these must not go unnoticed; "" for most."""
-    return _precious_of(resource.id.kind.partition(".")[0])(resource)
+    found: str = _of(resource.id.kind, "precious", "")(resource)
+    return found
+
+
+def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+    """Why a change opens something to anybody; "" for most. `resources`: all that its scope holds then."""
+    resource = after or before
+    found: str = _of(resource.id.kind, "widens", "")(before, after, resources) if resource else ""
+    return found
+
+
+def in_words(resource: Resource) -> str:
+    """What a resource does, where that says more than its fields; "" for most."""
+    found: str = _of(resource.id.kind, "in_words", "")(resource)
+    return found
+
+
+def worded(kind: str, name: str, value: Value) -> str | None:
+    """A field of a kind in the words of people, "" where it goes without saying; None when there is no better word."""
+    found: str | None = _of(kind, "worded", None)(name, value)
+    return found
+
+
+def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:
+    return _found(kind.partition(".")[0], what, otherwise)
 
 
 @cache
-def _precious_of(room: str) -> Callable[[Resource], str]:
+def _found(room: str, what: str, otherwise: str | None) -> Callable[..., Any]:
     try:
         module = import_module(f"{__name__}.{room}")
     except ModuleNotFoundError:
-        return lambda resource: ""
-    found: Callable[[Resource], str] = getattr(module, "precious", lambda resource: "")
+        return lambda *given: otherwise
+    found: Callable[..., Any] = getattr(module, what, lambda *given: otherwise)
     return found

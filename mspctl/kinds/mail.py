@@ -4,7 +4,7 @@ Mail, as four kinds of resources in the scope of one mail domain.
 * `mail.mailbox` "paolo": `name`, `quota` (octets; 0: unlimited), `enabled` (whether its owner can log in), `receives`
   (whether mail for it is taken), `keep_copy` (whether mail stays here), `forwards` (addresses that get it as well);
   `password` says which one was written, never what it is; `reply` is an automatic answer, where there is one;
-  `shared_with` are mailboxes whose owners may use this one, where there are any.
+  `shared_with` are the addresses of mailboxes whose owners may use this one, where the server lets them.
 * `mail.alias` "ordini": `to` (addresses) and `enabled`. A group is one too: no server tells them apart. "@" stands for
   every address of the domain that nothing else has.
 * `mail.alias_domain` "brenta.it": `enabled`. Its addresses are those of the domain.
@@ -122,3 +122,25 @@ def which_password(value: Value | None) -> tuple[str, int]:
     if not found:
         raise ValueError("is not a password's name and revision")
     return ("" if found[1] == GENERATED else found[1]), int(found[2])
+
+
+# -- words ------------------------------------------------------------------------------------------------------
+
+_USUAL: dict[str, Value] = {"enabled": True, "receives": True, "keep_copy": True, "mailboxes": 0}
+_LISTS = {"forwards": "forwards", "shared_with": "shared with"}
+
+
+def worded(name: str, value: Value) -> str | None:
+    if value == frozenset() or (name in _USUAL and value == _USUAL[name]):
+        return ""
+    if name == "quota" and isinstance(value, int):
+        return f"quota {rounded_size(value) if value > 0 else 'unlimited' if value == 0 else 'none'}"
+    if name in _LISTS:
+        return f"{_LISTS[name]} {' · '.join(addresses(value))}"
+    return None
+
+
+def rounded_size(octets: int) -> str:
+    """Servers round what they are told, so a tenth is near enough."""
+    unit, name = (2**30, "GiB") if octets >= 2**30 else (2**20, "MiB")
+    return f"{octets / unit:.1f}".removesuffix(".0") + f" {name}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from mspctl import strict_yaml
 from mspctl.strict_yaml import Data, Problems
@@ -17,14 +18,23 @@ from mspctl.strict_yaml import Data, Problems
 IGNORED = frozenset({"README.md"})
 
 
-class Folder:
-    """One customer's folder, or the inventory. `wanted` is False when only its overview files are needed."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, root: Path, name: str, problems: Problems, *, wanted: bool = True) -> None:
+
+class Folder:
+    """
+    One customer's folder, or the inventory. `wanted` is False when only its overview files are needed; `instead` are
+    texts (by their files' names in messages) that count as if they stood there, so that an edit is checked beforehand.
+    """
+
+    def __init__(
+        self, root: Path, name: str, problems: Problems, *, wanted: bool = True, instead: Mapping[str, str] = NOTHING
+    ) -> None:
         self.root = root
         self.name = name  # relative to the root, as shown in messages
         self.problems = problems
         self.wanted = wanted
+        self.instead = instead
 
     def shown(self, name: str) -> str:
         """A file's name in messages: relative to the root, on one line."""
@@ -36,9 +46,12 @@ class Folder:
 
     def has(self, name: str) -> bool:
         """Whether anything stands there; a link that leads nowhere does."""
-        return os.path.lexists(self.path(name))
+        return self.shown(name) in self.instead or os.path.lexists(self.path(name))
 
     def yaml(self, name: str, problems: Problems) -> Data:
+        file = self.shown(name)
+        if file in self.instead:
+            return strict_yaml.parse(self.instead[file], file, problems)
         return strict_yaml.read(self.path(name), self.shown(name), problems)
 
     def text(self, name: str, problems: Problems) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 
+from mspctl import kinds
 from mspctl.apply import Outcome, ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
@@ -290,10 +291,8 @@ def _difference_line(difference: Difference) -> Line:
         return Line(
             Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, f"deleted; Git says {spoken(declared)}", source
         )
-    parts = [
-        f"{name}: Git says {said(declared.fields[name])}, live is {said(live.fields.get(name))}"
-        for name in difference.fields
-    ]
+    pairs = {n: _pair(declared.id.kind, n, declared.fields[n], live.fields.get(n)) for n in difference.fields}
+    parts = [f"{name}: Git says {git}, live is {now}" for name, (git, now) in pairs.items()]
     if difference.renamed:
         parts.insert(0, f"Git renames {live.id.name}, which mspctl did not make")
     return Line(Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, "; ".join(parts), source)
@@ -441,7 +440,8 @@ def change_line(change: Change) -> Line:
         return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
-    parts = [_step_said(name, change.before.fields.get(name), change.after.fields[name]) for name in change.changed]
+    before, after, named = change.before.fields, change.after.fields, _has_lists(change.after)
+    parts = [_step_said(change.id.kind, name, before.get(name), after[name], named) for name in change.changed]
     if change.verb == "rename":
         return Line(
             Tone.CHANGE,
@@ -456,23 +456,48 @@ def change_line(change: Change) -> Line:
 _UNDONE = {Cause.DRIFT: "undoes a change from outside", Cause.CAME_BACK: "was deleted before, and came back"}
 
 
-def _step_said(name: str, before: Value | None, after: Value) -> str:
+def _has_lists(resource: Resource) -> bool:
+    """Whether values do not say by themselves which field they are in."""
+    return sum(isinstance(value, frozenset) for value in resource.fields.values()) > 1
+
+
+def _step_said(kind: str, name: str, before: Value | None, after: Value, named: bool) -> str:
     if isinstance(before, frozenset) and isinstance(after, frozenset):
         gone, new = sorted(before - after), sorted(after - before)
+        which = f"{name} " if named else ""
         if len(gone) == len(new) == 1:
-            return f"{gone[0]} → {new[0]}"
-        return ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
-    return f"{name} {said(before)} → {said(after)}"
+            return f"{which}{gone[0]} → {new[0]}"
+        return which + ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
+    was, will = _pair(kind, name, before, after)
+    return f"{name} {was} → {will}"
+
+
+def _pair(kind: str, name: str, *values: Value | None) -> tuple[str, ...]:
+    """Values of one field, without its name; to the letter where words would hide that they differ."""
+    found = tuple(_worded(kind, name, value).removeprefix(f"{name} ") or said(value) for value in values)
+    return found if len({*found}) == len(found) else tuple(map(said, values))
+
+
+def _worded(kind: str, name: str, value: Value | None) -> str:
+    return (kinds.worded(kind, name, value) or "") if isinstance(value, str | int) else ""
 
 
 def spoken(resource: Resource) -> str:
+    if words := kinds.in_words(resource):
+        return words
     """A resource's fields in one line: values first, the rest by name."""
     return ", ".join(_fields(resource))
 
 
 def _fields(resource: Resource) -> Iterator[str]:
+    named = _has_lists(resource)
     for name, value in sorted(resource.fields.items(), key=lambda item: not isinstance(item[1], frozenset | tuple)):
-        yield said(value) if isinstance(value, frozenset | tuple) else f"{name} {said(value)}"
+        words = kinds.worded(resource.id.kind, name, value)
+        if words is None and isinstance(value, frozenset | tuple):
+            words = f"{name} {said(value)}" if named and value else "" if named else said(value)
+        elif words is None:
+            words = f"{name} {said(value)}"
+        yield from [words] if words else ()
 
 
 def said(value: Value | None) -> str:
@@ -486,7 +511,7 @@ def said(value: Value | None) -> str:
         return ", ".join(value) or "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return str(value) if value != "" else "nothing"
 
 
 def _count(number: int, noun: str) -> str:

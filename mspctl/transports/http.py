@@ -4,8 +4,9 @@ HTTP to one address, for drivers: JSON in and out, secrets in headers, one clear
 A secret is bound to its target's address: redirects are never followed, proxies of the environment are not used, a
 certificate is always verified, and without TLS nothing leaves this machine unless the settings say so. What comes back
 may be hostile: it is bounded in size and in time, and shown shortened and without secrets. Reads are repeated where
-that may help; whatever else was sent once is not sent again, because nobody knows what became of it. But for a 429:
-who counts calls and answers so has done nothing (RFC 6585), so what was asked is asked again when its time has come.
+that may help; whatever else was sent once is not sent again, because nobody knows what became of it. But for a server
+of which every question may be asked twice, and for a 429: who counts calls and answers so has done nothing (RFC 6585),
+so what was asked is asked again when its time has come.
 
     Unreachable   no answer: no connection, no trusted certificate, too slow, 429, 502, 503 or 504 to the end
     Refused       any other answer that is no success, a redirect too; drivers catch it to say more
@@ -80,13 +81,21 @@ class Http:
     """
 
     def __init__(
-        self, address: str, headers: Headers, settings: Settings, root: Path, pace: Pace | None = None
+        self,
+        address: str,
+        headers: Headers,
+        settings: Settings,
+        root: Path,
+        repeated: frozenset[str] = READS,
+        pace: Pace | None = None,
     ) -> None:
         """
-        `root`: where a relative ca_file starts. `pace`: for a server that counts calls.
+        `root`: where a relative ca_file starts; `repeated`: methods for which twice is as good as once; `pace`: for a
+        server that counts calls.
 
         Raises TargetError for an address that cannot be used.
         """
+        self._repeated = repeated
         self.secure, self.host, self.port, self.prefix = _parsed(address, settings.allow_plain_http)
         self.name = f"http{'s' * self.secure}://{_bracketed(self.host)}:{self.port}{self.prefix}"
         self._headers = headers
@@ -118,13 +127,13 @@ class Http:
                 return self._once(method, path, body)
             except _TryAgain as error:
                 wait = max(error.after, PAUSE * 2**attempt)
-                if wait > MAX_PAUSE or not (error.undone or method in READS):
+                if wait > MAX_PAUSE or not (error.undone or method in self._repeated):
                     raise
             time.sleep(wait)
         return self._once(method, path, body)
 
     def _once(self, method: str, path: str, body: bytes | None) -> bytes:
-        doubt = "" if method in READS else f"; what {method} asked for may have been done"
+        doubt = "" if method in self._repeated else f"; what {method} asked for may have been done"
         asked = self._asked(method, path, body)
         if self._pace is not None:
             self._pace.wait(method not in READS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -33,9 +34,16 @@ def _commands() -> list[tuple[str, click.Command]]:
     for name in cli.COMMANDS:
         command = cli.group.get_command(click.Context(cli.group), name)
         assert command is not None
-        below = getattr(command, "commands", {})
-        found += [(f"{name} {sub}", child) for sub, child in below.items()] or [(name, command)]
+        found += _below(name, command) or [(name, command)]
     return found
+
+
+def _below(name: str, command: click.Command) -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return []
+    context = click.Context(command)
+    found = [(sub, command.get_command(context, sub)) for sub in command.list_commands(context)]
+    return [(f"{name} {sub}", child) for sub, child in found if child is not None]
 
 
 @pytest.mark.parametrize(("name", "command"), _commands(), ids=[name for name, _ in _commands()])
@@ -55,6 +63,30 @@ def test_exit_codes_in_the_docs_are_those_of_the_program() -> None:
     assert documented == [*map(int, Exit)]
 
 
+def test_a_process_ends_with_all_that_it_said_and_the_right_code(repository: Path) -> None:
+    """It does not wait for Python to tidy up, so nothing may be left in a buffer then."""
+    whole = subprocess.run([sys.executable, "-m", "mspctl", "schema", "mail"], capture_output=True, check=True).stdout
+    assert len(whole) > 8192  # more than a buffer
+    assert json.loads(whole)
+    wrong = subprocess.run([sys.executable, "-m", "mspctl", "explain", "nobody"], capture_output=True, cwd=repository)
+    assert wrong.returncode == 1
+    assert wrong.stderr.endswith(b"1 error, 0 warnings\n")
+    command = [sys.executable, "-m", "mspctl", "schema", "mail"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as cut:
+        assert cut.stdout
+        assert cut.stderr
+        cut.stdout.close()  # whoever read has seen enough
+        assert cut.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_disk_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "mspctl", "schema", "mail"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: there is no space left for what is written\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -62,7 +94,7 @@ def test_exit_codes_in_the_docs_are_those_of_the_program() -> None:
         (["plan", "--nope"], "No such option"),
         (["explain"], "Missing argument 'PLACE'"),
         (["import", "-c", "x"], "Missing option '--from'"),
-        (["import", "--from", "octodns", "-c", "x"], "--from octodns needs a FOLDER"),
+        (["import", "--from", "octodns", "-c", "x"], "--from octodns needs a PATH"),
         (["plan", "-o", "pdf"], "'pdf' is not one of"),
     ],
 )

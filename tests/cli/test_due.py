@@ -65,7 +65,7 @@ def test_a_record_is_declared_until_its_day_is_over(run: Run, applied: Path, at:
     planned = run("plan", "-c", "officine-brenta")
     assert planned.code == 2
     assert planned.out == (
-        "PLAN officine-brenta · 3 scopes on 2 targets · read 22:00 UTC\n"
+        "PLAN officine-brenta · 4 scopes on 3 targets · read 22:00 UTC\n"
         "\n"
         "officine-brenta\n"
         " dns brenta.example on ns-1  customers/officine-brenta/dns/brenta.example.yaml\n"
@@ -348,7 +348,7 @@ def test_outside_its_window_a_change_is_held(run: Run, windowed: Path, at: At) -
     planned = run("plan", "-c", "officine-brenta")
     assert planned.code == 2
     assert planned.out == (
-        "PLAN officine-brenta · 3 scopes on 2 targets · read 12:00 UTC\n"
+        "PLAN officine-brenta · 4 scopes on 3 targets · read 12:00 UTC\n"
         "\n"
         "officine-brenta\n"
         " dns brenta.example on ns-1  customers/officine-brenta/dns/brenta.example.yaml\n"

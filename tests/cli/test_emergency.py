@@ -176,7 +176,7 @@ def test_without_the_remote_only_an_emergency_goes_on(run: Run, applied: Path) -
     assert "when the remote is back: mspctl ledger push" in done.err
     assert "voip 3600 IN A 192.0.2.86" in (applied / ZONE).read_text()
     assert git(applied, "for-each-ref", "refs/mspctl/locks") == ""
-    assert f"\n{alarm()}\nAPPLY 7 scopes looked at" in done.out
+    assert f"\n{alarm()}\nAPPLY 9 scopes looked at" in done.out
     back(applied)
     assert git(applied / "remote.git", "for-each-ref", "--format=%(refname)", "refs/heads/emergency") == ""
     pushed = run("ledger", "push")

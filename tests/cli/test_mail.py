@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,74 +14,14 @@ from typing import Any
 import bcrypt
 import pytest
 
-from mspctl import cli, vault
-from tests.conftest import Said
-
-KEY = "the password of all vaults"
-TARGETS = """\
-targets:
-  mail-1:
-    facets:
-      mailboxes: {driver: postfixadmin, database: sqlite, file: scratch/mail.db}
-"""
-MAIL = """\
-domains:
-  acme.example:
-    target: mail-1
-    mailboxes:
-      paolo: {name: Paolo Zen, quota: 10 GiB, password: generated, aliases: [p.zen]}   # the owner
-      acquisti: {quota: 5 GiB}
-      luca: {name: Luca Rossi, quota: 2 GiB, password: {secret: LUCA, rev: 1}}
-    groups:
-      tutti: [paolo, luca, consulente@partner.example]
-"""
-FILE = Path("customers/acme/mail.yaml")
-Run = Callable[..., Said]
+from mspctl import vault
+from tests.cli.mailing import FILE, KEY, LUCA, MAIL, applied, change, sql
+from tests.conftest import Run, Said
 
 
 @pytest.fixture
-def run(mail_tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a new repository with a mail server."""
-
-    def command(*arguments: str) -> Said:
-        capsys.readouterr()
-        said = Said(cli.run([*arguments]), *capsys.readouterr())
-        assert "Traceback" not in said.err
-        return said
-
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, text in {"inventory/targets.yaml": TARGETS, "customers/acme/customer.yaml": "name: Acme\n"}.items():
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text(text)
-    (tmp_path / FILE).write_text(MAIL)
-    (tmp_path / "scratch").mkdir()
-    shutil.copy(mail_tables, tmp_path / "scratch/mail.db")
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", KEY)
-    monkeypatch.setenv("MSPCTL_SECRET_LUCA", "the word that Luca chose")
-    assert command("ledger", "init").code == 0
-    return command
-
-
-def sql(statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect("scratch/mail.db")) as db, db:
-        return db.execute(statement, values).fetchall()
-
-
-def change(old: str, new: str) -> None:
-    text = FILE.read_text()
-    assert text.count(old) == 1, text
-    FILE.write_text(text.replace(old, new))
-
-
-def applied(run: Run, *arguments: str) -> Said:
-    """An apply that ends with nothing pending."""
-    said = run("apply", *arguments)
-    assert said.code == 0, said.out + said.err
-    assert run("plan").code == 0
-    return said
+def run(mail_run: Run) -> Run:
+    return mail_run
 
 
 def test_from_yaml_to_mailboxes_and_nothing_is_pending(run: Run) -> None:
@@ -100,21 +38,21 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, tmp_path: Path) ->
     said = [Said(0, done.stdout, done.stderr)]
     said += [run("drift", "--output", "json"), run("show", "acme", "--history"), run("plan")]
     made = json.loads(vault.decrypt(Path("customers/acme/hand-over.yaml").read_bytes(), KEY.encode()))
-    word = made["paolo@acme.example on mail-1 rev 1"]
+    word = made["waiting"]["paolo@acme.example on mail-1 rev 1"]
     hashes = dict(sql("SELECT username, password FROM mailbox"))
-    for address, password in (("paolo@acme.example", word), ("luca@acme.example", "the word that Luca chose")):
+    for address, password in (("paolo@acme.example", word), ("luca@acme.example", LUCA)):
         assert bcrypt.checkpw(password.encode(), hashes[address].removeprefix("{BLF-CRYPT}").encode())
     subprocess.run(["git", "gc", "--quiet"], check=False)
     ledger = subprocess.run(["git", "log", "-p", "--all"], capture_output=True, text=True, check=True).stdout
     assert "generated rev 1" in ledger
-    for secret in (word, "the word that Luca chose", *hashes.values()):
+    for secret in (word, LUCA, *hashes.values()):
         assert all(secret not in each.out + each.err for each in said)
         assert secret not in ledger
         for folder, _, files in os.walk(tmp_path):
             for file in files:
                 held = Path(folder, file).read_bytes()
                 assert secret.encode() not in held or file == "mail.db"
-    assert all(secret.encode() not in Path("scratch/mail.db").read_bytes() for secret in (word, "the word that Luca"))
+    assert all(secret.encode() not in Path("scratch/mail.db").read_bytes() for secret in (word, LUCA))
 
 
 def test_what_somebody_changed_is_drift_and_can_be_adopted(run: Run) -> None:
@@ -200,7 +138,7 @@ def test_a_target_that_cannot_hold_something_says_so_with_its_line(run: Run) -> 
     planned = run("plan")
     assert planned.code == 1
     assert "mail.yaml:6" in planned.out
-    assert "PostfixAdmin knows no mailboxes that others use (leave shared_with out)" in planned.out
+    assert "whose mailbox others use is Dovecot's affair (set doveadm with shares, or leave it out)" in planned.out
 
 
 # -- import -----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def replace(path: Path, old: str, new: str) -> None:
 def test_plan_apply_and_nothing_is_pending(run: Run) -> None:
     assert run("plan").code == 2
     applied = run("apply")
-    assert (applied.code, applied.out.splitlines()[-1]) == (0, "48 changes landed. Nothing is pending.")
+    assert (applied.code, applied.out.splitlines()[-1]) == (0, "60 changes landed. Nothing is pending.")
     planned = run("plan")
     assert (planned.code, planned.out.splitlines()[-1]) == (0, "Nothing to do: every declaration is true.")
     assert run("drift").code == 0
@@ -186,6 +186,7 @@ def test_the_work_tree_and_head_are_not_touched(run: Run, repository: Path) -> N
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=repository, check=True, capture_output=True, text=True).stdout
 
+    (repository / ".gitignore").write_text("hand-over.yaml\n")  # the one file that an apply makes
     git("add", "customers", "inventory")
     before = (
         git("status", "--porcelain", "customers", "inventory"),
@@ -200,9 +201,9 @@ def test_the_work_tree_and_head_are_not_touched(run: Run, repository: Path) -> N
 def test_json_is_a_versioned_document(run: Run, repository: Path) -> None:
     planned = json.loads(run("plan", "-o", "json").out)
     assert planned["format"] == "mspctl.plan/1"
-    assert planned["changes"] == 48
+    assert planned["changes"] == 60
     applied = json.loads(run("apply", "-o", "json").out)
-    assert (applied["format"], applied["landed"]) == ("mspctl.apply/1", 48)
+    assert (applied["format"], applied["landed"]) == ("mspctl.apply/1", 60)
     assert json.loads(run("show", "-o", "json").out)["format"] == "mspctl.show/1"
     assert json.loads(run("validate", "-o", "json").out)["format"] == "mspctl.validate/1"
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from mspctl import cli, hashes, vault
+from mspctl import hashes, vault
+from tests.cli import mailing
+from tests.cli.conftest import mail_repository
+from tests.cli.mailing import FILE, KEY, LUCA, applied, change
 from tests.conftest import Run, Said
 from tests.servers.modoboa import Modoboa
 from tests.servers.name_servers import free_port
 
-KEY = "the password of all vaults"
 TARGETS = """\
 targets:
   mail-2:
@@ -25,52 +27,15 @@ targets:
     facets:
       mailboxes: {{driver: modoboa, writes_per_second: 999, reads_per_minute: 9999, calls_per_minute: 9999}}
 """
-MAIL = """\
-domains:
-  acme.example:
-    target: mail-2
-    mailboxes:
-      paolo: {name: Paolo Zen, quota: 10 GiB, password: generated, aliases: [p.zen]}   # the owner
-      acquisti: {quota: 5 GiB}
-      luca: {name: Luca Rossi, quota: 2 GiB, password: {secret: LUCA, rev: 1}}
-    groups:
-      tutti: [paolo, luca, consulente@partner.example]
-"""
-FILE = Path("customers/acme/mail.yaml")
-LUCA = "the Word 2 that Luca chose"
+MAIL = mailing.MAIL.replace("mail-1", "mail-2")
 
 
 @pytest.fixture
 def run(a_modoboa: Modoboa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in a new repository with a mail server."""
-
-    def command(*arguments: str) -> Said:
-        capsys.readouterr()
-        said = Said(cli.run([*arguments]), *capsys.readouterr())
-        assert "Traceback" not in said.err
-        return said
-
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_ACTOR"):
-        monkeypatch.delenv(name, raising=False)
-    files = {"inventory/targets.yaml": TARGETS.format(address=a_modoboa.address), str(FILE): MAIL}
-    for name, text in {**files, "customers/acme/customer.yaml": "name: Acme\n"}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", KEY)
-    monkeypatch.setenv("MSPCTL_SECRET_LUCA", LUCA)
     monkeypatch.setenv("MSPCTL_SECRET_MAIL_2_TOKEN", a_modoboa.token)
-    assert command("ledger", "init").code == 0
-    return command
-
-
-def applied(run: Run, *arguments: str) -> Said:
-    """An apply that ends with nothing pending."""
-    said = run("apply", *arguments)
-    assert said.code == 0, said.out + said.err
-    assert run("plan").code == 0
-    return said
+    files = {"inventory/targets.yaml": TARGETS.format(address=a_modoboa.address), str(FILE): MAIL}
+    return mail_repository(tmp_path, files, monkeypatch, capsys)
 
 
 def account(server: Modoboa, address: str) -> dict[str, Any]:
@@ -116,7 +81,7 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, a_modoboa: Modoboa
     said = [Said(0, done.stdout, done.stderr)]
     said += [run("drift", "--output", "json"), run("show", "acme", "--history"), run("plan")]
     made = json.loads(vault.decrypt(Path("customers/acme/hand-over.yaml").read_bytes(), KEY.encode()))
-    word = made["paolo@acme.example on mail-2 rev 1"]
+    word = made["waiting"]["paolo@acme.example on mail-2 rev 1"]
     held = {row["username"]: row["password"] for row in a_modoboa.sql("SELECT username, password FROM core_user")}
     for address, password in (("paolo@acme.example", word), ("luca@acme.example", LUCA)):
         _, _, rounds, salt, _ = held[address].removeprefix("{SHA512-CRYPT}").split("$")
@@ -134,9 +99,8 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, a_modoboa: Modoboa
 
 def test_who_leaves_is_out_of_groups_and_others_get_the_mail(run: Run, a_modoboa: Modoboa) -> None:
     applied(run)
-    text = FILE.read_text().replace(
-        "      luca: {name: Luca Rossi, quota: 2 GiB, password: {secret: LUCA, rev: 1}}\n", ""
-    )
+    change("      luca: {name: Luca Rossi, quota: 2 GiB, password: {secret: LUCA, rev: 1}}\n", "")
+    text = FILE.read_text()
     leaving = "    leavers:\n      luca: {left: 2026-01-01, copy_to: acquisti, keep_until: 2190-01-01}\n"
     FILE.write_text(text + leaving)
     applied(run)
@@ -274,5 +238,5 @@ def test_limits_that_are_too_tight_already_are_left_out(run: Run, a_modoboa: Mod
     a_modoboa.call("PATCH", f"/domains/{row['pk']}/", {"quota": "400"})
     said = run("import", "--from", "modoboa", "-c", "grown", "-z", "grown.example")
     assert said.code == 3
-    assert "allows less than its mailboxes have together (left out)" in said.out + said.err
+    assert "allows 400 MiB, and all mailboxes together may have 500 MiB (left out)" in said.out + said.err
     assert "limits" not in Path("customers/grown/mail.yaml").read_text()

@@ -161,7 +161,8 @@ def test_a_target_that_is_gone_can_be_forgotten(run: Run, repository: Path) -> N
     replace(repository / FOLDER / "dns.yaml", "    target: ns-lab\n", "    target: ns-1\n")
     replace(repository / "customers/studio-legale-ferri/dns.yaml", "[ns-1, ns-lab]", "[ns-1]")
     text = (repository / "inventory/targets.yaml").read_text()
-    (repository / "inventory/targets.yaml").write_text(text[: text.index("  ns-lab:")])
+    there, beyond = text.index("  ns-lab:"), text.index("  mail-1:")
+    (repository / "inventory/targets.yaml").write_text(text[:there] + text[beyond:])
     assert run("apply").code == 0
     assert "retired dns 0.20.10.in-addr.arpa on ns-lab" in plain(run("plan").out)
     said = f"{{resource: dns/0.20.10.in-addr.arpa, target: ns-lab, why: the laboratory is closed, until: {SOON}}}"

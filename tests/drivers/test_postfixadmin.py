@@ -308,7 +308,7 @@ class TestPostfixadmin(DriverContract):
         ),
     )
     impossible = (
-        (mailbox(shared_with=frozenset({"a@acme.example"})), "no mailboxes that others use"),
+        (mailbox(shared_with=frozenset({"a@acme.example"})), "whose mailbox others use is Dovecot's affair"),
         (mailbox(reply="I have left"), "automatic replies need the setting vacation_domain"),
         (mailbox(name="x" * 256), "a name can be 255 characters long"),
         (mail.alias("none", []), "an alias without recipients"),

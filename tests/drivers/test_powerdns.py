@@ -502,6 +502,36 @@ def test_a_token_moves_with_whatever_changes_and_with_nothing_else(server: Power
         assert moved()
 
 
+def test_a_token_can_be_the_serial_where_all_changes_come_through_the_api(server: PowerDNS, made: Workbench) -> None:
+    """One call, and no record is listed; what does not move the serial is not seen, and the setting's words say so."""
+    reader = powerdns.Reader(access(server.address, fingerprints="serials"))
+    asked: list[str] = []
+    call = reader.http.call
+
+    def told(method: str, path: str, *args: Any, **named: Any) -> Any:
+        asked.append(path)
+        return call(method, path, *args, **named)
+
+    reader.http.call = told  # type: ignore[method-assign]
+    seen = [reader.tokens([SCOPE])[SCOPE]]
+    assert [path.rpartition("/")[2] for path in asked] == ["zones"]
+    for change in (
+        lambda: patch(server, "www.", "A", "192.0.2.2", ttl=60),
+        lambda: patch(server, "www.", "A", changetype="DELETE"),
+        lambda: server.call("PUT", f"/zones/{ZONE}.", {"kind": "Master"}),
+        lambda: server.call("PUT", f"/zones/{ZONE}.", {"dnssec": True}),
+    ):
+        change()
+        seen.append(reader.tokens([SCOPE])[SCOPE])
+        (answer,) = reader.read([SCOPE], {})
+        assert isinstance(answer, Reading)
+        assert answer.token == seen[-1]
+    assert len({*seen}) == len(seen)
+    with server.database() as database:
+        database.execute("UPDATE records SET content = '192.0.2.77' WHERE type = 'A'")
+    assert reader.tokens([SCOPE])[SCOPE] == seen[-1]
+
+
 def test_tokens_are_of_the_zones_that_were_asked_for_and_are_there(server: PowerDNS, made: Workbench) -> None:
     made.declare(replace(SCOPE, name="brenta.example"), WWW)
     made.converge()

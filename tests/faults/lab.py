@@ -49,7 +49,7 @@ class Lab:
     def make(cls, root: Path) -> Lab:
         lab = cls(root)
         for name in ("customers", "inventory"):
-            shutil.copytree(ROOT / name, lab.clone / name)
+            shutil.copytree(ROOT / name, lab.clone / name, ignore=shutil.ignore_patterns("mail.yaml"))
         for name in ("ns-1", "ns-lab"):
             (lab.zones / name).mkdir(parents=True)
         git(root, "init", "-q", "--bare", "--template=", "remote.git")

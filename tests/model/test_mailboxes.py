@@ -58,7 +58,7 @@ def test_a_mailbox_with_all_that_can_be_said_of_it(tmp_path: Path) -> None:
     found = resources(root)
     assert found["paolo"].fields == {
         "name": "Paolo Zen", "quota": 10 * 2**30, "enabled": True, "receives": True, "keep_copy": True,
-        "forwards": {"x@y.example"}, "password": "generated rev 1",
+        "forwards": {"x@y.example"}, "password": "generated rev 1", "shared_with": frozenset(),
     }  # fmt: skip
     assert found["p.zen"] == mail.alias("p.zen", ["paolo@acme.example"])
     acquisti = found["acquisti"]

@@ -17,12 +17,12 @@ def require(program: str) -> str:
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if path is None:
-        lacking(f"{program} is not installed")
+        missing(f"{program} is not installed")
     return path
 
 
-def lacking(text: str) -> NoReturn:
-    """A test cannot run here: it is skipped, unless it must not be."""
+def missing(text: str) -> NoReturn:
+    """Skip the test, or fail it where it must run."""
     if os.environ.get("MSPCTL_REQUIRE_SERVERS") == "1":
         pytest.fail(text)
     pytest.skip(text)

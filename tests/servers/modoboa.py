@@ -15,7 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from tests.servers import lacking, modoboa_install, require
+from tests.servers import missing, modoboa_install, require
 from tests.servers.name_servers import HOST, free_port
 
 SECONDS = 60  # until it answers
@@ -129,7 +129,7 @@ def modoboa(rates: Mapping[str, str] = UNCOUNTED) -> Iterator[Modoboa]:
     try:
         ready = modoboa_install.ready()
     except modoboa_install.NotThere as error:
-        lacking(str(error))
+        missing(str(error))
     folder = Path(tempfile.mkdtemp(prefix="modoboa-"))
     try:
         with modoboa_install.redis(folder) as redis:

@@ -38,9 +38,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def bind(folder: Path, zones: Mapping[str, Path]) -> Iterator[int]:
-    """A `named` that serves the files; yields its port."""
-    port = free_port()
+def bind(folder: Path, zones: Mapping[str, Path], port: int = 0) -> Iterator[int]:
+    """A `named` that serves the files; yields its port, which is a free one unless it is said."""
+    port = port or free_port()
     lines = [f'zone "{zone}" {{ type primary; file "{path}"; }};' for zone, path in zones.items()]
     config = folder / "named.conf"
     config.write_text(

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import lacking, require
+from tests.servers import missing, require
 from tests.servers.databases import NAME, PASSWORD, USER, Server
 
 PACKAGE = "usr/share/postfixadmin"
@@ -15,17 +15,32 @@ ROOTS = (Path("/"), Path("/opt/postfixadmin"))  # installed, or unpacked (`dpkg-
 PARTS = ("common.php", "functions.inc.php", "languages", "model", "public/common.php", "public/upgrade.php")
 
 
+def root() -> Path:
+    """Below which the package's files are."""
+    found = next((each for each in ROOTS if (each / PACKAGE / "public/upgrade.php").is_file()), None)
+    if found is None:
+        missing("postfixadmin is neither installed nor unpacked in /opt/postfixadmin")
+    return found
+
+
+def vacation() -> Path:
+    """PostfixAdmin's own program that answers for people who are away. It wants PostgreSQL or MariaDB."""
+    script = root() / "usr/share/doc/postfixadmin/examples/VIRTUAL_VACATION/vacation.pl"
+    done = subprocess.run([require("perl"), "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode:
+        missing(f"vacation.pl does not run here: {done.stderr.splitlines()[0]}")
+    return script
+
+
 def program(folder: Path) -> Path:
     """A copy of PostfixAdmin below `folder`, which has settings of its own."""
-    root = next((root for root in ROOTS if (root / PACKAGE / "public/upgrade.php").is_file()), None)
-    if root is None:
-        lacking("postfixadmin is neither installed nor unpacked in /opt/postfixadmin")
+    there = root()
     copy = folder / "postfixadmin"
     (copy / "public").mkdir(parents=True)
     for part in PARTS:
-        source = root / PACKAGE / part
+        source = there / PACKAGE / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
-    shutil.copy(root / "etc/postfixadmin/config.inc.php", copy / "config.inc.php")
+    shutil.copy(there / "etc/postfixadmin/config.inc.php", copy / "config.inc.php")
     (copy / "dbconfig.inc.php").write_text("<?php\n$dbtype = $dbuser = $dbpass = $dbname = '';\n")
     return copy
 

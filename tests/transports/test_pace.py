@@ -86,7 +86,7 @@ def test_threads_keep_one_pace_together() -> None:
 def test_every_call_over_http_waits_for_its_turn(clock: Clock) -> None:
     pace = Pace(Limit(1, 1, writes=True))
     with standing_in() as server:
-        client = Http(server.address, dict, Settings(), Path(), pace)
+        client = Http(server.address, dict, Settings(), Path(), pace=pace)
         for method in ("PATCH", "GET", "GET", "POST", "PATCH"):
             client.call(method, "/")
         assert len(server.asked) == 5

@@ -21,7 +21,7 @@ FACETS = (FACET,)
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     section = customer.sections["dns"]
     assert isinstance(section, Section), "load puts each section's own model here"
-    said = derived.by_zone(customer, inventory)
+    said = derived.by_zone(customer, inventory, outputs)
     settings = _settings(customer, section)
     for zone, found in customer.files["dns"].items():
         resources = [*found.resources, *_standing(found, now)] if found.timed else found.resources

@@ -1,5 +1,6 @@
 """
-Mail domains → one scope per domain. What their zones say is derived in `model/sections/mail/publish.py`.
+Mail domains → a scope per domain where its mailboxes are, and one where its mail is filtered (`filtering.py`). What
+their zones say is derived in `model/sections/mail/publish.py`.
 
 Who leaves is a mailbox in which nobody logs in; its mail goes to others for a while, and it is in no group any more.
 When its time is over it is not declared any more, and since it holds data, its delete waits for an approval. So does
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
+from mspctl.desired.mail import filtering
+from mspctl.kinds import filter as filters
 from mspctl.kinds import mail
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
@@ -22,7 +25,7 @@ from mspctl.moments import Moment
 from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
-FACETS = (mail.FACET,)
+FACETS = (mail.FACET, filters.FACET)
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
@@ -39,13 +42,16 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
             yield Declaration(
                 scope, maker.resources, file, timed=maker.timed, ends=maker.ends, later=tuple(maker.later)
             )
+        if target and filters.FACET in target.facets:
+            yield filtering.declared(customer, section, domain, key, now)
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
     section = customer.sections["mail"]
     assert isinstance(section, Section), "load puts each section's own model here"
     for domain, own in section.domains.items():
-        yield Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
+        for facet in FACETS:
+            yield Scope(own.target, facet, domain, customer.name, customer.info.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,8 @@ class _Maker:
             self._alias(mail.CATCH_ALL, self.own.catch_all, self._source("catch_all"))
         for name in self.own.alias_domains:
             self.resources.append(mail.alias_domain(name, source=self._source("alias_domains")))
-        if self.own.limits:
-            said = self.own.limits
+        said = self.own.limits
+        if said and (said.mailboxes or said.quota):
             self.resources.append(mail.limits(said.mailboxes or 0, said.quota or 0, self._source("limits")))
 
     def _mailbox(self, local: str, mailbox: Mailbox) -> None:
@@ -127,8 +133,7 @@ class _Maker:
         }
         if mailbox.password:
             fields["password"] = mail.password(mailbox.password.secret or "", mailbox.password.rev)
-        if shared := self._here(mailbox.shared_with, id_):
-            fields["shared_with"] = shared
+        fields["shared_with"] = self._here(mailbox.shared_with, id_)  # nobody too: who is taken out must be out
         was = Id(mail.MAILBOX, mailbox.was) if mailbox.was else None
         self.resources.append(Resource(id_, fields, source, was=was))
         for alias in mailbox.aliases:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from mspctl import edit, strict_yaml
 from mspctl.desired import Rewritten
 from mspctl.desired.mail import declare
+from mspctl.desired.mail.filtering import spoken
 from mspctl.errors import Error, InputError
-from mspctl.fields import quota, spoken_size
+from mspctl.fields import quota, rate, size, spoken_size
+from mspctl.kinds import filter as filters
 from mspctl.kinds import mail
 from mspctl.load import Estate
 from mspctl.model.base import validate
 from mspctl.model.customer import Customer
 from mspctl.model.layers import merge
 from mspctl.model.sections.mail import Section, domains_of
+from mspctl.moments import DAY, Moment, timezone
 from mspctl.resource import UNKNOWN, Id, Resource, Value
 from mspctl.strict_yaml import Map, Problems
 
@@ -39,9 +43,10 @@ def rewrite(estate: Estate, customer: str, domain: str, adopted: Mapping[Id, Res
     if not isinstance(entry, Map):
         raise InputError.at(file, f"says nothing of {domain} (it comes from a baseline)")
     editor = DomainEditor(entry, domain)
+    filtered = FilterEditor(editor.entry, owner.info.timezone)
     for id_, resource in in_order(adopted):
         try:
-            editor.put(id_, resource)
+            (filtered if id_.kind.startswith(f"{filters.FACET}.") else editor).put(id_, resource)
         except ValueError as error:
             raise InputError.at(file, f"{id_.name} {error}; change it by hand, or undo it: apply --revert") from None
     edits = [edit.Rename(("domains", key, "mailboxes", old), new) for old, new in editor.renamed]
@@ -153,8 +158,10 @@ class DomainEditor:
         said = fields.get("quota")
         if isinstance(said, int) and not _rounded(quota(entry["quota"]) if "quota" in entry else 0, said):
             _set(entry, "quota", spoken_size(said) if said else "")
+        if why := unsaid_share(live, self.domain):
+            raise ValueError(why)
         for name in ("forwards", "shared_with"):
-            if name in fields:
+            if fields.get(name, UNKNOWN) is not UNKNOWN:
                 _set(entry, name, self._members(entry.get(name), mail.addresses(fields[name])))
         enabled, forwards = fields.get("enabled", True), fields.get("forwards")
         _set(entry, "enabled", "" if enabled else "false")
@@ -242,6 +249,88 @@ class DomainEditor:
 
     def _set(self, name: str, value: Any) -> None:
         _set(self.entry, name, value)
+
+
+class FilterEditor:
+    """The same for what the filter holds; it shares the entry. `put` raises ValueError for what YAML cannot say."""
+
+    def __init__(self, entry: dict[str, Any], zone: str) -> None:
+        self.entry = entry
+        self.zone = zone
+
+    def put(self, id_: Id, live: Resource | None) -> None:
+        if id_.kind in filters.LISTS:
+            self._put_entry(id_, live)
+        elif id_ == filters.LIMITS:
+            self._put_limits(live)
+        elif id_.kind == filters.DKIM:
+            self._put_key(filters.selector_of(id_), live)
+        else:
+            raise ValueError("follows from the domains and selectors that are declared")
+
+    def _put_entry(self, id_: Id, live: Resource | None) -> None:
+        name = "allow" if id_.kind == filters.ALLOW else "block"
+        listed = self.entry.get(name)
+        if isinstance(listed, Mapping):
+            raise ValueError("is in a list that only says what it changes in its baseline's")
+        entries = {filters.fold_sender(each["from"]): each for each in listed or ()}
+        if live is None:
+            entries.pop(id_.name, None)
+        else:
+            entries[id_.name] = self._entry(entries.get(id_.name) or {"from": id_.name}, live)
+        _set(self.entry, name, [*entries.values()])
+
+    def _entry(self, old: Mapping[str, Any], live: Resource) -> dict[str, Any]:
+        entry, fields = dict(old), dict(live.fields)
+        if not fields["why"]:
+            raise ValueError("says nowhere why it is there")
+        until = self._until(str(fields.pop("until")), entry.get("until"))
+        for field in ("must_pass", "why"):
+            _set(entry, field, fields.pop(field, ""))
+        _set(entry, "until", until)
+        for field, value in fields.items():
+            _set(entry, field, value)
+        return entry
+
+    def _until(self, live: str, typed: str | None) -> str:
+        """The day or the time at which it ends; as it is typed already where that is the same."""
+        if not live:
+            return ""
+        if typed and spoken(Moment.parse(typed), self.zone) == live:
+            return typed
+        local = datetime.strptime(live, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).astimezone(timezone(self.zone))
+        for text in map(str, (Moment(local.date() - DAY), Moment(local.date(), local.time()))):
+            if spoken(Moment.parse(text), self.zone) == live:
+                return text
+        raise ValueError(f"ends at {live}, and times are whole minutes")
+
+    def _put_limits(self, live: Resource | None) -> None:
+        fields = live.fields if live else {"message_size": 0, "sending_rate": ""}
+        octets, limits = fields["message_size"], dict(self.entry.get("limits") or {})
+        assert isinstance(octets, int), "its kind says so"
+        if octets != (size(limits["message_size"]) if "message_size" in limits else 0):
+            _set(limits, "message_size", spoken_size(octets) if octets else "")
+        if fields["sending_rate"] != (rate(limits["sending_rate"]) if "sending_rate" in limits else ""):
+            _set(limits, "sending_rate", fields["sending_rate"])
+        _set(self.entry, "limits", limits)
+
+    def _put_key(self, selector: str, live: Resource | None) -> None:
+        if "publish" not in self.entry:
+            raise ValueError("is a key for a domain of which nothing is published")
+        publish = dict(self.entry["publish"] or {})
+        old = [each for each in _listed(publish.get("old_selectors")) if each != selector]
+        if live is None and len(old) == len(_listed(publish.get("old_selectors"))):
+            raise ValueError("is gone, and its domain signs with it")
+        _set(publish, "old_selectors", [*old, selector] if live else old)
+        self.entry["publish"] = publish
+
+
+def unsaid_share(mailbox: Resource, domain: str) -> str:
+    """Why YAML cannot say who uses a mailbox: it names mailboxes of the same domain, and all of the rights."""
+    for person in mail.addresses(mailbox.fields.get("shared_with")):
+        if not mail.is_address(person) or person.partition("@")[2] != domain:
+            return f"shares with {person!r}, which YAML cannot say"
+    return ""
 
 
 def _set(entry: dict[str, Any], name: str, value: Any) -> None:

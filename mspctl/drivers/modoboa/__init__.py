@@ -44,7 +44,7 @@ class Reader:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.settings: Settings = access.settings
-        connection = Http(access.address, self._headers, self.settings, access.root, self.settings.pace)
+        connection = Http(access.address, self._headers, self.settings, access.root, pace=self.settings.pace)
         self.api = Api(connection, self.settings.page_size)
 
     def _headers(self) -> dict[str, str]:

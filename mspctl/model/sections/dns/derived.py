@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 Outputs = Mapping[Scope, Mapping[str, Value]]
 
 
-def by_zone(customer: Customer, inventory: Inventory) -> dict[str, list[Derived]]:
-    """Zone → what follows in it from the customer's other sections; those name a zone that is there."""
+def by_zone(customer: Customer, inventory: Inventory, outputs: Outputs | None = None) -> dict[str, list[Derived]]:
+    """
+    Zone → what follows in it from the customer's other sections; those name a zone that is there.
+
+    `outputs`: what scopes have handed out, as far as it is known.
+    """
     found: dict[str, list[Derived]] = defaultdict(list)
     zones = getattr(customer.sections["dns"], "zones", {})
     for section in customer.sections:
         module = sections.module(section)
-        for one in module.follows(customer, inventory) if hasattr(module, "follows") else ():
+        for one in module.follows(customer, inventory, outputs or {}) if hasattr(module, "follows") else ():
             within = [z for z in zones if one.name == z or one.name.endswith(f".{z}")]
             if within:
                 found[max(within, key=len)].append(one)
@@ -95,7 +99,7 @@ def _value(one: Derived, outputs: Outputs) -> Value:
     if isinstance(one.value, str):
         return one.value
     handed_out = outputs.get(one.value.scope, {}).get(one.value.output, UNKNOWN)
-    return dns.quoted(handed_out.encode()) if isinstance(handed_out, str) else UNKNOWN
+    return dns.quoted(handed_out.encode()) if isinstance(handed_out, str) and handed_out else UNKNOWN
 
 
 def _id(zone: str, one: Derived) -> Id:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
-from mspctl.fields import Model, Name, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
+from mspctl.fields import Model, Name, Names, Seconds, SectionModel, SpfTerms, ZoneName, one_or_many
 from mspctl.kinds import dns, mail
-from mspctl.model.base import nearest
-from mspctl.model.sections.mail import checking, publish
+from mspctl.kinds import filter as filters
+from mspctl.model.base import dotted, nearest
+from mspctl.model.sections.mail import checking, publish, senders
 from mspctl.model.sections.mail.checking import domains_of as domains_of
 from mspctl.model.sections.mail.people import Leaver, Limits, Local, Mailbox, Recipients
+from mspctl.model.sections.mail.senders import Allowed, Blocked
+from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import Mark, Problems, find
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
     from mspctl.model.inventory import Inventory
 
+Outputs = Mapping[Scope, Mapping[str, Value]]
 Part = Literal["mx", "spf", "dkim", "dmarc", "autoconfig"]
 
 
@@ -29,7 +33,19 @@ class Publish(Model):
     others: Literal["softfail", "fail"] = "softfail"  # what SPF says of every other sender
     dmarc: Literal["none", "quarantine", "reject"] = "none"
     selector: Name = "mail"  # of the DKIM key
+    old_selectors: Annotated[Names, BeforeValidator(one_or_many)] = ()  # of keys that signed before, and still count
     leave_out: Annotated[tuple[Part, ...], BeforeValidator(one_or_many)] = ()  # written by hand, or not wanted
+
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """Of all keys that there shall be; the first one signs."""
+        return () if "dkim" in self.leave_out else tuple(dict.fromkeys((self.selector, *self.old_selectors)))
+
+    @model_validator(mode="after")
+    def _another(self) -> Publish:
+        if self.selector in self.old_selectors:
+            raise ValueError(f"{self.selector} is the selector, and cannot be an old one too")
+        return self
 
 
 AliasDomains = Annotated[tuple[ZoneName, ...], BeforeValidator(one_or_many)]
@@ -44,13 +60,14 @@ class Domain(Model):
     catch_all: Recipients = ()  # who gets what is written to no other address
     alias_domains: AliasDomains = ()  # their addresses are those of this domain
     limits: Limits | None = None
+    allow: tuple[Allowed, ...] = ()  # whose mail is not taken for spam
+    block: tuple[Blocked, ...] = ()  # whose mail is refused
 
     @property
     def holds(self) -> bool:
-        """Whether something of it lives on a server, besides what its zone says."""
-        return bool(
-            self.mailboxes or self.groups or self.leavers or self.catch_all or self.alias_domains or self.limits
-        )
+        """Whether something of it lives where mailboxes are, besides what its zone says."""
+        limits = self.limits and (self.limits.mailboxes or self.limits.quota)
+        return bool(self.mailboxes or self.groups or self.leavers or self.catch_all or self.alias_domains or limits)
 
 
 class Section(SectionModel):
@@ -91,13 +108,18 @@ def _check_domain(customer: Customer, domain: str, key: str, inventory: Inventor
     elif own.publish and target.publish is None:
         text = f"target {own.target} does not say what is published (inventory/targets.yaml: publish)"
         problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)
+    for part in senders.needs(own) if target and filters.FACET not in target.facets else ():
+        hint = nearest(own.target, inventory.with_facet(filters.FACET))
+        text = f"needs a mail filter, and target {own.target} has no facet {filters.FACET}{hint}"
+        where = ("domains", key, *part)
+        problems.add(find(data, where), dotted(where), text, at_value=False)
     if own.publish and not publish.zone_of(customer, domain):
         text = f"{domain} is in no zone of dns.yaml (declare the zone, or leave publish out)"
         problems.add(find(data, ("domains", key, "publish")), f"{path}.publish", text, at_value=False)
 
 
-def follows(customer: Customer, inventory: Inventory) -> Iterator[dns.Derived]:
-    """What the zones of a customer say because of the mail domains."""
+def follows(customer: Customer, inventory: Inventory, outputs: Outputs) -> Iterator[dns.Derived]:
+    """What the zones of a customer say because of the mail domains, and of keys that a mail filter handed out."""
     section = customer.sections["mail"]
     assert isinstance(section, Section), "load puts each section's own model here"
     for domain, key, mark in domains_of(customer):
@@ -105,5 +127,7 @@ def follows(customer: Customer, inventory: Inventory) -> Iterator[dns.Derived]:
         target = inventory.targets.get(own.target)
         if own.publish and target and target.publish:
             place = find(customer.data["mail"], ("domains", key, "publish")) or mark
-            dkim = publish.FILTER in target.facets
-            yield from publish.derived(domain, own.target, own.publish, target.publish, dkim, place)
+            keys = None
+            if filters.FACET in target.facets:
+                keys = Scope(own.target, filters.FACET, domain), outputs
+            yield from publish.derived(domain, own.publish, target.publish, keys, place)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mspctl.fields import spoken_size
 from mspctl.kinds import dns, mail, shown
 from mspctl.model.base import dotted, nearest
+from mspctl.model.sections.mail import senders
 from mspctl.model.sections.mail.people import Leaver, Mailbox
 from mspctl.moments import Span
 from mspctl.strict_yaml import Map, Mark, Problems, find, find_value
@@ -89,6 +90,7 @@ def check_alias_domains(
 
 class _Checker:
     def __init__(self, customer: Customer, views: Mapping[str, _View], problems: Problems) -> None:
+        self.customer = customer
         self.data = customer.data["mail"]
         self.zone = customer.info.timezone
         self.problems = problems
@@ -139,6 +141,8 @@ class _Checker:
         for key, leaver in self._entries(view, "leavers", view.own.leavers):
             self._leaver(view, mail.fold_local(key), leaver, (*view.path, "leavers", key))
         self._limits(view)
+        lists = {(*view.path, "allow"): view.own.allow, (*view.path, "block"): view.own.block}
+        senders.check(self.customer, lists, self.problems)
 
     def _entries(self, view: _View, kind: str, models: Mapping[str, T]) -> Iterator[tuple[str, T]]:
         """Keys as they are typed, and what they stand for."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
-from mspctl.fields import Boolean, Count, Model, Quota, Size, Text, Until, one_or_many, typed
+from mspctl.fields import Boolean, Count, Model, Quota, Rate, Size, Text, Until, one_or_many, typed
 from mspctl.kinds import mail
 from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
@@ -44,10 +44,18 @@ class PasswordName(Model):
     rev: Count = 1  # a new number writes it anew
 
 
+_NAMED = {
+    "secret": {"type": "string", "description": "in customers/<name>/secrets.yaml; unless it is said, one is made"},
+    "rev": {"type": "integer", "minimum": 1, "maximum": 9999, "description": "a new number writes it anew"},
+}
+_EITHER = [{"const": mail.GENERATED}, {"type": "object", "properties": _NAMED, "additionalProperties": False}]
+Password = Annotated[PasswordName, BeforeValidator(_password), WithJsonSchema({"anyOf": _EITHER})]
+
+
 class Mailbox(Model):
     name: Text | None = None  # its owner's, in full
     quota: Quota = 0
-    password: Annotated[PasswordName, BeforeValidator(_password)] | None = None  # without one, nobody can log in
+    password: Password | None = None  # without one, nobody can log in
     aliases: Locals = ()  # further names
     forwards: Recipients = ()  # who gets its mail as well
     keep_copy: Boolean = True  # false: only they get it
@@ -76,3 +84,5 @@ class Leaver(Model):
 class Limits(Model):
     mailboxes: Count | None = None
     quota: Size | None = None  # of all mailboxes together
+    message_size: Size | None = None  # of one message, to the domain or from its users
+    sending_rate: Rate | None = None  # of the domain's users together; each recipient counts

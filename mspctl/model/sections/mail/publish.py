@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mspctl.kinds import dns
-from mspctl.resource import Scope
+from mspctl.kinds import filter as filters
+from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import Mark
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mspctl.model.inventory import Published
     from mspctl.model.sections.mail import Publish
 
-FILTER = "filter"  # the facet whose driver makes DKIM keys
+Keys = tuple[Scope, Mapping[Scope, Mapping[str, Value]]]  # the scope that makes keys, and what scopes handed out
 
 _ALL = {"softfail": "~all", "fail": "-all"}
 
@@ -25,25 +26,36 @@ def zone_of(customer: Customer, name: str) -> str:
     return max((z for z in zones if name == z or name.endswith(f".{z}")), key=len, default="")
 
 
-def derived(
-    domain: str, target: str, own: Publish, server: Published, dkim: bool, place: Mark
-) -> Iterator[dns.Derived]:
-    """One value after the other. `dkim`: whether the target makes keys; the key itself is handed out by it."""
-    texts: dict[str, tuple[str, str | dns.Awaited, str]] = {
-        "spf": ("", _spf(own, server), "v=spf1"),
-        "dmarc": ("_dmarc.", _dmarc(own, server), "v=DMARC1"),
-    }
-    if dkim:
-        texts["dkim"] = (f"{own.selector}._domainkey.", dns.Awaited(Scope(target, FILTER, domain), "dkim"), "v=DKIM1")
+def derived(domain: str, own: Publish, server: Published, keys: Keys | None, place: Mark) -> Iterator[dns.Derived]:
+    """One value after the other. `keys`: None where the target makes none."""
+    texts: list[tuple[str, str, str | dns.Awaited, str]] = [
+        ("spf", "", _spf(own, server), "v=spf1"),
+        ("dmarc", "_dmarc.", _dmarc(own, server), "v=DMARC1"),
+    ]
+    for selector, value in _keys(own, *keys) if keys else ():
+        texts.append(("dkim", f"{selector}._domainkey.", value, "v=DKIM1"))
     source = f"{place.file}:{place.line}"
     if "mx" not in own.leave_out:
         yield from (dns.Derived(domain, "MX", value, "", source) for value in server.mx)
-    for part, (label, value, tag) in texts.items():
+    for part, label, value, tag in texts:
         if part not in own.leave_out:
             yield dns.Derived(label + domain, "TXT", value, tag, source)
     if server.clients and "autoconfig" not in own.leave_out:
         for label in ("autoconfig.", "autodiscover."):
             yield dns.Derived(label + domain, "CNAME", server.clients, "", source)
+
+
+def _keys(
+    own: Publish, scope: Scope, outputs: Mapping[Scope, Mapping[str, Value]]
+) -> Iterator[tuple[str, str | dns.Awaited]]:
+    """What each key of a domain says in DNS; one that is not declared any more says it as long as it is there."""
+    made = outputs.get(scope, {})
+    for selector in own.selectors:
+        yield selector, dns.Awaited(scope, filters.output(selector))
+    for selector in filters.handed_out(made):
+        text = made[filters.output(selector)]
+        if selector not in own.selectors and isinstance(text, str) and text:
+            yield selector, dns.quoted(text.encode())
 
 
 def _spf(own: Publish, server: Published) -> str:

@@ -6,6 +6,7 @@ goes and whether it is taken; what is deleted takes its rows in other tables alo
 mailbox's files stay on the disk when it is deleted, so a new one of the same name gets another folder.
 
 A scope is one transaction. All is read again in it, and each row is changed only where it still holds what was read.
+What Dovecot has to be told of it comes after; see `dovecot.py`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
 from mspctl import hashes
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot
+from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
-from mspctl.kinds import mail
+from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
-from mspctl.transports import sql
+from mspctl.transports import doveadm, sql
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -34,6 +38,8 @@ DAY, YEAR = timedelta(days=1), timedelta(days=365)  # until when PostfixAdmin ca
 MANY = 500  # domains; for more, whole tables are read: the number of queries stays the same
 NOT_OURS = frozenset({"ALL"})  # a row that PostfixAdmin keeps for its administrators
 FAR = datetime(2038, 1, 18)  # noqa: DTZ001  # until when PostfixAdmin's own replies go; columns have no time zone
+
+NOBODY: Mapping[Id, bool] = MappingProxyType({})
 
 Row = Mapping[str, Any]
 
@@ -58,6 +64,7 @@ class Settings(Model):
     transport: Text = "virtual"  # of new domains
     vacation_domain: Host | None = None  # as in PostfixAdmin; without it, there are no automatic replies
     log_as: Name = "mspctl"  # who made the changes, in PostfixAdmin's log
+    doveadm: dovecot.Settings | None = None  # of the Dovecot that reads these tables
 
     @model_validator(mode="after")
     def _somewhere(self) -> Settings:
@@ -89,12 +96,24 @@ class Rows:
         return not (self.mailboxes or self.aliases or self.alias_domains)
 
 
-def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[Resource]:
-    """A domain as YAML would say it; `replies` are mailboxes whose automatic reply is asked for."""
-    asked = {*replies}
+def as_resources(
+    rows: Rows, unit: int, replies: Mapping[Id, bool] = NOBODY, shared: Shares | None = None
+) -> Iterator[Resource]:
+    """
+    A domain as YAML would say it. `replies` are mailboxes whose automatic reply is asked for, and whether it matters
+    that there is none: where somebody only wants to make one, nothing is there that it would replace.
+
+    `shared`: by address, who uses which mailbox besides its owner; None where nothing can be shared.
+    """
     for address, row in rows.mailboxes.items():
         id_ = Id(mail.MAILBOX, _local(address, rows.domain))
-        yield Resource(id_, _mailbox(address, row, rows, reply=id_ in asked))
+        fields = _mailbox(address, row, rows, unit)
+        if id_ in replies and ((said := _reply(address, rows)) or replies[id_]):
+            fields["reply"] = said
+        if shared is not None:  # of what is switched off, Dovecot knows nothing
+            there = row["active"] and rows.row is not None and rows.row["active"]
+            fields[SHARED] = shared.get(address, frozenset()) if there else UNKNOWN
+        yield Resource(id_, fields)
     for address, row in rows.aliases.items():
         if address not in rows.mailboxes:
             local = mail.CATCH_ALL if address == f"@{rows.domain}" else _local(address, rows.domain)
@@ -106,24 +125,31 @@ def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = ()) -> Iterator[
         yield Resource(mail.DOMAIN_ID, found)
 
 
-def _mailbox(address: str, row: Row, rows: Rows, *, reply: bool) -> dict[str, Value]:
+def _whole(quota: int, unit: int) -> int:
+    """A quota as PostfixAdmin's own pages show, and write back: in whole MB."""
+    return max(0, -(-quota // unit) * unit)
+
+
+def _mailbox(address: str, row: Row, rows: Rows, unit: int) -> dict[str, Value]:
     # Without a row of its own in `alias`, Postfix finds the mailbox itself.
     alias = rows.aliases.get(address, {"goto": address, "active": row["active"]})
     goto = _goto(alias)
-    away = _away(goto, address)
-    fields: dict[str, Value] = {
+    return {
         "name": row["name"],
-        "quota": max(0, row["quota"]),
+        "quota": _whole(row["quota"], unit),
         "enabled": bool(row["active"]),
         "receives": bool(alias["active"]),
         "keep_copy": address in goto,
-        "forwards": goto - away - {address},
+        "forwards": goto - _away(goto, address) - {address},
         "password": UNKNOWN,
     }
-    if reply:
-        said = rows.replies.get(address)
-        fields["reply"] = said["body"] if away and said and said["active"] else ""
-    return fields
+
+
+def _reply(address: str, rows: Rows) -> str:
+    """What a mailbox answers by itself; "" for nothing."""
+    row, alias = rows.replies.get(address), rows.aliases.get(address)
+    answers = row and row["active"] and alias and _away(_goto(alias), address)
+    return str(row["body"]) if row and answers else ""
 
 
 def _domain(row: Row, unit: int) -> dict[str, Value]:
@@ -132,8 +158,28 @@ def _domain(row: Row, unit: int) -> dict[str, Value]:
     return {"enabled": bool(row["active"]), "mailboxes": int(row["mailboxes"]), "quota": quota}
 
 
+def _hold(held: dict[str, Row], row: Row, key: str) -> None:
+    """
+    A row by its address in lower case. Where an address is there twice, servers find the one that is spelled so; the
+    other is kept under its own spelling, as something that nobody meant.
+    """
+    spelled, name = row[key], row[key].lower()
+    if name in held and spelled == name:
+        held[held[name][key]] = held[name]
+    held[spelled if name in held and spelled != name else name] = row
+
+
 def _goto(row: Row) -> frozenset[str]:
-    return frozenset(each.strip().lower() for each in row["goto"].split(",") if each.strip())
+    return frozenset(_address(each.strip()) for each in row["goto"].split(",") if each.strip())
+
+
+def _address(text: str) -> str:
+    """A recipient in normal form, as far as it is an address."""
+    local, at, end = text.lower().rpartition("@")
+    try:
+        return text.lower() if text.isascii() or not at else f"{local}@{dns.fold_zone(end)}"
+    except ValueError:
+        return text.lower()
 
 
 def _away(goto: Iterable[str], address: str) -> frozenset[str]:
@@ -144,6 +190,8 @@ def _away(goto: Iterable[str], address: str) -> frozenset[str]:
 
 def _local(address: str, domain: str) -> str:
     local, _, end = address.rpartition("@")
+    if address != address.lower():
+        return address  # a second one, in a spelling of its own
     if not local or end != domain:
         raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it")
     return local
@@ -202,10 +250,7 @@ class Tables:
                 rows = found.get(row[by].lower())
                 if rows is None:
                     continue
-                held, name = getattr(rows, attribute), row[key].lower()
-                if name in held:
-                    raise TargetError(f"{name} is there twice, in different spellings")
-                held[name] = row
+                _hold(getattr(rows, attribute), row, key)
         return found
 
     def _of(self, db: sa.Connection, table: sa.TableClause, by: str, domains: Sequence[str]) -> Iterator[Row]:
@@ -241,6 +286,15 @@ class Reader:
         )
         self.database = sql.Database(server, self._password)
         self._tables: Tables | None = None
+        self.dovecot: Dovecot | None = None
+        if said.doveadm:
+            api = doveadm.Doveadm(said.doveadm, lambda: access.secrets[doveadm.ROLE], root)
+            self.dovecot = Dovecot(api, said.doveadm.shares)
+
+    @property
+    def shares(self) -> Dovecot | None:
+        """Who can say, and change, who uses whose mailbox."""
+        return self.dovecot if self.dovecot and self.dovecot.shares else None
 
     def _password(self) -> Secret | None:
         secrets = self.access.secrets
@@ -257,17 +311,18 @@ class Reader:
         fields = dict(resource.fields)
         if resource.id.kind not in (mail.MAILBOX, mail.ALIAS, mail.ALIAS_DOMAIN, mail.DOMAIN):
             raise Unsupported(f"PostfixAdmin holds no {resource.id.kind}")
-        if "shared_with" in fields:
-            raise Unsupported("PostfixAdmin knows no mailboxes that others use (leave shared_with out)")
+        if fields.get(SHARED) and not self.shares:
+            raise Unsupported("whose mailbox others use is Dovecot's affair (set doveadm with shares, or leave it out)")
+        if not self.shares or fields.get("enabled") is False:  # then nobody can use it
+            fields.pop(SHARED, None)
         if fields.get("reply") and not self.settings.vacation_domain:
             raise Unsupported("automatic replies need the setting vacation_domain, as PostfixAdmin has it")
         if resource.id.kind == mail.ALIAS and not fields.get("to"):
             raise Unsupported("an alias without recipients cannot be")
         if len(str(fields.get("name", ""))) > 255:
             raise Unsupported("a name can be 255 characters long")
-        quota, unit = fields.get("quota"), self.settings.unit
-        if isinstance(quota, int) and quota > 0:
-            fields["quota"] = -(-quota // unit) * unit  # PostfixAdmin's own pages show, and write back, whole MB
+        if isinstance(quota := fields.get("quota"), int):
+            fields["quota"] = _whole(quota, self.settings.unit)
         return Resource(resource.id, fields, resource.source)
 
     def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
@@ -275,42 +330,54 @@ class Reader:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
             found = self.tables.load(db, [scope.name for scope in scopes])
+        shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else {}
         for scope in scopes:
             try:
                 with translated():
-                    yield self._reading(scope, found[scope.name], known.get(scope, ()))
+                    yield self._reading(scope, found[scope.name], known.get(scope, ()), shared.get(scope.name))
             except TargetError as error:
                 yield Failed(scope, error)
 
-    def _reading(self, scope: Scope, rows: Rows, known: Sequence[Resource]) -> Reading:
-        resources = [*as_resources(rows, self.settings.unit, _replies(known))]
+    def _reading(
+        self, scope: Scope, rows: Rows, known: Sequence[Resource], shared: Shares | TargetError | None
+    ) -> Reading:
+        if isinstance(shared, TargetError):
+            raise shared
+        resources = [*as_resources(rows, self.settings.unit, _replies(known), shared)]
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def scopes(self) -> Sequence[str]:
-        """Mail domains; not those that only stand for another one."""
+        """Mail domains; not those that only stand for another one, or whose mail another server keeps."""
         import sqlalchemy as sa
 
         tables = self.tables
         with self.database.session(writes=False) as session, session.transaction() as db:
-            there = {name.lower() for (name,) in db.execute(sa.select(tables.domain.c.domain)) if name not in NOT_OURS}
+            own = sa.select(tables.domain.c.domain).where(sa.not_(tables.domain.c.backupmx))
+            there = {name.lower() for (name,) in db.execute(own) if name not in NOT_OURS}
             aliases = {name.lower() for (name,) in db.execute(sa.select(tables.alias_domain.c.alias_domain))}
             held = {name.lower() for (name,) in db.execute(sa.select(tables.alias.c.domain).distinct())}
         return sorted(there - (aliases - held))
 
 
-def _replies(resources: Iterable[Resource]) -> list[Id]:
-    return [r.id for r in resources if "reply" in r.fields]
+def _replies(resources: Iterable[Resource]) -> dict[Id, bool]:
+    """Mailboxes of whose reply somebody speaks; and whether somebody says that there is none."""
+    said = [(r.id, r.fields["reply"]) for r in resources if "reply" in r.fields]
+    return {id_: (id_, "") in said for id_, _ in said}
 
 
 class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         if not work:
             return
+        if self.dovecot:
+            _ = self.access.secrets[doveadm.ROLE]  # without its key, nothing is begun
         with self.database.session(writes=True) as session:
             for item in work:
                 try:
                     with translated():
                         hashed = self._hashed(item)  # takes its time, so it is done before anybody has to wait for us
+                        if self.dovecot:
+                            self.dovecot.check(item)
                         with session.transaction() as db:
                             _Writer(self, db, item, hashed).write()
                 except Unreachable:
@@ -318,7 +385,14 @@ class Driver(Reader):
                 except TargetError as error:
                     yield Failed(item.scope, error)
                 else:
-                    yield from (Landed(item.scope, change) for change in item.changes)
+                    yield from self._followed(item)
+
+    def _followed(self, work: Work) -> Iterator[Landed | Failed]:
+        """What is true once the tables have changed and Dovecot was told."""
+        unshared, problem = self.dovecot.follow(work) if self.dovecot and work.changes else (set(), "")
+        yield from (Landed(work.scope, change) for change in work.changes if change.id not in unshared)
+        if problem:
+            yield Failed(work.scope, TargetError(problem))
 
     def _hashed(self, work: Work) -> dict[Id, str]:
         """The hashes of all passwords that are written."""
@@ -377,7 +451,8 @@ class _Writer:
         if change.before is None or before is None:
             same = change.before is before
         else:
-            same = all(before.fields.get(field) == value for field, value in change.before.fields.items())
+            read = {field: value for field, value in change.before.fields.items() if field != SHARED}
+            same = all(before.fields.get(field) == value for field, value in read.items())
         if not same or (change.verb == "rename" and change.id in held):
             raise Stale(f"{name} was changed in the database since it was read")
         other = {mail.MAILBOX: mail.ALIAS, mail.ALIAS: mail.MAILBOX}.get(change.id.kind)

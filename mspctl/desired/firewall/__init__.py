@@ -1,0 +1,171 @@
+"""
+Firewalls → one scope per device. Names become what they stand for, schedules hours in UTC, `until` a moment in UTC.
+
+A schedule says hours on the wall, and devices know none: when clocks are set it comes to other hours, which is a change
+that time made due, like the end of a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mspctl.desired import Declaration, Outputs
+from mspctl.kinds import firewall
+from mspctl.kinds.firewall import ANY
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
+from mspctl.model.sections.firewall import FACET, Site
+from mspctl.model.sections.firewall.names import Names
+from mspctl.model.sections.firewall.rules import Forward, Rule
+from mspctl.moments import Moment, Window, timezone
+from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.strict_yaml import find
+
+FACETS = (FACET,)
+
+
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
+    for name, site in customer.files.get(FACET, {}).items():
+        maker = _Maker(site, customer.info.timezone, now)
+        maker.make()
+        yield Declaration(_scope(customer, name, site), maker.resources, site.file, timed=maker.timed, ends=maker.ends)
+
+
+def scopes(customer: Customer) -> Iterator[Scope]:
+    for name, site in customer.files.get(FACET, {}).items():
+        yield _scope(customer, name, site)
+
+
+def _scope(customer: Customer, name: str, site: Site) -> Scope:
+    return Scope(site.device.target, FACET, name, customer.name, customer.info.engine)
+
+
+@dataclass(slots=True)
+class _Maker:
+    """The resources of one device at one moment."""
+
+    site: Site
+    zone: str  # time zone
+    now: datetime
+    resources: list[Resource] = field(default_factory=list)
+    timed: dict[Id, str] = field(default_factory=dict)
+    ends: dict[Id, str] = field(default_factory=dict)
+
+    def make(self) -> None:
+        device, names = self.site.device, Names(self.site.device)
+        for zone, said in device.zones.items():
+            fields = firewall.fields(interfaces=frozenset(said.interfaces), outside=said.outside)
+            self.resources.append(Resource(Id(firewall.ZONE, zone), fields, self._source("zones", zone)))
+        order = [firewall.MANAGEMENT] if device.management else []
+        if device.management:
+            self._management(names)
+        for kind in ("before", "rules", "after"):
+            for number, rule in enumerate(getattr(device, kind)):
+                if self._rule(names, rule, self._source(kind, number)):
+                    order.append(rule.id)
+        self.resources.append(firewall.order(order, self._source("rules")))
+        for number, forward in enumerate(device.forwards):
+            self._forward(names, forward, self._source("forwards", number))
+        self._nat(names)
+
+    def _management(self, names: Names) -> None:
+        said = self.site.device.management
+        assert said is not None, "it was asked for"
+        fields = firewall.fields(
+            from_=frozenset(said.zones),
+            to=frozenset({firewall.SELF}),
+            source=names.addresses(said.source),
+            destination=frozenset({ANY}),
+            services=names.services(said.services),
+            action="accept",
+            log=False,
+            until="",
+            hours=frozenset(),
+        )
+        self.resources.append(Resource(Id(firewall.RULE, firewall.MANAGEMENT), fields, self._source("management")))
+
+    def _rule(self, names: Names, rule: Rule, source: str) -> bool:
+        """Whether it is declared now."""
+        id_ = Id(firewall.RULE, rule.id)
+        limits = self._limits(id_, names, rule.schedule, rule.until)
+        if limits is None:
+            return False
+        fields = firewall.fields(
+            from_=frozenset(rule.source_zones),
+            to=frozenset(rule.destination_zones),
+            source=names.addresses(rule.source),
+            destination=names.addresses(rule.destination),
+            services=names.services(rule.services),
+            action=rule.action,
+            log=rule.log,
+        )
+        self.resources.append(Resource(id_, fields | limits, source))
+        return True
+
+    def _forward(self, names: Names, forward: Forward, source: str) -> None:
+        id_ = Id(firewall.FORWARD, forward.id)
+        limits = self._limits(id_, names, forward.schedule, forward.until)
+        if limits is None:
+            return
+        host, port = forward.host_and_port
+        (to,) = names.addresses([host])
+        fields = firewall.fields(
+            zone=forward.zone,
+            listen=frozenset({forward.service}),
+            to=to,
+            port=port,
+            source=names.addresses(forward.only_from),
+            log=forward.log,
+        )
+        self.resources.append(Resource(id_, fields | limits, source))
+
+    def _nat(self, names: Names) -> None:
+        device = self.site.device
+        for number, one in enumerate(device.static_nat):
+            (outside,), (inside,) = names.addresses([one.outside]), names.addresses([one.inside])
+            fields = firewall.fields(zone=one.zone, outside=outside, inside=inside)
+            self.resources.append(Resource(Id(firewall.NAT, one.id), fields, self._source("static_nat", number)))
+        for number, each in enumerate(device.masquerade):
+            source = firewall.fields(source=names.addresses(each.source))
+            for pair in _pairs(each.source_zones, each.destination_zones):
+                self.resources.append(
+                    Resource(Id(firewall.MASQUERADE, pair), source, self._source("masquerade", number))
+                )
+        for number, policy in enumerate(device.policies):
+            said = firewall.fields(action=policy.action, log=policy.log)
+            for pair in _pairs(policy.source_zones, policy.destination_zones):
+                self.resources.append(Resource(Id(firewall.POLICY, pair), said, self._source("policies", number)))
+        said = firewall.fields(action=device.default.action, log=device.default.log)
+        self.resources.append(Resource(firewall.DEFAULT, said, self._source("default")))
+
+    def _limits(self, id_: Id, names: Names, schedule: str | None, until: Moment | None) -> dict[str, Value] | None:
+        """`until` and `hours`; None when it is over."""
+        if until is not None:
+            ends = until.ends(self.zone)
+            if self.now >= ends:
+                self.timed[id_] = self.timed[firewall.ORDER] = f"expired {until}"
+                return None
+            self.ends[id_] = f"closes itself {until}"
+        window = names.schedule(schedule) if schedule else None
+        hours = firewall.hours(_in_utc(window, self.zone, self.now)) if window else frozenset()
+        if hours:
+            self.timed.setdefault(id_, "clocks were set")
+        return {"until": firewall.moment(until.ends(self.zone)) if until else "", "hours": hours}
+
+    def _source(self, *path: str | int) -> str:
+        mark = find(self.site.data, path)
+        return f"{mark.file}:{mark.line}" if mark else self.site.file
+
+
+def _pairs(sources: Iterable[str], destinations: Iterable[str]) -> list[str]:
+    return [firewall.pair(a, b) for a in sources for b in destinations]
+
+
+def _in_utc(window: Window, zone: str, now: datetime) -> Iterator[tuple[int, int]]:
+    """The hours of a week, in minutes since Monday 00:00 UTC, with the clock as it is set now."""
+    offset = now.astimezone(timezone(zone)).utcoffset() or timedelta()
+    for day in window.days:
+        begin = (timedelta(days=day) + window.start - offset) // timedelta(minutes=1)
+        yield begin, begin + window.length // timedelta(minutes=1)

@@ -1,0 +1,164 @@
+"""
+A Linux firewall: nftables on a machine that is reached over SSH.
+
+One table is ours, and it is replaced in one transaction; others are never touched. A change that locks us out takes
+itself back: a timer on the device is armed before the new rules are loaded, and only who logs in afresh afterwards can
+stop it. What is loaded is written down for the next start only then, so that a power cut brings back the old rules too.
+
+Just before, the table is read again: a resource that is not as it was planned is stale, and so is a table that changes
+until the device has loaded the new one. What somebody put into our table stays where it is, and so does what they
+changed in our rules, unless it is what Git changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from mspctl.driver import Access, AppliesEach, Failed, Known, Landed, Reading, Traits, Work, translated
+from mspctl.drivers.nftables import commit, native
+from mspctl.drivers.nftables.native import FAMILY, Table
+from mspctl.errors import Stale, TargetError, Unsupported
+from mspctl.fields import Text
+from mspctl.kinds import firewall
+from mspctl.resource import Resource, Scope
+from mspctl.transports.machine import Machine, Session
+
+MAX_COMMENT = 128  # octets of nftables
+SKEW = timedelta(minutes=2)  # by which the device's clock may be wrong where rules have an end
+
+
+class Settings(commit.Settings):
+    """How the device is known."""
+
+    hostname: Text | None = None  # what the device calls itself; with any other nothing is sent
+    machine_id: Text | None = None  # the same, of /etc/machine-id
+
+
+class Reader:
+    traits = Traits(cas="reread", lock="target")
+
+    def __init__(self, access: Access) -> None:
+        self.settings: Settings = access.settings
+        self.machine = Machine(access.address, access.settings, access.secrets)
+
+    def accept(self, resource: Resource) -> Resource:
+        kind = resource.id.kind
+        if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind):
+            raise Unsupported(f"nftables holds no {kind}")
+        named = sorted(t for n in ("source", "destination") for t in firewall.texts(resource, n) if t.endswith("."))
+        if named:
+            raise Unsupported(f"nftables knows no names ({named[0].rstrip('.')}: write its addresses)")
+        if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
+            raise Unsupported("the names of both zones are too long together")
+        if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
+            raise Unsupported("it could never hold (its addresses and services are not of one family)")
+        return native.held(resource)
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        if not scopes:
+            return
+        with self.machine.session() as session:
+            self._identify(session)
+            for scope in scopes:
+                try:
+                    with translated():
+                        yield _reading(session, scope)
+                except TargetError as error:
+                    yield Failed(scope, error)
+
+    def scopes(self) -> Sequence[str]:
+        with self.machine.session() as session:
+            self._identify(session)
+            listed = _json(session.must(_nft("-j", "list", "tables"), what="listing the tables"))
+        found = listed.get("nftables")
+        tables = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
+        names = [table["name"] for table in tables if table["family"] == FAMILY]
+        return sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+
+    def _identify(self, session: Session) -> None:
+        """Nothing is sent to another device than the one that is meant."""
+        for what, said, argv in (
+            ("hostname", self.settings.hostname, ["hostname"]),
+            ("machine-id", self.settings.machine_id, ["cat", "/etc/machine-id"]),
+        ):
+            if said and (found := session.must(argv, what=what).decode(errors="replace").strip()) != said:
+                raise TargetError(f"{session.name}: its {what} is {found}, and not {said}; nothing was sent")
+
+
+def _reading(session: Session, scope: Scope) -> Reading:
+    table, _ = _listed(session, table_of(scope))
+    return Reading(scope, table.resources if table else (), exists=table is not None)
+
+
+class Driver(AppliesEach, Reader):
+    def apply_one(self, work: Work) -> Iterator[Landed]:
+        name = table_of(work.scope)
+        with self.machine.session() as session:
+            self._identify(session)
+            found, digest = _listed(session, name)
+            table = found or Table()
+            after = _changed(table, work)
+            if work.changes:
+                self._check_clock(session, after)
+            gone = work.gone and not after
+            if work.changes or gone:
+                meant = native.commands(name, after, table) if not gone else [native.without(name)]
+                commit.carry_out(self.machine, session, self.settings, name, meant, digest)
+        yield from (Landed(work.scope, change) for change in work.changes)
+
+    def _check_clock(self, session: Session, resources: Sequence[Resource]) -> None:
+        """Rules that end by themselves do so by the device's clock."""
+        if any(map(firewall.is_limited, resources)):
+            said = session.must(["date", "-u", "+%s"], what="reading the clock").decode()
+            wrong = datetime.fromtimestamp(int(said), UTC) - datetime.now(UTC)
+            if abs(wrong) > SKEW:
+                minutes = round(wrong / timedelta(minutes=1))
+                raise TargetError(f"{session.name}: its clock is {minutes:+} minutes wrong, and rules would end by it")
+
+
+_PREFIX = "mspctl-"
+
+
+def table_of(scope: Scope) -> str:
+    return f"{_PREFIX}{scope.name}"
+
+
+def _nft(*words: str) -> list[str]:
+    """Times are read and written in the clock of who runs it."""
+    return ["env", "TZ=UTC", "nft", *words]
+
+
+def _listed(session: Session, name: str) -> tuple[Table | None, str]:
+    """The table, and a digest of it as it was listed; None: there is no such table."""
+    ran = session.run(_nft("-j", "list", "table", FAMILY, name))
+    if ran.code and b"No such file or directory" in ran.err:
+        return None, commit.digest(b"")
+    if ran.code:
+        raise TargetError(f"{session.name}: nft: {ran.complaint}")
+    return Table.read(_json(ran.out)), commit.digest(ran.out)
+
+
+def _json(said: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(said)
+    except ValueError:
+        raise TargetError("nft did not answer in JSON") from None
+    if not isinstance(found, dict):
+        raise TargetError("nft did not answer in JSON")
+    return found
+
+
+def _changed(table: Table, work: Work) -> list[Resource]:
+    """What shall be there. Raises Stale."""
+    held = {r.id: r for r in table.resources}
+    for change in work.changes:
+        found = held.get(change.id)
+        if (found.fields if found else None) != (change.before.fields if change.before else None):
+            raise Stale(f"{change.id.name} was changed on the device since it was read")
+    for change in work.changes:
+        held.pop(change.id, None)
+        if change.after is not None:
+            held[change.id] = change.after
+    return [*held.values()]

@@ -1,0 +1,640 @@
+"""
+A table of nftables ↔ resources, in the JSON that nft reads and writes (libnftables-json(5)). Pure.
+
+Each of our rules says in its comment what it is part of (`rule:browse`, `forward:nvr`). One resource becomes several
+rules where nftables cannot say it in one: for each pair of zones, family of addresses, protocol, hours. What was read
+is made again from what was understood, and where that comes to something else, somebody changed it by hand.
+
+Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
+say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
+chains can tell, and which zones are outside.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from mspctl.errors import TargetError
+from mspctl.kinds import addresses, firewall, services
+from mspctl.kinds.firewall import ANY, SELF, text, texts
+from mspctl.resource import Id, Resource, Value
+
+Json = dict[str, Any]
+
+FAMILY = "inet"
+CHAINS: dict[str, Json] = {
+    "input": {"type": "filter", "hook": "input", "prio": 0, "policy": "drop"},
+    "forward": {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"},
+    "prerouting": {"type": "nat", "hook": "prerouting", "prio": -100, "policy": "accept"},
+    "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
+    "notes": {},
+}
+BY_HAND = "changed by hand"
+_ZONE = "zone_"
+_ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_VERDICTS: dict[str, Json] = {
+    "accept": {"accept": None},
+    "drop": {"drop": None},
+    "reject": {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
+}
+PREFIXES = {
+    firewall.RULE: "rule",
+    firewall.FORWARD: "forward",
+    firewall.NAT: "nat",
+    firewall.MASQUERADE: "masquerade",
+    firewall.POLICY: "policy",
+    firewall.DEFAULT.kind: "default",
+}
+_ORDER, _OUTSIDE = "order:", "outside:"
+_KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of nftables, without its handle."""
+
+    chain: str
+    comment: str
+    expr: Sequence[Json]
+
+    @property
+    def key(self) -> str:
+        """For comparing: elements of a set have no order."""
+        return json.dumps([self.chain, self.comment, [_sorted(e) for e in self.expr]], sort_keys=True)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: sorted(map(_sorted, v), key=json.dumps) if k == "set" else _sorted(v) for k, v in value.items()}
+    return [*map(_sorted, value)] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A rule in our table that is not ours; it stays behind what it stood behind."""
+
+    rule: Rule
+    after: str  # comment; "" at the start of its chain
+    handle: int
+
+    @property
+    def id(self) -> Id:
+        return Id(firewall.RULE, f"by hand {self.rule.chain} {self.handle}")
+
+
+# -- resources → table ------------------------------------------------------------------------------------------
+
+
+def commands(table: str, resources: Sequence[Resource], live: Table) -> list[Json]:
+    """The table anew, in one transaction; it takes the place of `live`. What has not changed stays to the letter."""
+    before = {r.id: r for r in live.resources}
+    kept = {i: live.groups[i] for r in resources if (i := r.id) in live.groups and before[i].fields == r.fields}
+    theirs = [each for each in live.foreign if any(r.id == each.id for r in resources)]
+    resources = [r for r in resources if "native" not in r.fields]
+    named = {"family": FAMILY, "name": table}
+    found: list[Json] = [{"add": {"table": named}}, without(table), {"add": {"table": named}}]
+    place = {"family": FAMILY, "table": table}
+    for zone, interfaces in _zone_sets(resources).items():
+        elements = {"elem": sorted(interfaces)} if interfaces else {}
+        found.append({"add": {"set": {**place, "name": _ZONE + zone, "type": "ifname", **elements}}})
+    found += [{"add": {"chain": {**place, "name": name, **said}}} for name, said in CHAINS.items()]
+    for rule in _with_foreign(rules(resources, kept), theirs):
+        comment = {"comment": rule.comment} if rule.comment else {}
+        found.append({"add": {"rule": {**place, "chain": rule.chain, **comment, "expr": [*rule.expr]}}})
+    return found
+
+
+def without(table: str) -> Json:
+    """The command that takes the table away."""
+    return {"delete": {"table": {"family": FAMILY, "name": table}}}
+
+
+def _zone_sets(resources: Sequence[Resource]) -> dict[str, frozenset[str]]:
+    """Every zone that is declared or spoken of."""
+    found = {r.id.name: texts(r, "interfaces") for r in resources if r.id.kind == firewall.ZONE}
+    spoken: set[str] = set()
+    for r in resources:
+        spoken |= texts(r, "from") | texts(r, "to") if r.id.kind == firewall.RULE else set()
+        spoken |= {text(r, "zone")} if r.id.kind in (firewall.FORWARD, firewall.NAT) else set()
+        if r.id.kind in (firewall.MASQUERADE, firewall.POLICY):
+            spoken |= {*firewall.zones_of(r.id.name)}
+    return {zone: frozenset() for zone in sorted(spoken - {ANY, SELF})} | found
+
+
+def _with_foreign(ours: Sequence[Rule], foreign: Sequence[Foreign]) -> list[Rule]:
+    result = [*ours]
+    for each in reversed(foreign):
+        place = (each.rule.chain, each.after)
+        at = max((n + 1 for n, r in enumerate(result) if (r.chain, r.comment) == place), default=0) if each.after else 0
+        result.insert(at, each.rule)
+    return result
+
+
+def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = MappingProxyType({})) -> list[Rule]:
+    """All rules of the table, in each chain as they are gone through; of some resources those that are there."""
+    by_kind: dict[str, list[Resource]] = {}
+    for resource in sorted(resources, key=lambda r: r.id):
+        by_kind.setdefault(resource.id.kind, []).append(resource)
+    found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
+    for resource in (*by_kind.get(firewall.FORWARD, ()), *by_kind.get(firewall.NAT, ()), *firewall.rules(resources)):
+        found += kept.get(resource.id) or made_of(resource)
+    for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
+        for resource in by_kind.get(kind, ()):
+            found += kept.get(resource.id) or made_of(resource)
+    return found
+
+
+def _base() -> Iterator[Rule]:
+    established = _match({"ct": {"key": "state"}}, ["established", "related"], "in")
+    yield Rule("input", "base:self", [_match(_meta("iifname"), "lo"), _VERDICTS["accept"]])
+    for chain in ("input", "forward"):
+        yield Rule(chain, "base:answers", [established, _VERDICTS["accept"]])
+        yield Rule(chain, "base:invalid", [_match({"ct": {"key": "state"}}, "invalid", "in"), _VERDICTS["drop"]])
+    yield Rule(
+        "input", "base:neighbours", [_match(_payload("icmpv6", "type"), {"set": [*_ICMPV6]}), _VERDICTS["accept"]]
+    )
+
+
+def made_of(resource: Resource) -> Iterator[Rule]:
+    """The rules that one resource comes to."""
+    made = _MADE.get(resource.id.kind)
+    return iter(()) if made is None else made(resource)
+
+
+def held(resource: Resource) -> Resource:
+    """A rule as the table will have it: what cannot meet, because it is of another family, is left out."""
+    if resource.id.kind != firewall.RULE:
+        return resource
+    meet = [f for f in (None, 4, 6) if _places(resource, f) is not None]
+    families = [f for f in meet if [*_services(texts(resource, "services"), f)]]
+    if families == [None]:
+        return resource
+    fields = dict(resource.fields)
+    for name in ("source", "destination"):
+        said = texts(resource, name)
+        if said != addresses.ANY:
+            fields[name] = frozenset(a for f in families if f for a in addresses.of_family(said, f))
+    other = {4: "icmpv6", 6: "icmp"}.get(families[0] or 0) if len(families) == 1 else ""
+    fields["services"] = frozenset(s for s in texts(resource, "services") if s.partition("/")[0] != other)
+    return Resource(resource.id, fields, resource.source, resource.handle, resource.was)
+
+
+def comment_of(id_: Id) -> str:
+    return f"{PREFIXES[id_.kind]}:{id_.name}"
+
+
+def _rule(resource: Resource) -> Iterator[Rule]:
+    end = [*_log(resource), _VERDICTS[text(resource, "action")]]
+    to = texts(resource, "to")
+    ways = [("input", zone, "") for zone in _zones(texts(resource, "from")) if SELF in to]
+    ways += [("forward", *pair) for pair in itertools.product(_zones(texts(resource, "from")), _zones(to - {SELF}))]
+    for (chain, came, goes), family, limits in itertools.product(ways, (None, 4, 6), _limits(resource)):
+        places = _places(resource, family)
+        for service in _services(texts(resource, "services"), family) if places is not None else ():
+            expr = [*_zone("iifname", came), *_zone("oifname", goes), *(places or ()), *service, *limits, *end]
+            yield Rule(chain, comment_of(resource.id), expr)
+
+
+def _zones(zones: frozenset[str]) -> list[str]:
+    """Each by itself; "" is any."""
+    return [""] if ANY in zones else sorted(zones)
+
+
+def _zone(key: str, zone: str) -> list[Json]:
+    return [_match(_meta(key), f"@{_ZONE}{zone}")] if zone else []
+
+
+def _places(resource: Resource, family: int | None) -> list[Json] | None:
+    """Source and destination in one family; None where it is not said in that one."""
+    source, away = texts(resource, "source"), texts(resource, "destination")
+    if (source == away == addresses.ANY) is not (family is None):
+        return None
+    if family is None:
+        return []
+    expr = []
+    for name, said in (("saddr", source), ("daddr", away)):
+        mine = addresses.of_family(said, family)
+        if not mine:
+            return None
+        expr += _address(name, mine, family)
+    return expr
+
+
+def _address(name: str, said: frozenset[str], version: int) -> list[Json]:
+    if said == addresses.ANY:
+        return []
+    return [_match(_payload(_IP[version], name), _one_or_set(map(_native_address, addresses.in_order(said))))]
+
+
+_IP = {4: "ip", 6: "ip6"}
+
+
+def _native_address(said: str) -> Any:
+    first, dash, last = said.partition("-")
+    if dash:
+        return {"range": [first, last]}
+    address, slash, length = said.partition("/")
+    return {"prefix": {"addr": address, "len": int(length)}} if slash else said
+
+
+def _services(said: frozenset[str], family: int | None) -> Iterator[list[Json]]:
+    """One match for each protocol."""
+    if said == services.ANY:
+        yield []
+        return
+    by_protocol: dict[str, list[str]] = {}
+    for each in sorted(said, key=lambda s: services.ports(s) or (s, 0, 0)):
+        by_protocol.setdefault(each.partition("/")[0], []).append(each)
+    alone = [p for p in by_protocol if p in services.ALONE]
+    if alone:
+        yield [_match(_meta("l4proto"), _one_or_set(alone))]
+    for protocol in [p for p in by_protocol if p not in alone]:
+        if (protocol, family) in (("icmp", 6), ("icmpv6", 4)):
+            continue
+        yield [_service(protocol, by_protocol[protocol])]
+
+
+def _service(protocol: str, said: Sequence[str]) -> Json:
+    if protocol in services.WITH_PORTS:
+        return _match(_payload(protocol, "dport"), _one_or_set(_native_ports(each) for each in said))
+    kinds = [each.partition("/")[2] for each in said]
+    if "any" in kinds:
+        return _match(_meta("l4proto"), "ipv6-icmp" if protocol == "icmpv6" else protocol)
+    return _match(_payload(protocol, "type"), _one_or_set(kinds))
+
+
+def _native_ports(said: str) -> Any:
+    found = services.ports(said)
+    assert found, "services in normal form have ports, or none"
+    _, low, high = found
+    return low if low == high else {"range": [low, high]}
+
+
+def _limits(resource: Resource) -> list[list[Json]]:
+    """When it counts: one list of matches for each span of hours."""
+    until = text(resource, "until")
+    first = [_match(_meta("time"), f"{until}:00", "<")] if until else []
+    week: dict[tuple[int, int], list[str]] = {}
+    for low, high in sorted(map(firewall.span_of, texts(resource, "hours"))):
+        midnight = low // 1440 * 1440
+        week.setdefault((low - midnight, high - midnight), []).append(_DAYS[midnight // 1440])
+    if not week:
+        return [first]
+    return [[*first, _match(_meta("day"), _one_or_set(days)), _hours(*span)] for span, days in week.items()]
+
+
+def _hours(low: int, high: int) -> Json:
+    """From a minute on, until the last second before another."""
+    end = high * 60 - 1
+    return _match(
+        _meta("hour"),
+        {"range": [f"{low // 60:02}:{low % 60:02}", f"{end // 3600:02}:{end // 60 % 60:02}:{end % 60:02}"]},
+    )
+
+
+def _log(resource: Resource) -> list[Json]:
+    return [{"log": {"prefix": f"mspctl {resource.id.name} "}}] if resource.fields.get("log") else []
+
+
+def _forward(resource: Resource) -> Iterator[Rule]:
+    zone, to, port = text(resource, "zone"), text(resource, "to"), resource.fields["port"]
+    version = ipaddress.ip_address(to).version
+    family, comment = _IP[version], comment_of(resource.id)
+    source = _address("saddr", addresses.of_family(texts(resource, "source"), version), version)
+    (listen,) = _services(texts(resource, "listen"), version)
+    protocol = next(iter(texts(resource, "listen"))).partition("/")[0]
+    there = [_match(_payload(protocol, "dport"), port)] if port else listen
+    local = _match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
+    only = [_match(_meta("nfproto"), f"ipv{version}")] if not source else []
+    for limits in _limits(resource):
+        dnat = {"dnat": {"family": family, "addr": to, **({"port": port} if port else {})}}
+        yield Rule("prerouting", comment, [*_zone("iifname", zone), *only, *source, local, *listen, *limits, dnat])
+        let = [_match({"ct": {"key": "status"}}, "dnat", "in"), *source, *_address("daddr", frozenset({to}), version)]
+        expr = [*_zone("iifname", zone), *let, *there, *limits, *_log(resource), _VERDICTS["accept"]]
+        yield Rule("forward", comment, expr)
+
+
+def _nat(resource: Resource) -> Iterator[Rule]:
+    zone, outside, inside = (text(resource, name) for name in ("zone", "outside", "inside"))
+    version, comment = ipaddress.ip_address(inside).version, comment_of(resource.id)
+    for chain, key, name, old, verb, new in (
+        ("prerouting", "iifname", "daddr", outside, "dnat", inside),
+        ("postrouting", "oifname", "saddr", inside, "snat", outside),
+    ):
+        match = _address(name, frozenset({old}), version)
+        yield Rule(chain, comment, [*_zone(key, zone), *match, {verb: {"family": _IP[version], "addr": new}}])
+
+
+def _masquerade(resource: Resource) -> Iterator[Rule]:
+    """Of IPv4 only: with IPv6 nobody needs it."""
+    came, goes = firewall.zones_of(resource.id.name)
+    source = _address("saddr", addresses.of_family(texts(resource, "source"), 4), 4)
+    only = [] if source else [_match(_meta("nfproto"), "ipv4")]
+    expr = [*only, *_zone("iifname", came), *_zone("oifname", goes), *source, {"masquerade": None}]
+    yield Rule("postrouting", comment_of(resource.id), expr)
+
+
+def _policy(resource: Resource) -> Iterator[Rule]:
+    came, goes = firewall.zones_of(resource.id.name)
+    end = [*_log(resource), _VERDICTS[text(resource, "action")]]
+    chain, away = ("input", []) if goes == SELF else ("forward", _zone("oifname", goes))
+    yield Rule(chain, comment_of(resource.id), [*_zone("iifname", came), *away, *end])
+
+
+def _default(resource: Resource) -> Iterator[Rule]:
+    for chain in ("input", "forward"):
+        yield Rule(chain, comment_of(resource.id), [*_log(resource), _VERDICTS[text(resource, "action")]])
+
+
+def _order(resource: Resource) -> Iterator[Rule]:
+    names = resource.fields["rules"]
+    for name in names if isinstance(names, tuple) else ():
+        yield Rule("notes", _ORDER + name, [{"return": None}])
+
+
+def _zone_noted(resource: Resource) -> Iterator[Rule]:
+    if resource.fields.get("outside") is True:
+        yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
+
+
+_MADE = {
+    firewall.RULE: _rule,
+    firewall.FORWARD: _forward,
+    firewall.NAT: _nat,
+    firewall.MASQUERADE: _masquerade,
+    firewall.POLICY: _policy,
+    firewall.DEFAULT.kind: _default,
+    firewall.ORDER.kind: _order,
+    firewall.ZONE: _zone_noted,
+}
+
+
+def _match(left: Json, right: Any, op: str = "==") -> Json:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def _meta(key: str) -> Json:
+    return {"meta": {"key": key}}
+
+
+def _payload(protocol: str, name: str) -> Json:
+    return {"payload": {"protocol": protocol, "field": name}}
+
+
+def _one_or_set(values: Iterable[Any]) -> Any:
+    found = [*values]
+    return found[0] if len(found) == 1 else {"set": found}
+
+
+# -- table → resources ------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Table:
+    """What nft says of our table. Raises TargetError when that makes no sense."""
+
+    resources: list[Resource] = field(default_factory=list)
+    foreign: list[Foreign] = field(default_factory=list)
+    groups: dict[Id, list[Rule]] = field(default_factory=dict)  # what each resource consists of
+
+    @classmethod
+    def read(cls, listed: Any) -> Table:
+        found = cls()
+        try:
+            items = [item for item in listed["nftables"] if "metainfo" not in item]
+            zones = {i["set"]["name"]: i["set"].get("elem", []) for i in items if "set" in i}
+            chains = {i["chain"]["name"]: i["chain"] for i in items if "chain" in i}
+            live = [(_live_rule(i["rule"]), int(i["rule"]["handle"])) for i in items if "rule" in i]
+            found._take(zones, chains, live)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TargetError(f"nft lists the table in a way that makes no sense ({type(error).__name__})") from None
+        return found
+
+    def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
+        noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
+        for name, elements in zones.items():
+            if name.startswith(_ZONE) and elements:
+                zone = name.removeprefix(_ZONE)
+                fields = firewall.fields(interfaces=frozenset(elements), outside=_OUTSIDE + zone in noted)
+                self.resources.append(Resource(Id(firewall.ZONE, zone), fields))
+        before: dict[str, str] = {}
+        order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
+        for rule, handle in live:
+            id_ = _id_of(rule.comment)
+            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE)):
+                pass
+            elif id_ is not None:
+                self.groups.setdefault(id_, []).append(rule)
+            elif rule.key not in _BASE:
+                self.foreign.append(Foreign(rule, before.get(rule.chain, ""), handle))
+                continue
+            before[rule.chain] = rule.comment
+        self.resources += [_understood(id_, group) for id_, group in self.groups.items()]
+        if order:
+            self.resources.append(firewall.order(order))
+        whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
+        if not whole or not {*_BASE} <= {rule.key for rule, _ in live} or not self._in_order([r for r, _ in live]):
+            self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
+        for each in self.foreign:
+            self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
+
+    def _in_order(self, live: Sequence[Rule]) -> bool:
+        """Whether our rules are where we would put them; what differs within one is told of that one."""
+        meant = rules(self.resources, self.groups)
+        for chain in CHAINS:
+            comments = [[r.comment for r in these if r.chain == chain and r.comment] for these in (meant, live)]
+            ours = {*comments[0]}
+            if [k for k, _ in itertools.groupby(comments[0])] != [
+                k for k, _ in itertools.groupby(c for c in comments[1] if c in ours)
+            ]:
+                return False
+        return True
+
+
+def _live_rule(said: Json) -> Rule:
+    return Rule(said["chain"], said.get("comment", ""), said["expr"])
+
+
+def _same_chain(live: Json, said: Json) -> bool:
+    return bool(live) and all(live.get(key) == value for key, value in said.items())
+
+
+def _id_of(comment: str) -> Id | None:
+    prefix, colon, name = comment.partition(":")
+    return Id(_KINDS[prefix], name) if colon and prefix in _KINDS and name else None
+
+
+def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
+    """The resource that comes to exactly these rules, else one that says they were changed."""
+    try:
+        found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
+        same = sorted(r.key for r in made_of(found)) == sorted(r.key for r in group)
+    except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
+        return _by_hand(Resource(id_, {}))
+    return found if same else _by_hand(found)
+
+
+def _by_hand(resource: Resource) -> Resource:
+    name = _TELLING[resource.id.kind]
+    value: Value = frozenset({BY_HAND}) if name == "source" else BY_HAND
+    return Resource(resource.id, {**resource.fields, name: value})
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What the matches of one rule say. Raises ValueError for one that we would not have written."""
+
+    chain: str
+    said: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rule: Rule) -> _Parts:
+        parts = cls(rule.chain)
+        for each in rule.expr:
+            ((verb, value),) = each.items()
+            if verb == "match":
+                parts._match(value)
+            else:
+                parts.said[verb] = value if value is not None else True
+        return parts
+
+    def _match(self, value: Json) -> None:
+        ((kind, left),) = value["left"].items()
+        key = f"{left['protocol']} {left['field']}" if kind == "payload" else left.get("key", kind)
+        if key in self.said:
+            raise ValueError(f"{key} is matched twice")
+        self.said[key] = value["right"]
+
+    def listed(self, key: str) -> list[Any]:
+        said = self.said.get(key, [])
+        if isinstance(said, dict) and "set" in said:
+            return list(said["set"])
+        return said if isinstance(said, list) else [said]
+
+    def zone(self, key: str) -> str:
+        return str(self.said.get(key, f"@{_ZONE}{ANY}")).removeprefix(f"@{_ZONE}")
+
+    def addresses(self, name: str) -> frozenset[str]:
+        found = [_address_of(each) for version in _IP.values() for each in self.listed(f"{version} {name}")]
+        return addresses.joined(found) if found else addresses.ANY
+
+    def services(self) -> frozenset[str]:
+        found = [*self._services()]
+        return services.joined(found) if found else services.ANY
+
+    def _services(self) -> Iterator[str]:
+        for protocol in services.WITH_PORTS:
+            yield from (_ports_of(protocol, each) for each in self.listed(f"{protocol} dport"))
+        for protocol in ("icmp", "icmpv6"):
+            yield from (f"{protocol}/{each}" for each in self.listed(f"{protocol} type"))
+        for each in self.listed("l4proto"):
+            yield {"icmp": "icmp/any", "ipv6-icmp": "icmpv6/any"}.get(each, each)
+
+    def until(self) -> str:
+        said = str(self.said.get("time", ""))
+        return said.removesuffix(":00") if said.count(":") == 2 else said
+
+    def hours(self) -> frozenset[str]:
+        if "hour" not in self.said:
+            return frozenset()
+        low, high = (_seconds(each) for each in self.said["hour"]["range"])
+        days = [_DAYS.index(day) * 1440 for day in self.listed("day")]
+        return firewall.hours((day + low // 60, day + (high + 1) // 60) for day in days)
+
+    def action(self) -> str:
+        return next(name for name in _VERDICTS if name in self.said)
+
+    def limits(self) -> dict[str, Value]:
+        return {"log": "log" in self.said, "until": self.until(), "hours": self.hours()}
+
+
+def _address_of(said: Any) -> str:
+    if isinstance(said, str):
+        return addresses.fold(said)
+    if "range" in said:
+        return addresses.fold("-".join(said["range"]))
+    return addresses.fold(f"{said['prefix']['addr']}/{said['prefix']['len']}")
+
+
+def _ports_of(protocol: str, said: Any) -> str:
+    low, high = said["range"] if isinstance(said, dict) else (said, said)
+    return services.fold(f"{protocol}/{low}-{high}")[0]
+
+
+def _seconds(clock: str) -> int:
+    hours, minutes, *seconds = (int(part) for part in clock.split(":"))
+    return hours * 3600 + minutes * 60 + (seconds[0] if seconds else 0)
+
+
+def _read_rule(id_: Id, group: Sequence[_Parts]) -> Resource:
+    to = frozenset(SELF if p.chain == "input" else p.zone("oifname") for p in group)
+    fields = firewall.fields(
+        from_=frozenset(p.zone("iifname") for p in group),
+        to=to,
+        source=addresses.joined(a for p in group for a in p.addresses("saddr")),
+        destination=addresses.joined(a for p in group for a in p.addresses("daddr")),
+        services=services.joined(s for p in group for s in p.services()),
+        action=group[0].action(),
+    )
+    limits = {**group[0].limits(), "hours": _all_hours(group)}
+    return Resource(id_, fields | limits)
+
+
+def _all_hours(group: Sequence[_Parts]) -> frozenset[str]:
+    return frozenset(h for p in group for h in p.hours())
+
+
+def _read_forward(id_: Id, group: Sequence[_Parts]) -> Resource:
+    first = next(p for p in group if p.chain == "prerouting")
+    let = next(p for p in group if p.chain == "forward")
+    dnat = first.said["dnat"]
+    fields = firewall.fields(
+        zone=first.zone("iifname"),
+        listen=first.services(),
+        to=addresses.fold(dnat["addr"]),
+        port=int(dnat.get("port", 0)),
+        source=first.addresses("saddr"),
+    )
+    return Resource(id_, fields | {**let.limits(), "hours": _all_hours(group)})
+
+
+def _read_nat(id_: Id, group: Sequence[_Parts]) -> Resource:
+    dnat = next(p for p in group if p.chain == "prerouting")
+    (outside,) = dnat.addresses("daddr")
+    inside = addresses.fold(dnat.said["dnat"]["addr"])
+    return Resource(id_, firewall.fields(zone=dnat.zone("iifname"), outside=outside, inside=inside))
+
+
+def _read_masquerade(id_: Id, group: Sequence[_Parts]) -> Resource:
+    (parts,) = group
+    return Resource(id_, {"source": parts.addresses("saddr")})
+
+
+def _read_action(id_: Id, group: Sequence[_Parts]) -> Resource:
+    return Resource(id_, {"action": group[0].action(), "log": "log" in group[0].said})
+
+
+_READ = {
+    firewall.RULE: _read_rule,
+    firewall.FORWARD: _read_forward,
+    firewall.NAT: _read_nat,
+    firewall.MASQUERADE: _read_masquerade,
+    firewall.POLICY: _read_action,
+    firewall.DEFAULT.kind: _read_action,
+}
+_TELLING = {  # the field that says when somebody else wrote it
+    firewall.RULE: "action",
+    firewall.FORWARD: "to",
+    firewall.NAT: "inside",
+    firewall.MASQUERADE: "source",
+    firewall.POLICY: "action",
+    firewall.DEFAULT.kind: "action",
+}
+_BASE = frozenset(rule.key for rule in _base())

@@ -1,0 +1,85 @@
+"""What becomes of a packet at a customer's firewall, in words. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from mspctl.errors import InputError
+from mspctl.kinds import firewall, packets, services
+from mspctl.kinds.addresses import Address
+from mspctl.kinds.firewall import ANY, SELF
+from mspctl.kinds.packets import Packet
+from mspctl.load import Estate
+from mspctl.model.base import nearest
+from mspctl.model.sections.firewall import FACET, Site
+from mspctl.model.sections.firewall.names import Names, Unknown
+from mspctl.resource import Resource
+
+NOWHERE = "192.0.2.0"  # RFC 5737: an address of the device that no rule names
+
+
+def device(estate: Estate, customer: str, site: str) -> Site:
+    """Raises InputError."""
+    sites: Mapping[str, Site] = estate.customers[customer].files.get(FACET, {})
+    if site not in sites:
+        raise InputError.at("", f"{customer} has no firewall {site}{nearest(site, sites)}")
+    return sites[site]
+
+
+def asked(site: Site, source: str, destination: str, service: str, at: datetime) -> Packet:
+    """The packet that was asked about. Raises InputError."""
+    names = Names(site.device)
+    came, sender = _end(site, names, source)
+    goes, receiver = _end(site, names, destination)
+    try:
+        found = names.services([service])
+    except Unknown as error:
+        raise InputError.at("", str(error)) from None
+    fitting = sorted(s for s in found if s == ANY or _fits(s, sender))
+    span = services.ports(fitting[0]) if len(fitting) == 1 else None
+    if len(fitting) != 1 or fitting[0].endswith(ANY) or (span and span[1] != span[2]):
+        raise InputError.at("", f"{service} is not one service (write tcp/443, udp/53, icmp/echo-request)")
+    if sender.version != receiver.version and goes != SELF:
+        raise InputError.at("", f"{sender} and {receiver} are not of one family")
+    return Packet(came, goes, sender, receiver, fitting[0], at)
+
+
+def _fits(service: str, sender: Address) -> bool:
+    return not service.startswith("icmpv6/" if sender.version == 4 else "icmp/")
+
+
+def _end(site: Site, names: Names, text: str) -> tuple[str, Address]:
+    zone, _, place = text.partition(":")
+    known = {*site.device.zones, SELF}
+    if zone not in known:
+        raise InputError.at("", f"{text}: there is no zone {zone}{nearest(zone, known)} (write zone:address)")
+    if zone == SELF and not place:
+        return zone, ipaddress.ip_address(NOWHERE)
+    try:
+        (one,) = names.addresses([place])
+        return zone, ipaddress.ip_address(one)
+    except ValueError:
+        raise InputError.at("", f"{text}: {place or 'nothing'} is not one address (write {zone}:10.20.1.60)") from None
+
+
+def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet) -> Iterator[str]:
+    """What each view of the device decides, and whether they agree."""
+    found = {who: packets.decide(held, packet) for who, held in resources.items()}
+    for who, decision in found.items():
+        rule = next((r for r in resources[who] if r.id == decision.by), None)
+        yield f"{who}: {_VERBS[decision.action]} by {_named(rule)}{f', sent to {decision.to}' if decision.to else ''}"
+        if rule is not None and (words := firewall.in_words(rule)):
+            yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
+    if len({(d.action, d.to) for d in found.values()}) > 1:
+        yield "They do not agree: somebody changed the device, or Git is ahead of it (mspctl drift, mspctl plan)."
+
+
+_VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
+
+
+def _named(rule: Resource | None) -> str:
+    if rule is None:
+        return "nothing at all (no rule decides)"
+    return f"{rule.id.kind.partition('.')[2]} {rule.id.name}"

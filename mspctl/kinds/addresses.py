@@ -1,0 +1,157 @@
+"""
+Sets of IP addresses in one normal form, whatever they were written as: hosts, networks and ranges of both families.
+
+A set is what it covers: what overlaps or touches is joined, so two spellings of the same set are equal. `any` is said
+and never meant by an empty set, because a set that came out empty by mistake must let nobody in. A name of the DNS
+(`updates.vendor.example.`, with its dot) stays a name; what it stands for is the device's to find out, if it can.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from mspctl.kinds import dns, shown
+
+ANY = frozenset({"any"})
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Span(NamedTuple):
+    """Addresses from `low` to `high`, both included, of one family."""
+
+    version: int
+    low: int
+    high: int
+
+
+@lru_cache(maxsize=65_536)
+def fold(text: str) -> str:
+    """One host, network, range or name in normal form. Raises ValueError."""
+    if text == "any":
+        return text
+    first, dash, last = text.partition("-")
+    try:
+        if dash and not _is_name(text):
+            return _spoken(_range(first.strip(), last.strip()))
+        return _spoken(_network(text))
+    except ValueError as error:
+        if _is_name(text):
+            return dns.fold(text.rstrip(".") + ".")
+        raise ValueError(f"{shown(text)} is no address ({_hint(text, error)})") from None
+
+
+def _network(text: str) -> Span:
+    network = ipaddress.ip_network(text)
+    return Span(network.version, int(network.network_address), int(network.broadcast_address))
+
+
+def _range(first: str, last: str) -> Span:
+    low, high = ipaddress.ip_address(first), ipaddress.ip_address(last)
+    if low.version != high.version or int(low) > int(high):
+        raise ValueError("a range goes from the lower to the higher address of one family")
+    return Span(low.version, int(low), int(high))
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can only be meant as a name: its last label is no number."""
+    last = text.rstrip(".").rpartition(".")[2]
+    return "." in text.rstrip(".") and ":" not in text and "/" not in text and not last.isdigit() and last.isalnum()
+
+
+def _hint(text: str, error: ValueError) -> str:
+    if "host bits" in str(error):
+        return f"write {ipaddress.ip_network(text, strict=False)}"
+    if "range" in str(error):
+        return str(error)
+    return "write 10.20.1.60, 10.20.0.0/22, 10.20.1.10-10.20.1.20 or 2001:db8::/48"
+
+
+@lru_cache(maxsize=65_536)
+def span(text: str) -> Span | None:
+    """The addresses of a text in normal form; None for `any` and for names."""
+    if text == "any" or text.endswith("."):
+        return None
+    first, dash, last = text.partition("-")
+    return _range(first, last) if dash else _network(text)
+
+
+def joined(texts: Iterable[str]) -> frozenset[str]:
+    """The set that texts in normal form cover together."""
+    given = {*texts}
+    if "any" in given:
+        return ANY
+    names = {text for text in given if text.endswith(".")}
+    return frozenset(names | {_spoken(each) for each in merged(filter(None, map(span, given)))})
+
+
+def merged(spans: Iterable[Span]) -> Iterator[Span]:
+    """The same addresses in as few spans as can be, in order."""
+    last: Span | None = None
+    for each in sorted(spans):
+        if last and each.version == last.version and each.low <= last.high + 1:
+            last = last._replace(high=max(last.high, each.high))
+            continue
+        if last:
+            yield last
+        last = each
+    if last:
+        yield last
+
+
+def _spoken(each: Span) -> str:
+    """The shortest way to write it: a host, a network, else a range."""
+    make = ipaddress.IPv4Address if each.version == 4 else ipaddress.IPv6Address
+    if each.low == each.high:
+        return str(make(each.low))
+    size, bits = each.high - each.low + 1, 32 if each.version == 4 else 128
+    if size & (size - 1) == 0 and each.low % size == 0:
+        return f"{make(each.low)}/{bits - size.bit_length() + 1}"
+    return f"{make(each.low)}-{make(each.high)}"
+
+
+def in_order(texts: Iterable[str]) -> list[str]:
+    """As people read them: names first, then by number."""
+    return sorted(texts, key=lambda text: (span(text) or Span(0, 0, 0), text))
+
+
+def of_family(texts: frozenset[str], version: int) -> frozenset[str]:
+    """Those of one family; `any` is of both."""
+    if texts == ANY:
+        return ANY
+    return frozenset(text for text in texts if (found := span(text)) and found.version == version)
+
+
+def holds(texts: frozenset[str], address: Address) -> bool:
+    """Whether an address is in a set. Names hold nothing that we could know."""
+    return texts == ANY or any(
+        s.version == address.version and s.low <= int(address) <= s.high for s in filter(None, map(span, texts))
+    )
+
+
+def covers(texts: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether all of `others` is in a set."""
+    if texts == ANY:
+        return True
+    if others == ANY:
+        return covers(texts, frozenset({"0.0.0.0/0", "::/0"}))
+    mine = [*filter(None, map(span, texts))]
+    return all(
+        text in texts
+        or (
+            (one := span(text))
+            and any(s.version == one.version and s.low <= one.low <= one.high <= s.high for s in mine)
+        )
+        for text in others
+    )
+
+
+def meet(texts: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether an address can be in both. Of names nobody knows, so they may."""
+    if ANY in (texts, others) or any(text.endswith(".") for text in texts | others):
+        return True
+    pairs = ((a, b) for a in map(span, texts) for b in map(span, others) if a and b)
+    return any(a.version == b.version and a.low <= b.high and b.low <= a.high for a, b in pairs)

@@ -1,0 +1,226 @@
+"""
+A firewall's policy, as kinds of resources in the scope of one device.
+
+* `firewall.zone` "lan": `interfaces`, and whether everybody else is `outside` there.
+* `firewall.rule` "browse": `from` and `to` (zones; `any`, and `self` for the device), `source` and `destination`
+  (`addresses.py`), `services` (`services.py`), `action` (accept, drop, reject), `log`, `until` and `hours`.
+* `firewall.forward` "nvr": what comes to the device from `zone` for one of the services `listen` goes to the host `to`,
+  there to `port` (0: to the same); `source`, `log`, `until`, `hours` as in a rule.
+* `firewall.nat` "mail": one host's two addresses, `inside` and, in `zone`, `outside`.
+* `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
+* `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
+* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
+
+What answers to something that was let through is let through, and so is what the device itself sends. First come
+forwards, then rules in their order, then policies, then the default.
+
+`until` is a moment in UTC ("2027-03-12 17:00"), or "" for what has no end. `hours` are those of the week in UTC ("mon
+05:30-16:30"); none means always. Devices know no time zones, so a schedule comes to other hours when clocks are set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from mspctl.kinds import addresses, services
+from mspctl.resource import Id, Resource, Value
+
+FACET = "firewall"
+ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
+MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
+ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
+ANY, SELF = "any", "self"
+MANAGEMENT = "management"  # the rule that lets us in; it is always the first
+WEEK = 7 * 24 * 60  # minutes
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
+
+
+def pair(source: str, destination: str) -> str:
+    """The name of what is said of two zones."""
+    return f"{source} > {destination}"
+
+
+def zones_of(name: str) -> tuple[str, str]:
+    source, _, destination = name.partition(" > ")
+    return source, destination
+
+
+def order(names: Iterable[str], source: str = "") -> Resource:
+    return Resource(ORDER, {"rules": tuple(names)}, source)
+
+
+def texts(resource: Resource, name: str) -> frozenset[str]:
+    """A field that is a set; empty where it is not there."""
+    value = resource.fields.get(name)
+    return value if isinstance(value, frozenset) else frozenset()
+
+
+def text(resource: Resource, name: str) -> str:
+    value = resource.fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def rules(resources: Sequence[Resource]) -> list[Resource]:
+    """The rules in their order; those that it does not name come last."""
+    by_name = {r.id.name: r for r in resources if r.id.kind == RULE}
+    said = next((r.fields["rules"] for r in resources if r.id == ORDER), ())
+    first = [by_name.pop(name) for name in said if name in by_name] if isinstance(said, tuple) else []
+    return [*first, *by_name.values()]
+
+
+# -- time -------------------------------------------------------------------------------------------------------
+
+
+def moment(at: datetime) -> str:
+    """As `until` has it; seconds are rounded up, so that nothing ends too early."""
+    whole = at.astimezone(UTC)
+    return f"{whole:%Y-%m-%d %H:%M}"
+
+
+def hours(spans: Iterable[tuple[int, int]]) -> frozenset[str]:
+    """Of spans in minutes since Monday 00:00 UTC, which may go over the week's end; within a day each."""
+    days: list[tuple[int, int]] = []
+    for begin, end in spans:
+        for low, high in _within_a_week(begin, end):
+            while low < high:
+                stop = min(high, (low // 1440 + 1) * 1440)
+                days.append((low, stop))
+                low = stop
+    return frozenset(_spoken(low, high) for low, high in _joined(days))
+
+
+def _within_a_week(begin: int, end: int) -> Iterator[tuple[int, int]]:
+    if end - begin >= WEEK:
+        yield 0, WEEK
+        return
+    low, high = begin % WEEK, begin % WEEK + end - begin
+    yield low, min(high, WEEK)
+    if high > WEEK:
+        yield 0, high - WEEK
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same time in as few spans as can be, none of them over midnight."""
+    last: tuple[int, int] | None = None
+    for low, high in sorted(spans):
+        if last and low <= last[1] and low // 1440 == last[0] // 1440:
+            last = (last[0], max(last[1], high))
+            continue
+        if last:
+            yield last
+        last = (low, high)
+    if last:
+        yield last
+
+
+def _spoken(low: int, high: int) -> str:
+    day, begin = divmod(low, 1440)
+    end = high - day * 1440
+    return f"{DAYS[day]} {begin // 60:02}:{begin % 60:02}-{end // 60:02}:{end % 60:02}"
+
+
+def span_of(spoken: str) -> tuple[int, int]:
+    """Minutes since Monday 00:00 UTC, from one of `hours`. Raises ValueError."""
+    found = _HOURS.fullmatch(spoken)
+    if not found or found[1] not in DAYS:
+        raise ValueError(f"{spoken} is not hours of a day")
+    day = DAYS.index(found[1]) * 1440
+    return day + int(found[2]) * 60 + int(found[3]), day + int(found[4]) * 60 + int(found[5])
+
+
+def holds_at(resource: Resource, at: datetime) -> bool:
+    """Whether a rule or forward counts at a moment."""
+    until, week = text(resource, "until"), texts(resource, "hours")
+    now = at.astimezone(UTC)
+    minute = now.weekday() * 1440 + now.hour * 60 + now.minute
+    return (not until or moment(now) < until) and (
+        not week or any(low <= minute < high for low, high in map(span_of, week))
+    )
+
+
+def is_limited(resource: Resource) -> bool:
+    """Whether it counts at some times only."""
+    return bool(text(resource, "until") or texts(resource, "hours"))
+
+
+# -- what takes away, and what opens ----------------------------------------------------------------------------
+
+
+def precious(resource: Resource) -> str:
+    """Without it we cannot reach the device any more."""
+    return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
+
+
+def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+    """Why a change opens something to anybody anywhere; "" where it does not. `resources`: all that is there then."""
+    inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
+    if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
+        return ""
+    if before is not None and _lets_anybody(before) and not _reaches_more(before, after):
+        return ""
+    return "it opens something to everybody, from anywhere"
+
+
+def _comes_from(resource: Resource) -> frozenset[str]:
+    return frozenset({text(resource, "zone")}) if resource.id.kind == FORWARD else texts(resource, "from")
+
+
+def _lets_anybody(resource: Resource) -> bool:
+    lets = resource.id.kind == FORWARD or (resource.id.kind == RULE and resource.fields.get("action") == "accept")
+    source = texts(resource, "source")
+    return lets and any(addresses.covers(source, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0"))
+
+
+def _reaches_more(before: Resource, after: Resource) -> bool:
+    """Whether something that is let through now was not before."""
+    if before.id.kind == FORWARD:
+        return before.fields != after.fields
+    if any(not (texts(before, n) >= texts(after, n) or texts(before, n) == {ANY}) for n in ("from", "to")):
+        return True
+    if not addresses.covers(texts(before, "destination"), texts(after, "destination")):
+        return True
+    timed = (text(before, "until"), texts(before, "hours")) != (text(after, "until"), texts(after, "hours"))
+    return timed or not services.covers(texts(before, "services"), texts(after, "services"))
+
+
+def in_words(resource: Resource) -> str:
+    """What a rule or forward does, in words: `accepts tcp/8443 from 198.51.100.24 only to 10.20.1.60`."""
+    source = _places(texts(resource, "source"), "only")
+    if resource.id.kind not in (RULE, FORWARD) or str(resource.fields.get("action", "accept")) not in _VERBS:
+        return ""
+    if resource.id.kind == FORWARD:
+        port = resource.fields.get("port") or ""
+        to = f"{text(resource, 'to')}{f' port {port}' if port else ''}"
+        what = f"opens {services.spoken(texts(resource, 'listen'))} on {text(resource, 'zone')} from {source} → {to}"
+    else:
+        away = _places(texts(resource, "destination"), "")
+        zones = f"{', '.join(sorted(texts(resource, 'from')))} → {', '.join(sorted(texts(resource, 'to')))}"
+        what = f"{_VERBS[str(resource.fields['action'])]} {services.spoken(texts(resource, 'services'))} {zones}"
+        what += f" from {source}" if source != "anywhere" else ""
+        what += f" to {away}" if away != "anywhere" else ""
+    until = text(resource, "until")
+    return (
+        what + (f", until {until} UTC" if until else "") + (", at some hours only" if texts(resource, "hours") else "")
+    )
+
+
+_VERBS = {"accept": "lets through", "drop": "drops", "reject": "rejects"}
+MOST_NAMED = 4  # addresses in a sentence
+
+
+def _places(found: frozenset[str], only: str) -> str:
+    if found == addresses.ANY:
+        return "anywhere"
+    named = addresses.in_order(found)
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return f"{', '.join(named[:MOST_NAMED])}{more}{f' {only}' if only else ''}"
+
+
+def fields(**said: Value) -> dict[str, Value]:
+    """Fields by name; a trailing _ is there for words of Python's."""
+    return {name.rstrip("_"): value for name, value in said.items()}

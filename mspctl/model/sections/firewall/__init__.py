@@ -1,0 +1,118 @@
+"""
+A customer's firewalls: `firewall.yaml` is one, or what several have in common; `firewall/<site>.yaml` is one each.
+
+A device's file is laid over what they have in common, as a section is over its baseline: mappings merge by key, lists
+replace. Baselines put rules `before` and `after` a customer's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mspctl.fields import NAME, Name, SectionModel
+from mspctl.kinds import firewall
+from mspctl.model.base import nearest, validate
+from mspctl.model.layers import merge
+from mspctl.model.sections.firewall import checking
+from mspctl.model.sections.firewall.rules import Device, Shared, Zones
+from mspctl.moments import Clock
+from mspctl.strict_yaml import Data, Map, Problems, find
+
+if TYPE_CHECKING:
+    from mspctl.model.customer import Customer
+    from mspctl.model.folder import Folder
+    from mspctl.model.inventory import Inventory
+
+FILES = "firewall"
+FILES_ALONE = True  # the folder is enough
+FACET = firewall.FACET
+MAIN = "main"  # the device that firewall.yaml itself is
+_OWN = frozenset({"target", "zones"})  # what no two devices have in common
+_OF_SECTION = frozenset({"mode", "window"})
+
+
+class Section(Shared, SectionModel):
+    target: Name | None = None
+    zones: Zones = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One device, and where its YAML stands."""
+
+    file: str
+    device: Device
+    data: Map
+
+
+def read(section: Section, data: Map, folder: Folder, clock: Clock, problems: Problems) -> dict[str, Site]:
+    """Every device; what is wrong with one is told with its place."""
+    shared = _part(data, lambda key: key not in _OWN | _OF_SECTION)
+    found: dict[str, Data] = {}
+    if section.target or section.zones:
+        found[MAIN] = _part(data, lambda key: key not in _OF_SECTION)
+    files = {MAIN: folder.shown("firewall.yaml")}
+    for name in folder.files(FILES):
+        site, dot, suffix = name.rpartition(".")
+        files[site] = folder.shown(f"{FILES}/{name}")
+        if not (dot and suffix == "yaml" and NAME.fullmatch(site)) or site in found:
+            text = "is not the file of a site (write <site>.yaml: lower-case letters, digits and hyphens; not main)"
+            problems.add(None, "", text, file=files[site])
+            continue
+        own = folder.yaml(f"{FILES}/{name}", problems)
+        if isinstance(own, Map):
+            found[site] = merge(shared, own)
+        elif own is not None or not problems.errors:
+            problems.add(None, "", "should be a mapping (key: value)", file=files[site])
+    sites = {}
+    for site, said in found.items():
+        device = validate(Device, said, files[site], problems)
+        if device is not None:
+            sites[site] = Site(files[site], device, said)
+            if folder.wanted:
+                checking.check(device, said, clock, problems)
+    return sites
+
+
+def _part(data: Map, wanted: Any) -> Map:
+    part = Map()
+    for key in data:
+        if wanted(key):
+            part[key], part.marks[key] = data[key], data.marks[key]
+    return part
+
+
+def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
+    """A device has a target of its own; who asked for something is one of the customer's contacts."""
+    seen: dict[str, str] = {}
+    for customer in customers:
+        sites: Mapping[str, Site] = customer.files.get(FACET, {})
+        for site in sites.values():
+            mark = find(site.data, ["target"])
+            inventory.check_target(site.device.target, FACET, mark, "target", problems)
+            first = seen.setdefault(site.device.target, site.file)
+            if first != site.file:
+                problems.add(mark, "target", f"{site.device.target} is the firewall of {first} already")
+            _check_contacts(customer, site, problems)
+
+
+def _check_contacts(customer: Customer, site: Site, problems: Problems) -> None:
+    known = {contact.id: contact for contact in customer.info.contacts}
+    for kind in ("before", "rules", "after", "forwards", "static_nat"):
+        for number, one in enumerate(getattr(site.device, kind)):
+            if one.asked_by is None:
+                continue
+            mark, path = find(site.data, [kind, number, "asked_by"]), f"{kind}[{number}].asked_by"
+            if one.asked_by not in known:
+                text = f"{one.asked_by} is no contact of {customer.name}{nearest(one.asked_by, known)}"
+                problems.add(mark, path, text)
+            elif FACET not in known[one.asked_by].may_authorize:
+                text = f"{one.asked_by} may not authorize firewall (customer.yaml: may_authorize)"
+                problems.add(mark, path, text, level="warning")
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """JSON Schemas of this section's further files."""
+    return {"firewall-site": Device.model_json_schema(by_alias=True)}

@@ -1,0 +1,327 @@
+"""
+What is wrong with a device as a whole: names that stand for nothing, rules that never count or contradict each other,
+doors that are open to everybody.
+
+A slip that opens something is an error, one that does nothing a warning. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from mspctl.kinds import addresses, firewall, services
+from mspctl.model.base import dotted, nearest
+from mspctl.model.sections.firewall.names import Names, Unknown
+from mspctl.model.sections.firewall.rules import Device, Forward, Rule
+from mspctl.moments import Clock, Moment
+from mspctl.strict_yaml import Map, Problems, find
+
+Path = tuple[str | int, ...]
+ADMINISTRATION = frozenset({"tcp/22", "tcp/23", "tcp/80", "tcp/443", "tcp/8080", "tcp/8443", "tcp/3389", "udp/161"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """A rule with its names resolved."""
+
+    rule: Rule
+    path: Path
+    source: frozenset[str]
+    destination: frozenset[str]
+    services: frozenset[str]
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.rule.schedule or self.rule.until)
+
+    def covers(self, other: _Resolved) -> bool:
+        """Whether nothing is left for `other`, which comes later."""
+        return (
+            _zones_cover(self.rule.source_zones, other.rule.source_zones)
+            and _zones_cover(self.rule.destination_zones, other.rule.destination_zones)
+            and services.covers(self.services, other.services)
+            and addresses.covers(self.source, other.source)
+            and addresses.covers(self.destination, other.destination)
+        )
+
+
+def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
+    return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
+
+
+def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
+    """Add every problem of one device."""
+    _Checker(device, data, clock, problems).check()
+
+
+class _Checker:
+    def __init__(self, device: Device, data: Map, clock: Clock, problems: Problems) -> None:
+        self.device = device
+        self.data = data
+        self.clock = clock
+        self.problems = problems
+        self.names = Names(device)
+        self.outside = {
+            *(name for name, zone in device.zones.items() if zone.outside),
+            *(zone for each in device.masquerade for zone in each.destination_zones),
+        }
+
+    def add(self, path: Path, text: str, *, at_value: bool = True, level: str = "error") -> None:
+        self.problems.add(find(self.data, path), dotted(path), text, at_value=at_value, level=level)
+
+    def place(self, path: Path) -> str:
+        mark = find(self.data, path)
+        return f"{mark.file}:{mark.line}" if mark else dotted(path)
+
+    def check(self) -> None:
+        self._interfaces()
+        self._ids()
+        self._objects()
+        self._management()
+        resolved = [r for path, rule in self._rules() if (r := self._rule(path, rule))]
+        self._shadows(resolved)
+        for number, forward in enumerate(self.device.forwards):
+            self._forward(("forwards", number), forward)
+        self._listens_once()
+        self._pairs()
+        self._static_nat()
+        self._unused()
+
+    def _rules(self) -> Iterator[tuple[Path, Rule]]:
+        for kind in ("before", "rules", "after"):
+            for number, rule in enumerate(getattr(self.device, kind)):
+                yield (kind, number), rule
+
+    # -- zones, ids, names ------------------------------------------------------------------------------------
+
+    def _interfaces(self) -> None:
+        seen: dict[str, str] = {}
+        for zone, said in self.device.zones.items():
+            if not said.interfaces:
+                self.add(("zones", zone), "has no interface")
+            for interface in said.interfaces:
+                first = seen.setdefault(interface, zone)
+                if first != zone:
+                    self.add(("zones", zone), f"{interface} is in zone {first} already")
+            if said.guest and zone in self.outside:
+                self.add(("zones", zone), "is a guest zone and the outside at once")
+
+    def _ids(self) -> None:
+        seen: dict[str, Path] = {}
+        many = [("forwards", n, f.id) for n, f in enumerate(self.device.forwards)]
+        many += [("static_nat", n, f.id) for n, f in enumerate(self.device.static_nat)]
+        for path, name in [*((p, r.id) for p, r in self._rules()), *(((kind, n), id_) for kind, n, id_ in many)]:
+            first = seen.setdefault(name, path)
+            if first is not path:
+                self.add((*path, "id"), f"{name} is the id of {self.place((*first, 'id'))} already")
+
+    def _objects(self) -> None:
+        for kind, resolve in (("objects", self.names.addresses), ("services", self.names.services)):
+            for name, said in getattr(self.device, kind).items():
+                if not said:
+                    self.add((kind, name), "is empty")
+                self._resolved((kind, name), said, resolve)
+        self.names.used.clear()  # that they are defined is no use of them
+        for name, said in self.device.objects.items():
+            for member in said:
+                if member in self.device.objects and member != name:
+                    self.names.used.add(("objects", member))
+        for name, said in self.device.services.items():
+            for member in said:
+                if member in self.device.services and member != name:
+                    self.names.used.add(("services", member))
+
+    def _resolved(
+        self, path: Path, said: Iterable[str], resolve: Callable[[Iterable[str]], frozenset[str]]
+    ) -> frozenset[str] | None:
+        try:
+            return resolve(said)
+        except Unknown as error:
+            self.add(path, str(error))
+            return None
+
+    def _zones_known(self, path: Path, zones: Iterable[str], *special: str) -> bool:
+        known = {*self.device.zones, *special}
+        for zone in zones:
+            if zone not in known:
+                self.add(path, f"there is no zone {zone}{nearest(zone, known)}")
+                return False
+        return True
+
+    def _management(self) -> None:
+        said = self.device.management
+        if said is None:
+            self.problems.add(
+                find(self.data, ["target"]),
+                "management",
+                "is missing: from where is the device administered? (write management: {from: 198.51.100.0/24})",
+            )
+            return
+        self._zones_known(("management", "zones"), said.zones, firewall.ANY)
+        found = self._resolved(("management", "from"), said.source, self.names.addresses)
+        if found and any(addresses.covers(found, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0")):
+            self.add(("management", "from"), "is open to the world (write the addresses that we come from)")
+        self._resolved(("management", "services"), said.services, self.names.services)
+
+    def _unused(self) -> None:
+        for kind in ("objects", "services", "schedules"):
+            mine = find(self.data, ["target"])
+            for name in getattr(self.device, kind):
+                mark = find(self.data, (kind, name))
+                # What devices have in common is there for all of them.
+                if (kind, name) not in self.names.used and mark and mine and mark.file == mine.file:
+                    self.add((kind, name), "is used nowhere", at_value=False, level="warning")
+
+    # -- rules ------------------------------------------------------------------------------------------------
+
+    def _rule(self, path: Path, rule: Rule) -> _Resolved | None:
+        known = self._zones_known((*path, "from"), rule.source_zones, firewall.ANY)
+        known &= self._zones_known((*path, "to"), rule.destination_zones, firewall.ANY, firewall.SELF)
+        source = self._resolved((*path, "source"), rule.source, self.names.addresses)
+        away = self._resolved((*path, "destination"), rule.destination, self.names.addresses)
+        found = self._resolved((*path, "services"), rule.services, self.names.services)
+        self._limited(path, rule.schedule, rule.until)
+        if not known or source is None or away is None or found is None:
+            return None
+        resolved = _Resolved(rule, path, source, away, found)
+        if rule.action == "accept":
+            self._opens(resolved)
+        return resolved
+
+    def _limited(self, path: Path, schedule: str | None, until: Moment | None) -> None:
+        if schedule is not None:
+            try:
+                self.names.schedule(schedule)
+            except Unknown as error:
+                self.add((*path, "schedule"), str(error))
+        if until is not None:
+            try:
+                if until.ends(self.clock.zone) <= self.clock.now:
+                    self.add((*path, "until"), f"{until} is over (take the line out)", level="warning")
+            except ValueError as error:
+                self.add((*path, "until"), str(error))
+
+    def _opens(self, resolved: _Resolved) -> None:
+        """What lets in too much is never meant."""
+        rule, path = resolved.rule, resolved.path
+        sources = {*self.device.zones} if firewall.ANY in rule.source_zones else {*rule.source_zones}
+        reached = {*self.device.zones} if firewall.ANY in rule.destination_zones else {*rule.destination_zones}
+        from_anywhere = bool(sources & self.outside) and resolved.source == addresses.ANY
+        inside = reached - self.outside
+        if from_anywhere and inside and resolved.services == services.ANY and resolved.destination == addresses.ANY:
+            self.add(
+                path, f"lets everybody outside reach everything ({rule.id}: name services, a source or a destination)"
+            )
+        elif from_anywhere and firewall.SELF in reached and self._administers(resolved.services):
+            self.add(path, f"opens the device's administration to the world ({rule.id}: name a source)")
+        guests = {zone for zone in sources if self.device.zones.get(zone) and self.device.zones[zone].guest}
+        if guests and inside - {firewall.SELF} - guests:
+            behind = ", ".join(sorted(inside - {firewall.SELF} - guests))
+            self.add(path, f"lets guests ({', '.join(sorted(guests))}) into {behind}")
+
+    def _administers(self, found: frozenset[str]) -> bool:
+        said = self.device.management
+        ours = services.joined(ADMINISTRATION)
+        with suppress(Unknown):  # it is told elsewhere
+            ours |= self.names.services(said.services) if said else frozenset()
+        return services.meet(found, frozenset(ours))
+
+    def _shadows(self, resolved: Sequence[_Resolved]) -> None:
+        """A rule for which an earlier one leaves nothing: the same said twice, or a contradiction."""
+        broad: list[_Resolved] = []  # they may cover any service
+        by_service: dict[str, list[_Resolved]] = {}
+        for one in resolved:
+            candidates = [*broad, *by_service.get(min(one.services), ())]
+            first = next((earlier for earlier in candidates if earlier.covers(one)), None)
+            if first is not None:
+                self._shadowed(one, first)
+            if not one.is_limited:
+                wide = one.services == services.ANY or any(_is_wide(text) for text in one.services)
+                for place in [broad] if wide else [by_service.setdefault(text, []) for text in one.services]:
+                    place.append(one)
+
+    def _shadowed(self, one: _Resolved, first: _Resolved) -> None:
+        place = self.place((*first.path, "id"))
+        if first.rule.action == one.rule.action:
+            text = f"{one.rule.id} never counts: {first.rule.id} ({place}) has said the same (take one out)"
+            self.add(one.path, text, level="warning")
+        else:
+            text = (
+                f"{one.rule.id} never counts: {first.rule.id} ({place}) says the contrary before (move or remove one)"
+            )
+            self.add(one.path, text)
+
+    # -- NAT --------------------------------------------------------------------------------------------------
+
+    def _forward(self, path: Path, forward: Forward) -> None:
+        self._zones_known((*path, "listen"), [forward.zone])
+        host, _ = forward.host_and_port
+        found = self._resolved((*path, "to"), [host], self.names.addresses)
+        if found is not None and _only_host(found) is None:
+            self.add((*path, "to"), f"{host} is not one host")
+        self._resolved((*path, "only_from"), forward.only_from, self.names.addresses)
+        self._limited(path, forward.schedule, forward.until)
+
+    def _listens_once(self) -> None:
+        seen: list[tuple[Path, Forward]] = []
+        for number, forward in enumerate(self.device.forwards):
+            for path, first in seen:
+                same = first.zone == forward.zone
+                if same and services.meet(frozenset({first.service}), frozenset({forward.service})):
+                    self.add(
+                        ("forwards", number, "listen"), f"is taken by {first.id} ({self.place((*path, 'listen'))})"
+                    )
+                    break
+            seen.append((("forwards", number), forward))
+
+    def _static_nat(self) -> None:
+        for number, one in enumerate(self.device.static_nat):
+            path: Path = ("static_nat", number)
+            self._zones_known((*path, "zone"), [one.zone])
+            for name in ("outside", "inside"):
+                found = self._resolved((*path, name), [getattr(one, name)], self.names.addresses)
+                if found is not None and _only_host(found) is None:
+                    self.add((*path, name), f"{getattr(one, name)} is not one host")
+
+    def _pairs(self) -> None:
+        seen: dict[tuple[str, str], Path] = {}
+        for kind in ("masquerade", "policies"):
+            for number, one in enumerate(getattr(self.device, kind)):
+                special = (firewall.SELF,) if kind == "policies" else ()
+                self._zones_known((kind, number, "from"), one.source_zones)
+                self._zones_known((kind, number, "to"), one.destination_zones, *special)
+                if kind == "masquerade":
+                    self._resolved((kind, number, "source"), one.source, self.names.addresses)
+                for pair in _each_pair(one) if kind == "policies" else ():
+                    path: Path = (kind, number)
+                    first = seen.setdefault(pair, path)
+                    if first is not path:
+                        self.add(path, f"{firewall.pair(*pair)} is said at {self.place((*first, 'action'))} already")
+                    elif one.action == "accept":
+                        self._opens_policy(path, pair)
+
+    def _opens_policy(self, path: Path, pair: tuple[str, str]) -> None:
+        came, goes = pair
+        zone = self.device.zones.get(came)
+        if came in self.outside and goes not in self.outside:
+            self.add(path, f"lets everybody outside into {goes} (write rules for what is meant)")
+        elif zone and zone.guest and goes not in self.outside:
+            self.add(path, f"lets guests ({came}) into {goes}")
+
+
+def _each_pair(one: Any) -> list[tuple[str, str]]:
+    return [(a, b) for a in one.source_zones for b in one.destination_zones]
+
+
+def _is_wide(text: str) -> bool:
+    found = services.ports(text)
+    return found is None or found[1] != found[2]
+
+
+def _only_host(found: frozenset[str]) -> str | None:
+    (one, *more) = found
+    span = addresses.span(one)
+    return one if not more and span is not None and span.low == span.high else None

@@ -1,0 +1,287 @@
+"""What a device's YAML may say: zones, objects, services, rules, forwards. Strict, because a slip must open nothing."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from mspctl.fields import Boolean, Model, Name, Text, Until, Window, one_line, one_or_many, typed
+from mspctl.kinds import addresses, firewall, services, shown
+from mspctl.strict_yaml import Map
+
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")  # as Linux and most vendors name them
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_LISTEN = re.compile(r"([a-z0-9-]+):(?:(tcp|udp|sctp)/)?(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+
+
+def _interface(value: Any) -> str:
+    text = typed(value)
+    if not _INTERFACE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not the name of an interface (letters, digits and . _ - :, at most 15)")
+    return text
+
+
+def _zone(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,14}", text):
+        raise ValueError(f"{shown(text)} is not the name of a zone (lower-case letters, digits and -, at most 15)")
+    return text
+
+
+def _own_zone(value: Any) -> str:
+    text = _zone(value)
+    if text in (firewall.ANY, firewall.SELF):
+        raise ValueError(f"{text} is taken (any: every zone; self: the device itself)")
+    return text
+
+
+def _id(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,47}", text):
+        raise ValueError(f"{shown(text)} is not a rule's id (lower-case letters, digits and . _ -, at most 48)")
+    if text == firewall.MANAGEMENT:
+        raise ValueError("management is the id of the rule that lets us in (write it under management:)")
+    return text
+
+
+def _place(value: Any) -> str:
+    """An address, network, range, name, or what objects call one."""
+    text = one_line(value)
+    return text if _NAME.fullmatch(text) and not _looks_like_address(text) else addresses.fold(text)
+
+
+def _looks_like_address(text: str) -> bool:
+    try:
+        addresses.fold(text)
+    except ValueError:
+        return bool(re.match(r"[\d.:/]+$", text))  # a slip in a number is no name
+    return True
+
+
+def _service(value: Any) -> str:
+    """A service, or what services: calls one."""
+    text = one_line(value)
+    if not _NAME.fullmatch(text):
+        services.fold(text)
+    return text
+
+
+def _object_name(value: Any) -> str:
+    text = typed(value)
+    if not _NAME.fullmatch(text) or _looks_like_address(text) or text == firewall.ANY:
+        raise ValueError(f"{shown(text)} cannot name an object (lower-case letters, digits and . _ -, no address)")
+    return text
+
+
+def _service_name(value: Any) -> str:
+    text = _object_name(value)
+    if text in services.WELL_KNOWN or text in (*services.ALONE, "icmp"):
+        raise ValueError(f"{text} is a well-known service (call it otherwise)")
+    return text
+
+
+def _listen(value: Any) -> str:
+    text = one_line(value)
+    found = _LISTEN.fullmatch(text)
+    if not found:
+        raise ValueError(f"{shown(text)} is not where to listen (write zone:port, wan:8443 or wan:udp/5060)")
+    services.fold(f"{found[2] or 'tcp'}/{found[3]}{f'-{found[4]}' if found[4] else ''}")
+    return text
+
+
+_STRING = {"type": "string"}
+Interface = Annotated[str, BeforeValidator(_interface), WithJsonSchema(_STRING)]
+Interfaces = Annotated[tuple[Interface, ...], BeforeValidator(one_or_many)]
+OwnZone = Annotated[str, BeforeValidator(_own_zone), WithJsonSchema(_STRING)]
+ZoneRef = Annotated[str, BeforeValidator(_zone), WithJsonSchema(_STRING)]
+ZoneRefs = Annotated[tuple[ZoneRef, ...], BeforeValidator(one_or_many)]
+RuleId = Annotated[str, BeforeValidator(_id), WithJsonSchema(_STRING)]
+Place = Annotated[str, BeforeValidator(_place), WithJsonSchema({"type": "string", "examples": ["10.20.0.0/22"]})]
+Places = Annotated[tuple[Place, ...], BeforeValidator(one_or_many)]
+Service = Annotated[str, BeforeValidator(_service), WithJsonSchema({"type": "string", "examples": ["https"]})]
+Services = Annotated[tuple[Service, ...], BeforeValidator(one_or_many)]
+ObjectName = Annotated[str, BeforeValidator(_object_name), WithJsonSchema(_STRING)]
+ServiceName = Annotated[str, BeforeValidator(_service_name), WithJsonSchema(_STRING)]
+Listen = Annotated[str, BeforeValidator(_listen), WithJsonSchema({"type": "string", "examples": ["wan:8443"]})]
+To = Annotated[str, BeforeValidator(one_line), WithJsonSchema({"type": "string", "examples": ["nvr:443"]})]
+
+
+class Zone(Model):
+    """Networks of which the same is said."""
+
+    interfaces: Interfaces
+    outside: Boolean = False  # everybody else is there: the Internet
+    guest: Boolean = False  # strangers are there: they reach the outside, and nothing else
+
+
+def _interfaces(value: Any) -> Any:
+    if isinstance(value, Map):
+        return value
+    short = Map()
+    short["interfaces"] = value
+    return short
+
+
+class Reasons(Model):
+    """Why something is there, and for whom; none of it goes to the device."""
+
+    why: Text | None = None
+    asked_by: Name | None = None  # one of the customer's contacts
+    ticket: Text | None = None
+
+
+class Rule(Reasons):
+    id: RuleId
+    source_zones: ZoneRefs = Field(alias="from")
+    destination_zones: ZoneRefs = Field(alias="to")
+    source: Places = (firewall.ANY,)
+    destination: Places = (firewall.ANY,)
+    services: Services = ()
+    action: Literal["accept", "drop", "reject"]
+    log: Boolean = False
+    schedule: Name | None = None
+    until: Until | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Rule:
+        if not self.services:
+            raise ValueError("says no services (write any for all of them)")
+        for name in ("source_zones", "destination_zones", "source", "destination"):
+            if not getattr(self, name):
+                said = {"source_zones": "from", "destination_zones": "to"}.get(name, name)
+                raise ValueError(f"{said} is empty (write any for all of them)")
+        if firewall.SELF in self.source_zones:
+            raise ValueError("what the device itself sends is always let through (from cannot be self)")
+        return self
+
+
+class Forward(Reasons):
+    """NAT, rule and object in one: what comes to the device there goes to a host."""
+
+    id: RuleId
+    listen: Listen
+    to: To
+    only_from: Places  # `any` is written out
+    log: Boolean = False
+    schedule: Name | None = None
+    until: Until | None = None
+
+    @property
+    def zone(self) -> str:
+        return self.listen.partition(":")[0]
+
+    @property
+    def service(self) -> str:
+        """In normal form."""
+        found = _LISTEN.fullmatch(self.listen)
+        assert found, "it was validated"
+        return services.fold(f"{found[2] or 'tcp'}/{found[3]}{f'-{found[4]}' if found[4] else ''}")[0]
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """The host, as an address or an object's name, and its port; 0: the same."""
+        text = self.to
+        if text.startswith("["):
+            host, _, port = text[1:].partition("]")
+            return host, int(port.removeprefix(":") or 0)
+        if text.count(":") > 1:  # IPv6 without a port
+            return text, 0
+        host, _, port = text.partition(":")
+        return host, int(port or 0)
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> Forward:
+        try:
+            host, port = self.host_and_port
+            if not (_NAME.fullmatch(host) or ipaddress.ip_address(host)) or not 0 <= port < 65536:
+                raise ValueError
+        except ValueError:
+            raise ValueError(
+                f"to: {shown(self.to)} is no host (write nvr:443, 10.20.1.60:443 or [2001:db8::1]:443)"
+            ) from None
+        if not self.only_from:
+            raise ValueError("only_from is empty (write any for everybody)")
+        if "-" in self.service and port:
+            raise ValueError("a range of ports goes to the same ports (leave the port out of to)")
+        return self
+
+
+class StaticNat(Reasons):
+    """A host that has an address of its own outside."""
+
+    id: RuleId
+    zone: OwnZone
+    outside: Place
+    inside: Place
+
+
+class Masquerade(Model):
+    """Who goes from the one to the other has the device's own address there."""
+
+    source_zones: ZoneRefs = Field(alias="from")
+    destination_zones: ZoneRefs = Field(alias="to")
+    source: Places = (firewall.ANY,)
+
+
+class Default(Model):
+    """What becomes of what nothing else decides."""
+
+    action: Literal["drop", "reject"] = "drop"
+    log: Boolean = False
+
+
+class Policy(Model):
+    """What becomes of what no rule decides, between two zones."""
+
+    source_zones: ZoneRefs = Field(alias="from")
+    destination_zones: ZoneRefs = Field(alias="to")
+    action: Literal["accept", "drop", "reject"]
+    log: Boolean = False
+
+
+class Management(Model):
+    """From where we reach the device. It comes before everything else."""
+
+    source: Places = Field(alias="from")
+    zones: ZoneRefs = (firewall.ANY,)
+    services: Services = ("ssh",)
+
+    @model_validator(mode="after")
+    def _not_the_world(self) -> Management:
+        if not self.source:
+            raise ValueError("from is empty (write the addresses that we come from)")
+        for place in self.source:
+            span = addresses.span(place) if not _NAME.fullmatch(place) or _looks_like_address(place) else None
+            if place == firewall.ANY or (span and span.high - span.low >= 2 ** (24 if span.version == 4 else 96)):
+                raise ValueError(f"{place} is half the world (write the addresses that we come from)")
+        return self
+
+
+class Shared(Model):
+    """What several devices can have in common, and each can say for itself."""
+
+    objects: dict[ObjectName, Places] = {}
+    services: dict[ServiceName, Services] = {}
+    schedules: dict[Name, Window] = {}
+    management: Management | None = None
+    before: tuple[Rule, ...] = ()  # of baselines: ahead of a customer's own rules
+    rules: tuple[Rule, ...] = ()
+    after: tuple[Rule, ...] = ()  # of baselines: behind them
+    forwards: tuple[Forward, ...] = ()
+    static_nat: tuple[StaticNat, ...] = ()
+    masquerade: tuple[Masquerade, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    default: Default = Default()
+
+
+Zones = dict[OwnZone, Annotated[Zone, BeforeValidator(_interfaces)]]
+
+
+class Device(Shared):
+    """One firewall."""
+
+    target: Name
+    zones: Zones

@@ -1,0 +1,225 @@
+"""A firewall from YAML to packets, through the command line and real SSH; and all the ways to lock oneself out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Said
+from tests.estate import estate
+from tests.servers import firewalls
+from tests.servers.firewalls import FIREWALL, HOSTS, HOSTS6, OFFICE, Firewall
+from tests.servers.namespaces import inside
+
+WINDOW = 12  # seconds; a login takes one, more on a busy machine
+TARGETS = """\
+targets:
+  fw-sede:
+    address: {address}
+    secrets: {{ssh_key: FW_SEDE}}
+    facets:
+      firewall:
+        driver: nftables
+        port: {port}
+        user: {user}
+        host_key: {key}
+        confirm_within: {window}s
+        run_folder: {folder}/run
+        boot_folder: {folder}/boot
+"""
+SEDE = """\
+target: fw-sede
+zones: {wan: {interfaces: wan0, outside: true}, lan: lan0, guest: {interfaces: guest0, guest: true}, office: office0}
+objects: {server: 10.20.0.9}
+management: {from: 198.51.100.0/28, services: tcp/PORT}
+rules:
+  - {id: browse, from: lan, to: wan, services: [http, https, ping], action: accept}
+  - {id: no-http, from: guest, to: wan, services: http, action: reject}
+  - {id: guests, from: guest, to: wan, services: any, action: accept}
+forwards:
+  - {id: web, listen: "wan:8443", to: "server:443", only_from: [203.0.113.9], why: "cameras; ticket \\"4711\\""}
+masquerade: [{from: [lan, guest], to: wan}]
+"""
+FILE = "customers/brenta/firewall/sede.yaml"
+SERVE = """\
+import socketserver, sys, threading
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self): self.request.sendall(self.client_address[0].encode())
+class Server(socketserver.ThreadingTCPServer):
+    address_family, allow_reuse_address, daemon_threads = 10, True, True
+for port in sys.argv[1:]:
+    threading.Thread(target=Server(("::", int(port)), Handler).serve_forever).start()
+print("ready", flush=True)
+"""
+CALL = """\
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 1) as s: print("ok", s.recv(99).decode())
+except ConnectionRefusedError: print("refused")
+except OSError: print("no answer")
+"""
+
+
+@pytest.fixture(scope="module")
+def firewall() -> Iterator[Firewall]:
+    with firewalls.running() as running:
+        servers = [running.started(role, sys.executable, "-c", SERVE, "80", "443", "4711") for role in HOSTS]
+        try:
+            for server in servers:
+                assert server.stdout is not None
+                assert server.stdout.readline() == "ready\n"
+            yield running
+        finally:
+            for server in servers:
+                server.kill()
+                server.communicate(timeout=10)
+
+
+class Desk:
+    """Somebody in the office, with a repository."""
+
+    def __init__(self, firewall: Firewall, root: Path) -> None:
+        self.firewall = firewall
+        self.root = root
+
+    def run(self, *words: str) -> Said:
+        command = [*inside(self.firewall.names["office"]), sys.executable, "-m", "mspctl", *words]
+        secret = {"MSPCTL_SECRET_FW_SEDE": self.firewall.sshd.client_key.decode()}
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **secret},
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        assert "PRIVATE KEY" not in done.stdout + done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def write(self, old: str = "", new: str = "") -> None:
+        text = SEDE.replace("PORT", str(self.firewall.sshd.port))
+        assert text.count(old) == 1 or not old
+        (self.root / FILE).write_text(text.replace(old, new) if old else text)
+
+    def applied(self) -> None:
+        said = self.run("apply", "--yes")
+        assert said.code == 0, said.out + said.err
+        assert self.run("plan").code == 0
+
+    def call(self, role: str, address: str, port: int) -> str:
+        return self.firewall.on(role, sys.executable, "-c", CALL, address, str(port)).strip()
+
+
+@pytest.fixture
+def desk(firewall: Firewall, tmp_path: Path) -> Iterator[Desk]:
+    server = firewall.sshd
+    targets = TARGETS.format(
+        address=FIREWALL["office"], port=server.port, user=server.user, key=server.host_key, window=WINDOW,
+        folder=firewall.folder,
+    )  # fmt: skip
+    root = estate(tmp_path, {"inventory/targets.yaml": targets, "customers/brenta/customer.yaml": "name: Brenta\n"})
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    (root / FILE).parent.mkdir(parents=True)
+    desk = Desk(firewall, root)
+    desk.write()
+    firewall.nft("flush", "ruleset")
+    assert desk.run("ledger", "init").code == 0
+    yield desk
+    firewall.nft("flush", "ruleset")
+
+
+def test_from_yaml_to_packets(desk: Desk) -> None:
+    shown = desk.run("plan")
+    assert shown.code == 2
+    assert "opens tcp/8443 on wan from 203.0.113.9 only → 10.20.0.9 port 443" in shown.out
+    desk.applied()
+    assert desk.call("lan", HOSTS["wan"], 443) == f"ok ::ffff:{FIREWALL['wan']}"  # masqueraded
+    assert desk.call("lan", HOSTS6["wan"], 443) == f"ok {HOSTS6['lan']}"  # IPv6 is not
+    assert desk.call("lan", HOSTS["wan"], 4711) == "no answer"
+    assert desk.call("guest", HOSTS["wan"], 4711).startswith("ok")
+    assert desk.call("guest", HOSTS["wan"], 80) == "no answer"  # rejected as prohibited, not as closed
+    assert desk.call("guest", HOSTS["lan"], 443) == "no answer"
+    assert desk.call("wan", HOSTS["lan"], 443) == "no answer"
+    assert desk.call("wan", HOSTS6["lan"], 443) == "no answer"
+    assert desk.call("wan", FIREWALL["wan"], 8443) == f"ok ::ffff:{HOSTS['wan']}"
+    assert desk.run("drift").code == 0
+    desk.firewall.nft("add", "element", "inet", "mspctl-sede", "zone_guest", "{ lan0 }")
+    drift = desk.run("drift")
+    assert drift.code == 2
+    assert "lan0" in drift.out
+    assert desk.run("apply", "--revert", "--yes").code == 0
+    assert desk.run("drift").code == 0
+
+
+def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
+    desk.applied()
+    asked = ("firewall", "explain", "brenta", "sede", "wan:203.0.113.9", "self", "tcp/8443", "--live")
+    said = desk.run(*asked)
+    assert said.code == 0, said.err
+    assert [line.partition(":")[2] for line in said.out.splitlines() if not line.startswith(" ")] == [
+        " let through by forward web, sent to 10.20.0.9 tcp/443"
+    ] * 2
+    desk.write("only_from: [203.0.113.9]", "only_from: [203.0.113.7]")
+    said = desk.run(*asked)
+    assert said.out.splitlines()[0] == "Git: dropped by default default"
+    assert "They do not agree" in said.out
+    for wrong, told in (
+        (("wna:203.0.113.9", "self", "https"), "there is no zone wna (did you mean wan?)"),
+        (("wan:server", "lan:10.20.0.0/24", "https"), "is not one address"),
+        (("wan:203.0.113.9", "lan:2001:db8::1", "https"), "are not of one family"),
+        (("wan:203.0.113.9", "lan:server", "dns"), "is not one service"),
+        (("wan:203.0.113.9", "lan:server", "htps"), "there is no service htps"),
+    ):
+        said = desk.run("firewall", "explain", "brenta", "sede", *wrong)
+        assert (said.code, told in said.err) == (1, True), said.err
+
+
+NAT = "static_nat: [{id: us, zone: "
+LOCK_OUTS = [
+    ("management: {from: 198.51.100.0/28", "management: {from: 198.51.100.64/28"),  # we come from elsewhere
+    ("services: tcp/PORT", "services: ssh"),  # another port
+    ("office: office0", "office: office9"),  # another interface, and a rule that names it
+    ("masquerade:", f"{NAT}office, outside: {FIREWALL['office']}, inside: {HOSTS['lan']}}}]\nmasquerade:"),
+    ("masquerade:", f"{NAT}lan, outside: {HOSTS['lan']}, inside: {OFFICE}}}]\nmasquerade:"),
+    ("forwards:\n", 'forwards:\n  - {id: ours, listen: "office:PORT", to: "server:443", only_from: any}\n'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [*LOCK_OUTS[:2], *(pytest.param(*each, marks=pytest.mark.soak) for each in LOCK_OUTS[2:])],
+    ids=range(len(LOCK_OUTS)),
+)
+def test_nobody_is_locked_out(desk: Desk, old: str, new: str) -> None:
+    port = str(desk.firewall.sshd.port)
+    if "office9" in new:
+        old_text, new_text = "management: {from", "management: {zones: office, from"
+        desk.write(old_text, new_text)
+    desk.applied()
+    before = desk.firewall.nft("-s", "list", "ruleset")
+    text = (desk.root / FILE).read_text()
+    assert text.count(old.replace("PORT", port)) == 1
+    (desk.root / FILE).write_text(text.replace(old.replace("PORT", port), new.replace("PORT", port)))
+    permit = "approvals:\n  - {resource: firewall/sede, why: a test, until: 2099-12-31}\n"
+    (desk.root / "customers/brenta/approvals.yaml").write_text(permit.replace("2099-12-31", _soon()))
+    said = desk.run("apply", "--yes")
+    if said.code == 0:  # it locks nobody out, as the kernel sees it; then it must be confirmed, and whole
+        assert desk.run("plan").code == 0
+        return
+    assert "nobody could log in with the new rules, so the device took them back after" in said.out + said.err
+    assert desk.firewall.nft("-s", "list", "ruleset") == before
+    assert [*(desk.firewall.folder / "run").iterdir()] == []
+    assert desk.run("plan").code == 2
+
+
+def _soon() -> str:
+    from datetime import UTC, datetime, timedelta
+
+    return f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"

@@ -1,0 +1,301 @@
+"""What `firewall.yaml` may say, what becomes of it, and which slips are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from mspctl.desired import Declaration, Selection, declarations
+from mspctl.errors import InputError
+from mspctl.kinds import firewall, packets
+from mspctl.kinds.packets import Packet
+from mspctl.load import load
+from mspctl.resource import Id, Resource
+from tests.estate import estate
+
+TARGETS = """\
+targets:
+  fw-sede: {facets: {firewall: {driver: zonefile, directory: zones}}}
+  fw-deposito: {facets: {firewall: {driver: zonefile, directory: zones}}}
+"""
+CUSTOMER = """\
+name: Officine Brenta S.r.l.
+timezone: Europe/Rome
+contacts: [{id: maria, name: Maria Rossi, may_authorize: [firewall]}, {id: ugo, name: Ugo Neri}]
+"""
+SEDE = """\
+target: fw-sede
+zones: {wan: {interfaces: wan1, outside: true}, lan: lan0, guest: {interfaces: [vlan30], guest: true}, dmz: dmz0}
+objects: {nvr: 10.20.1.60, office: [10.20.0.0/23, 10.20.2.0/23], both: [office, nvr, "2001:db8:20::/48"]}
+services: {machines: [tcp/8000, tcp/8001-8009, ping]}
+schedules: {ufficio: "mon-fri 07:30-18:30"}
+management: {from: [198.51.100.0/28], services: [ssh]}
+rules:
+  - {id: browse, from: lan, to: wan, services: [dns, http, https, quic], action: accept}
+  - {id: ospiti, from: guest, to: wan, services: [dns, http, https], action: accept, schedule: ufficio}
+  - {id: machines, from: [lan, dmz], to: any, source: both, services: machines, action: accept, log: true}
+  - {id: no-smtp, from: any, to: wan, services: smtp, action: reject}
+forwards:
+  - {id: nvr, listen: "wan:8443", to: "nvr:443", only_from: [198.51.100.24], asked_by: maria, until: "2027-03-12 18:00"}
+masquerade: [{from: [lan, guest], to: wan}]
+policies: [{from: lan, to: dmz, action: accept}]
+"""
+FILE = "customers/brenta/firewall/sede.yaml"
+NOW = datetime(2027, 3, 5, 12, tzinfo=UTC)  # a Friday
+
+
+def brenta(tmp_path: Path, sede: str = SEDE, **more: str) -> Path:
+    files = {"inventory/targets.yaml": TARGETS, "customers/brenta/customer.yaml": CUSTOMER, FILE: sede}
+    return estate(tmp_path, files | {f"customers/brenta/{name}": text for name, text in more.items()})
+
+
+def declared(root: Path, now: datetime = NOW) -> list[Declaration]:
+    return [*declarations(load(root, now=now), Selection(), {}, now)]
+
+
+def resources(root: Path, now: datetime = NOW) -> dict[Id, Resource]:
+    (one,) = declared(root, now)
+    return {r.id: r for r in one.resources}
+
+
+def complaints(root: Path) -> list[str]:
+    try:
+        return [str(p) for p in load(root, now=NOW).warnings]
+    except InputError as error:
+        return [str(p) for p in error.problems]
+
+
+def test_names_become_what_they_stand_for(tmp_path: Path) -> None:
+    found = resources(brenta(tmp_path))
+    machines = found[Id(firewall.RULE, "machines")]
+    assert machines.fields == {
+        "from": {"lan", "dmz"},
+        "to": {"any"},
+        "source": {"10.20.0.0/22", "2001:db8:20::/48"},
+        "destination": {"any"},
+        "services": {"tcp/8000-8009", "icmp/echo-request", "icmpv6/echo-request"},
+        "action": "accept",
+        "log": True,
+        "until": "",
+        "hours": frozenset(),
+    }
+    assert machines.source == f"{FILE}:10"
+    assert found[firewall.ORDER].fields["rules"] == ("management", "browse", "ospiti", "machines", "no-smtp")
+    assert found[Id(firewall.RULE, "management")].fields["to"] == frozenset({"self"})
+    nvr = found[Id(firewall.FORWARD, "nvr")]
+    assert nvr.fields == {
+        "zone": "wan",
+        "listen": {"tcp/8443"},
+        "to": "10.20.1.60",
+        "port": 443,
+        "source": {"198.51.100.24"},
+        "log": False,
+        "until": "2027-03-12 17:00",
+        "hours": frozenset(),
+    }
+    assert firewall.in_words(nvr) == (
+        "opens tcp/8443 on wan from 198.51.100.24 only → 10.20.1.60 port 443, until 2027-03-12 17:00 UTC"
+    )
+    assert {i.name for i in found if i.kind == firewall.MASQUERADE} == {"lan > wan", "guest > wan"}
+
+
+def test_a_schedule_is_hours_on_the_wall(tmp_path: Path) -> None:
+    root = brenta(tmp_path)
+    id_ = Id(firewall.RULE, "ospiti")
+    days = ("mon", "tue", "wed", "thu", "fri")
+    assert resources(root)[id_].fields["hours"] == frozenset(f"{day} 06:30-17:30" for day in days)
+    summer = datetime(2027, 7, 1, tzinfo=UTC)
+    assert resources(root, summer)[id_].fields["hours"] == frozenset(f"{day} 05:30-16:30" for day in days)
+    (one,) = declared(root)
+    assert one.timed[id_] == "clocks were set"
+
+
+@pytest.mark.parametrize(
+    ("window", "hours"),
+    [
+        ("22:00-05:00", {f"{d} {h}" for d in firewall.DAYS for h in ("21:00-24:00", "00:00-04:00")}),
+        ("sun 23:30-00:30", {"sun 22:30-23:30"}),
+        ("mon 00:00-02:00", {"sun 23:00-24:00", "mon 00:00-01:00"}),
+        ("00:00-24:00", {f"{day} 00:00-24:00" for day in firewall.DAYS}),
+    ],
+)
+def test_a_window_over_midnight(tmp_path: Path, window: str, hours: set[str]) -> None:
+    found = resources(brenta(tmp_path, SEDE.replace("mon-fri 07:30-18:30", window)))
+    assert found[Id(firewall.RULE, "ospiti")].fields["hours"] == frozenset(hours)
+
+
+def test_what_is_over_is_not_declared(tmp_path: Path) -> None:
+    root = brenta(tmp_path)
+    (before,) = declared(root)
+    assert before.ends == {Id(firewall.FORWARD, "nvr"): "closes itself 2027-03-12 18:00"}
+    (after,) = declared(root, datetime(2027, 3, 12, 17, tzinfo=UTC))
+    assert Id(firewall.FORWARD, "nvr") not in {r.id for r in after.resources}
+    assert after.timed[Id(firewall.FORWARD, "nvr")] == "expired 2027-03-12 18:00"
+
+
+@pytest.mark.parametrize(
+    ("came", "goes", "source", "destination", "service", "by"),
+    [
+        ("lan", "wan", "10.20.0.7", "192.0.2.1", "tcp/443", "browse"),
+        ("lan", "wan", "10.20.0.7", "192.0.2.1", "tcp/25", "no-smtp"),
+        ("lan", "wan", "10.20.0.7", "192.0.2.1", "tcp/4711", ""),
+        ("lan", "dmz", "10.20.0.7", "10.9.9.9", "tcp/4711", "lan > dmz"),
+        ("lan", "self", "10.20.0.7", "10.20.0.1", "tcp/8005", ""),  # any is no word for the device
+        ("dmz", "lan", "10.20.1.60", "10.20.0.1", "icmp/echo-request", "machines"),
+        ("dmz", "lan", "10.9.9.9", "10.20.0.1", "icmp/echo-request", ""),
+        ("guest", "wan", "10.30.0.7", "192.0.2.1", "tcp/443", "ospiti"),
+        ("guest", "lan", "10.30.0.7", "10.20.0.1", "tcp/443", ""),
+        ("wan", "self", "198.51.100.24", "203.0.113.1", "tcp/8443", "nvr"),
+        ("wan", "self", "198.51.100.25", "203.0.113.1", "tcp/8443", ""),
+        ("wan", "self", "198.51.100.5", "203.0.113.1", "tcp/22", "management"),
+    ],
+)
+def test_which_rule_decides(
+    tmp_path: Path, came: str, goes: str, source: str, destination: str, service: str, by: str
+) -> None:
+    packet = Packet(came, goes, ip_address(source), ip_address(destination), service, NOW)
+    decision = packets.decide([*resources(brenta(tmp_path)).values()], packet)
+    assert decision.by
+    assert decision.by.name == (by or "default")
+    assert decision.to == ("10.20.1.60 tcp/443" if by == "nvr" else "")
+    assert decision.passes == (by not in ("", "no-smtp"))
+
+
+def test_outside_its_hours_a_rule_does_not_count(tmp_path: Path) -> None:
+    found = [*resources(brenta(tmp_path)).values()]
+    sunday = datetime(2027, 3, 7, 12, tzinfo=UTC)
+    packet = Packet("guest", "wan", ip_address("10.30.0.7"), ip_address("192.0.2.1"), "tcp/443", sunday)
+    assert packets.decide(found, packet).by == firewall.DEFAULT
+
+
+def test_what_devices_have_in_common_lies_under_each(tmp_path: Path) -> None:
+    shared = "objects: {us: 198.51.100.0/28}\nmanagement: {from: us}\n"
+    shared += "after: [{id: log-rest, from: any, to: any, services: any, action: drop, log: true}]\n"
+    deposito = "target: fw-deposito\nzones: {wan: eth0, lan: eth1}\n"
+    deposito += "rules: [{id: web, from: lan, to: wan, services: https, action: accept}]\n"
+    sede = SEDE.replace("management: {from: [198.51.100.0/28], services: [ssh]}\n", "")
+    root = brenta(tmp_path, sede, **{"firewall.yaml": shared, "firewall/deposito.yaml": deposito})
+    assert complaints(root) == []
+    found = {d.scope.name: {r.id: r for r in d.resources} for d in declared(root)}
+    assert found["deposito"][firewall.ORDER].fields["rules"] == ("management", "web", "log-rest")
+    assert [r.id.name for r in firewall.rules([*found["sede"].values()])][-2:] == ["no-smtp", "log-rest"]
+    assert found["sede"][Id(firewall.RULE, "management")].fields["source"] == frozenset({"198.51.100.0/28"})
+
+
+def test_one_device_can_be_the_section_itself(tmp_path: Path) -> None:
+    root = estate(
+        tmp_path,
+        {
+            "inventory/targets.yaml": TARGETS,
+            "customers/brenta/customer.yaml": CUSTOMER,
+            "customers/brenta/firewall.yaml": f"mode: observe\n{SEDE}",
+        },
+    )
+    (one,) = declared(root)
+    assert (one.scope.name, one.mode, one.source) == ("main", "observe", "customers/brenta/firewall.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("source: both", "sorce: both", r"9?.*unknown key \(did you mean source\?\)"),
+        ("services: smtp, action", "action", "says no services"),
+        ("source: both", "source: boht", r"there is no object boht \(did you mean both\?\)"),
+        ("from: guest, to: wan", "from: guset, to: wan", "there is no zone guset"),
+        ("schedule: ufficio", "schedule: uficio", "there is no schedule uficio"),
+        ("services: machines", "services: htps", "there is no service htps"),
+        ("services: machines", "services: tcp/70000", "is no service"),
+        ("[198.51.100.0/28], services: [ssh]", "any", "is half the world"),
+        ("management: {from: [198.51.100.0/28], services: [ssh]}\n", "", "management: is missing"),
+        ("id: no-smtp", "id: browse", r"browse is the id of .*sede\.yaml:8 already"),
+        ("id: no-smtp", "id: management", "is the id of the rule that lets us in"),
+        ("id: no-smtp", 'id: "a\\nb"', "is not a rule's id"),
+        ("dmz: dmz0", "dmz: lan0", "lan0 is in zone lan already"),
+        ("dmz: dmz0", "any: dmz0", "any is taken"),
+        ("nvr: 10.20.1.60,", "nvr: 10.20.1.60/22,", r"write 10\.20\.0\.0/22"),
+        ("office: [10.20.0.0/23", "office: [both, 10.20.0.0/23", "is in itself"),
+        ('to: "nvr:443"', 'to: "office:443"', "office is not one host"),
+        ('to: "nvr:443"', 'to: "nvr:443:1"', "is no host"),
+        ('listen: "wan:8443"', 'listen: "8443"', "is not where to listen"),
+        ('listen: "wan:8443"', 'listen: "wna:8443"', "there is no zone wna"),
+        ("only_from: [198.51.100.24]", "only_from: []", "only_from is empty"),
+        ("asked_by: maria", "asked_by: mario", r"mario is no contact of brenta \(did you mean maria\?\)"),
+        ("asked_by: maria", "asked_by: ugo", "warning: ugo may not authorize firewall"),
+        ('until: "2027-03-12 18:00"', "until: 2027-03-04", "warning: 2027-03-04 is over"),
+        ('until: "2027-03-12 18:00"', 'until: "2027-03-28 02:30"', "does not exist in Europe/Rome"),
+        ("from: guest, to: wan", "from: guest, to: any", r"lets guests \(guest\) into dmz, lan"),
+        ("from: lan, to: dmz, action", "from: guest, to: dmz, action", r"lets guests \(guest\) into dmz"),
+        ("from: lan, to: dmz, action", "from: wan, to: dmz, action", "lets everybody outside into dmz"),
+        ("policies: [", "policies: [{from: lan, to: dmz, action: drop}, ", "is said at"),
+        ("target: fw-sede", "target: fw-sed", r"fw-sed is not in inventory/targets\.yaml"),
+        ("services: {machines", "services: {https", "is a well-known service"),
+        ("objects: {nvr", "objects: {10.0.0.1: 10.0.0.2, nvr", "cannot name an object"),
+    ],
+)  # fmt: skip
+def test_slips_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert SEDE.count(old) == 1
+    found = complaints(brenta(tmp_path, SEDE.replace(old, new)))
+    assert len(found) >= 1
+    with pytest.raises(AssertionError, match=said):
+        raise AssertionError("\n".join(found))
+    assert all(line.startswith((FILE, "customers/brenta/firewall/")) for line in found)
+
+
+RULE = "  - {{id: {id}, from: {a}, to: {b}, services: {s}, action: {action}{more}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([("lan", "wan", "https", "accept", "")], f"warning: late never counts: browse ({FILE}:8) has said the same"),
+        ([("lan", "wan", "https", "drop", "")], f"late never counts: browse ({FILE}:8) says the contrary before"),
+        ([("lan", "wan", "[https, tcp/81]", "drop", "")], ""),
+        ([("guest", "wan", "https", "drop", "")], ""),  # ospiti counts at some hours only
+        ([("wan", "dmz", "any", "accept", "")], "lets everybody outside reach everything"),
+        ([("wan", "dmz", "any", "accept", ", source: 192.0.2.1")], ""),
+        ([("any", "self", "https", "accept", "")], "opens the device's administration to the world"),
+        ([("any", "self", "dns", "accept", "")], ""),
+    ],
+)  # fmt: skip
+def test_rules_that_cannot_be_meant(tmp_path: Path, rules: list[tuple[str, ...]], said: str) -> None:
+    lines = "".join(RULE.format(id="late", a=a, b=b, s=s, action=act, more=more) for a, b, s, act, more in rules)
+    found = complaints(brenta(tmp_path, SEDE.replace("forwards:\n", f"{lines}forwards:\n")))
+    assert [line for line in found if said and said in line] or (not said and found == [])
+
+
+def test_what_nobody_uses_is_told(tmp_path: Path) -> None:
+    root = brenta(tmp_path, SEDE.replace("objects: {nvr", "objects: {old: 10.1.1.1, nvr"))
+    assert complaints(root) == [f"{FILE}:3:11: objects.old: warning: is used nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "widens"),
+    [
+        ("", "services: https, action: accept", True),
+        ("", "source: 192.0.2.1, services: https, action: accept", False),
+        ("", "services: https, action: drop", False),
+        ("services: [http, https], action: accept", "services: https, action: accept", False),
+        ("services: https, action: accept", "services: [http, https], action: accept", True),
+        ("source: 192.0.2.1, services: https, action: accept", "services: https, action: accept", True),
+    ],
+)
+def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens: bool) -> None:
+    def rule(text: str, folder: str) -> Resource:
+        root = brenta(
+            tmp_path / folder, SEDE.replace("forwards:\n", f"  - {{id: x, from: wan, to: dmz, {text}}}\nforwards:\n")
+        )
+        return resources(root)[Id(firewall.RULE, "x")]
+
+    old = rule(before, "before") if before else None
+    held = [fields(firewall.ZONE, "lan", outside=False), fields(firewall.ZONE, "wan", outside=True)]
+    assert bool(firewall.widens(old, rule(after, "after"), held)) is widens
+    inside = rule(after.replace("wan", "lan"), "inside")
+    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held) == ""
+
+
+def fields(kind: str, name: str, **said: bool) -> Resource:
+    return Resource(Id(kind, name), {"interfaces": frozenset({"eth0"}), **said})

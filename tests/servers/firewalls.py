@@ -1,0 +1,62 @@
+"""A customer's firewall: a network namespace with nftables and sshd, and around it a LAN, guests, the world, and us."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.servers import namespaces, sshd
+from tests.servers.namespaces import cable, inside, made, run
+
+OFFICE = "198.51.100.5"  # from where we administer it
+FIREWALL = {"office": "198.51.100.1", "wan": "203.0.113.1", "lan": "10.20.0.1", "guest": "10.30.0.1"}
+HOSTS = {"wan": "203.0.113.9", "lan": "10.20.0.9", "guest": "10.30.0.9"}
+HOSTS6 = {"wan": "2001:db8:113::9", "lan": "2001:db8:20::9", "guest": "2001:db8:30::9"}
+FIREWALL6 = {role: address.replace("::9", "::1") for role, address in HOSTS6.items()}
+INTERFACES = {"wan": "wan0", "lan": "lan0", "guest": "guest0", "office": "office0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Firewall:
+    names: dict[str, str]  # role → namespace
+    sshd: sshd.Sshd
+    folder: Path
+
+    def on(self, role: str, *words: str, given: str | None = None) -> str:
+        """What a program prints that is run in a namespace."""
+        return run(*inside(self.names[role]), *words, given=given)
+
+    def nft(self, *words: str, given: str | None = None) -> str:
+        return self.on("fw", "env", "TZ=UTC", "nft", *words, given=given)
+
+    def started(self, role: str, *words: str) -> subprocess.Popen[str]:
+        """A program that goes on in a namespace; whoever starts it ends it."""
+        return subprocess.Popen(
+            [*inside(self.names[role]), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+
+@contextmanager
+def running() -> Iterator[Firewall]:
+    with made("fw", "office", "wan", "lan", "guest") as names, ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fw-", dir="/tmp")))
+        for role, address in FIREWALL.items():
+            host = HOSTS.get(role, OFFICE)
+            more = ([f"{FIREWALL6[role]}/64"], [f"{HOSTS6[role]}/64"]) if role in HOSTS6 else ([], [])
+            here = (names["fw"], INTERFACES[role], [f"{address}/24", *more[0]])
+            cable(here, (names[role], "eth0", [f"{host}/24", *more[1]]))
+            run("ip", "-n", names[role], "route", "add", "default", "via", address)
+            if role in HOSTS6:
+                run("ip", "-n", names[role], "-6", "route", "add", "default", "via", FIREWALL6[role])
+        for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
+            run(*inside(names["fw"]), "sysctl", "-qw", setting)
+        server = stack.enter_context(sshd.running(FIREWALL["office"], inside(names["fw"])))
+        yield Firewall(names, server, folder)
+
+
+def available() -> None:
+    namespaces.needs_root()
