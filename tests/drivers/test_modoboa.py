@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -23,51 +23,30 @@ from mspctl.kinds import mail
 from mspctl.resource import Cause, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 from tests.drivers.contract import DriverContract, Rig, Sample, read
+from tests.drivers.mailboxes import NAMES, MailRig, of_size
 from tests.drivers.workbench import Workbench
 from tests.servers.http_stand_in import standing_in
 from tests.servers.modoboa import Modoboa
 from tests.servers.modoboa import modoboa as a_server
 from tests.servers.name_servers import free_port
 
-R = TypeVar("R", bound=modoboa.Reader)
-NAMES = ("acme.example", "beta.example", "xn--perch-fsa.example")
 SCOPES = [Scope("mail-2", mail.FACET, name, "acme") for name in NAMES]
 SCOPE = SCOPES[0]
 MIB = 2**20
 UNCOUNTED = {"writes_per_second": "9999", "reads_per_minute": "9999", "calls_per_minute": "9999"}
 
 
-class Given:
-    """Passwords that are known to a test."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
-
-    def of(self, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
-        self.asked += [(customer, address, said) for address, said in wanted]
-        return [Secret("X", f"A Word of {address}, {said}".encode()) for address, said in wanted]
+mailbox = of_size(500 * MIB)
 
 
-def mailbox(local: str = "paolo", /, **fields: Any) -> Resource:
-    usual: dict[str, Value] = {
-        "name": "Paolo Zen",
-        "quota": 500 * MIB,
-        "enabled": True,
-        "receives": True,
-        "keep_copy": True,
-    }
-    more: dict[str, Value] = {"forwards": frozenset({"x@partner.example"}), "password": "generated rev 1"}
-    return Resource(Id(mail.MAILBOX, local), usual | more | fields, "customers/acme/mail.yaml:7")
-
-
-class ModoboaRig(Rig):
+class ModoboaRig(MailRig):
+    module = modoboa
     scopes = SCOPES
 
     def __init__(self, server: Modoboa, **said: str) -> None:
+        super().__init__()
         self.server = server
-        self.passwords = Given()
         self.settings(**said)
-        self._made: dict[type[modoboa.Reader], modoboa.Reader] = {}
         if self.access.settings.domain_limits:
             self.server.call("PUT", "/parameters/global/limits/", {"enable_domain_limits": True})
 
@@ -76,19 +55,6 @@ class ModoboaRig(Rig):
         settings = modoboa.Settings.model_validate(UNCOUNTED | said)
         secrets = Secrets.given({"token": (token or self.server.token).encode()})
         self.access = Access("mail-2", self.server.address, settings, secrets, Path(), self.passwords)
-
-    def reader(self) -> modoboa.Reader:
-        return self._opened(modoboa.Reader)
-
-    def driver(self) -> modoboa.Driver:
-        return self._opened(modoboa.Driver)
-
-    def _opened(self, kind: type[R]) -> R:
-        """One for a whole run, as everywhere; another once it is told other things."""
-        made = self._made.get(kind)
-        if not isinstance(made, kind) or made.access is not self.access:
-            made = self._made[kind] = kind(self.access)
-        return made
 
     # -- as somebody in Modoboa's pages, which speak to the same API ------------------------------------------
 
@@ -261,7 +227,11 @@ class TestModoboa(DriverContract):
         (mail.alias("none", []), "an alias without recipients"),
         (Resource(Id("dns.rrset", "@ A"), {}), "Modoboa holds no dns.rrset"),
     )
-    adjusted = (mailbox("g", quota=10 * 2**30 + 1), mailbox("h", name=" Paolo   Zen "), mail.limits(1, 2**30 + 5))
+    adjusted = (
+        mailbox("g", quota=10 * 2**30 + 1),
+        mailbox("h", name=" Paolo   Zen ", shared_with=frozenset()),
+        mail.limits(1, 2**30 + 5),
+    )
     swap = (mailbox("g"), mail.alias("g", ["x@partner.example"]))
     many = tuple(
         mail.alias(f"a{number}", ["x@partner.example"]) if number % 2 else mailbox(f"m{number}", forwards=frozenset())
@@ -747,8 +717,9 @@ def meanwhile(
 
     monkeypatch.setattr(writer, "FRESH", fresh)
     monkeypatch.setattr(writer.Writer, "_look_again", then)
-    (answer,) = rig.driver().apply([Work(SCOPE, changes, ())])
-    return answer
+    answers: list[Landed | Failed] = [*rig.driver().apply([Work(SCOPE, changes, ())])]
+    assert len(answers) == 1
+    return answers[0]
 
 
 def test_an_address_that_is_there_as_something_else(rig: ModoboaRig, bench: Workbench) -> None:

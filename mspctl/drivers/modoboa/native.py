@@ -204,7 +204,7 @@ USUAL = State(True, True, True, frozenset())  # of a mailbox of which nothing is
 
 def accepted(resource: Resource, *, counted: bool) -> Resource:
     """The resource as Modoboa will hold it. Raises Unsupported."""
-    fields = dict(resource.fields)
+    fields = {name: value for name, value in resource.fields.items() if name != "shared_with"}
     for why in refusals(resource, counted=counted):
         raise Unsupported(why)
     if "name" in fields:
@@ -219,7 +219,7 @@ def refusals(resource: Resource, *, counted: bool) -> Iterator[str]:
     fields, kind = resource.fields, resource.id.kind
     if kind not in (mail.MAILBOX, mail.ALIAS, mail.ALIAS_DOMAIN, mail.DOMAIN):
         yield f"Modoboa holds no {kind}"
-    if "shared_with" in fields:
+    if fields.get("shared_with"):
         yield "Modoboa leaves it to each owner who else uses a mailbox (leave shared_with out)"
     if "reply" in fields:
         yield "Modoboa lets only its owner set a mailbox's automatic reply (leave reply out)"
