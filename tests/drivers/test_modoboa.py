@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from mspctl.exits import Exit
 from mspctl.kinds import mail
 from mspctl.resource import Cause, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
-from tests.drivers.contract import DriverContract, Rig, Sample, read
+from tests.drivers.contract import DriverContract, Sample, changed, read
 from tests.drivers.mailboxes import NAMES, MailRig, of_size
 from tests.drivers.workbench import Workbench
 from tests.servers.http_stand_in import standing_in
@@ -189,6 +190,10 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mspctl.transports.http.PAUSE", 0)
 
 
+EACH_VARIANT = (
+    "test_an_update_touches_one_thing", "test_a_hand_edit_is_seen", "test_what_cannot_be_read_is_left_as_it_is"
+)  # fmt: skip
+TOLD = {"enabled", "keep_copy", "to", "mailboxes"}  # fields whose variants are not left out
 TUTTI = ["a@other.example", "x@partner.example"]
 
 
@@ -239,10 +244,22 @@ class TestModoboa(DriverContract):
     )
     write_only = frozenset({"password"})
 
-    # Each call takes Modoboa some 15 ms, and these tests are the most of them: one half is for `make soak`.
-    @pytest.mark.parametrize("ours", [pytest.param(True, marks=pytest.mark.soak), False], ids=["ours", "unmanaged"])
-    def test_an_update_touches_one_thing(self, rig: Rig, bench: Workbench, ours: bool) -> None:
-        super().test_an_update_touches_one_thing(rig, bench, ours)
+    few = True  # each call takes Modoboa 15 to 30 ms
+
+    @pytest.fixture(autouse=True)
+    def _few_variants(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is done for every variant is done for some; `make soak` does it for all."""
+        if self.few and request.function.__name__ in EACH_VARIANT:
+            told = [[v for v in s.variants if {*changed(s.resource, v)} & TOLD] for s in self.samples]
+            short = [replace(s, variants=variants) for s, variants in zip(self.samples, told, strict=True)]
+            monkeypatch.setattr(self, "samples", short)
+        if self.few and request.node.name.endswith("[neighbours are ours]"):
+            pytest.skip("the other one is the harder, and make soak does both")
+
+
+@pytest.mark.soak
+class TestEveryVariant(TestModoboa):
+    few = False
 
 
 # -- where mail goes, as Postfix is told ------------------------------------------------------------------------
@@ -318,9 +335,8 @@ STATES: list[tuple[dict[str, Value], set[str]]] = [
     (state(True, True, True, X), {PAOLO, X}),
     (state(False, True, False, X), {X}),
     (state(False, False, True), set()),
-    (state(True, True, True), {PAOLO}),
-    (state(False, True, True), {PAOLO}),
     (state(True, True, False, X), {X}),
+    (state(False, True, True), {PAOLO}),
     (state(True, False, True), set()),
     (state(False, True, True, X), {PAOLO, X}),
     (state(True, True, True), {PAOLO}),
@@ -637,7 +653,7 @@ def test_what_cannot_be_finished_is_not_begun(rig: ModoboaRig, bench: Workbench)
     assert [row["username"] for row in rig.server.rows("accounts") if row["mailbox"]] == [PAOLO]
 
 
-@pytest.mark.parametrize("after", [1, 4, 6, 8])
+@pytest.mark.parametrize("after", [1, 8])
 def test_wherever_it_breaks_off_running_again_finishes(
     rig: ModoboaRig, bench: Workbench, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
@@ -652,7 +668,7 @@ def test_wherever_it_breaks_off_running_again_finishes(
     def breaking(self: Api, method: str, path: str, body: object, what: str) -> Any:
         made.append(path)
         if len(made) == after + 1:
-            if after == 4:
+            if after == 8:
                 write(self, method, path, body, what)
             raise Unreachable("no answer")
         return write(self, method, path, body, what)
@@ -665,26 +681,29 @@ def test_wherever_it_breaks_off_running_again_finishes(
     bench.converge()
 
 
-@pytest.mark.parametrize("name", ["paolo", "g", "acme.it", "domain"])
 def test_what_takes_long_is_looked_at_once_more(
-    rig: ModoboaRig, bench: Workbench, monkeypatch: pytest.MonkeyPatch, name: str
+    rig: ModoboaRig, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.declare(SCOPE, plain(), mail.alias("g", [X]), mail.alias_domain("acme.it"), mail.limits(3, 0))
     settle(bench)
     off = replace(mail.alias_domain("acme.it"), fields={"enabled": False})
     bench.declare(SCOPE, plain(quota=700 * MIB), mail.alias("g", [PAOLO]), off, mail.limits(3, 900 * MIB))
-    changes = [change for change in bench.plan()[SCOPE].due if change.id.name == name]
-    rows = {kind: rig.server.rows(kind)[0] for kind in ("domains", "domainaliases")}
+    due = bench.plan()[SCOPE].due
+    rows = {kind: rig.server.rows(kind)[0]["pk"] for kind in ("domains", "domainaliases")}
+    paolo = rig.account(PAOLO)["pk"]
     theirs: dict[str, Callable[[], object]] = {
         "g": lambda: rig.alias("g@acme.example", ["z@partner.example"]),
-        "paolo": lambda: rig.server.call("PATCH", f"/accounts/{rig.account(PAOLO)['pk']}/", {"first_name": "Pablo"}),
-        "acme.it": lambda: rig.server.call("DELETE", f"/domainaliases/{rows['domainaliases']['pk']}/"),
-        "domain": lambda: rig.server.call("PATCH", f"/domains/{rows['domains']['pk']}/", {"quota": "800"}),
+        "paolo": lambda: rig.server.call("PATCH", f"/accounts/{paolo}/", {"first_name": "Pablo"}),
+        "acme.it": lambda: rig.server.call("DELETE", f"/domainaliases/{rows['domainaliases']}/"),
+        "domain": lambda: rig.server.call("PATCH", f"/domains/{rows['domains']}/", {"quota": "800"}),
     }
-    answer = meanwhile(rig, monkeypatch, changes, theirs[name])
-    assert isinstance(answer, Failed)
-    assert isinstance(answer.error, Stale)
-    assert "from Modoboa since" in str(answer.error) or "in Modoboa since it was read" in str(answer.error)
+    assert {change.id.name for change in due} == theirs.keys()
+    for change in due:
+        with monkeypatch.context() as patched:
+            answer = meanwhile(rig, patched, [change], theirs[change.id.name])
+        assert isinstance(answer, Failed)
+        assert isinstance(answer.error, Stale)
+        assert re.search("was (changed in|removed from) Modoboa since it was read", str(answer.error))
 
 
 def test_what_is_removed_between_two_calls_is_stale(
@@ -752,7 +771,7 @@ def test_many_pages_are_one_list(rig: ModoboaRig) -> None:
         rig.alias(f"a{name}@acme.example", [f"{name}@acme.example"])
     whole = read(rig, SCOPE)
     assert len(whole.resources) == 10
-    for size in ("1", "2", "5", "9"):
+    for size in ("2", "9"):
         rig.settings(page_size=size, domain_limits="true")
         assert read(rig, SCOPE) == whole
         assert rig.reader().scopes() == ["acme.example"]
