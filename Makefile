@@ -43,14 +43,18 @@ bench: venv
 soak: venv
 	$(BIN)/pytest -m soak
 
-# Resolves again what pyproject.toml asks for, for every Python and platform. Pins that still fit stay as they
-# are; `make constraints UPGRADE=--upgrade` takes the newest.
+# Resolves again what pyproject.toml asks for, for every Python and platform, and the Modoboa that tests start. Pins that
+# still fit stay as they are; `make constraints UPGRADE=--upgrade` takes the newest.
 constraints:
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/pip install --quiet uv
 	build/uv/bin/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --quiet $(UPGRADE) \
 		--output-file constraints.txt
+	printf 'modoboa==2.12.0\ngunicorn\n' | build/uv/bin/uv pip compile - --universal --python-version 3.11 \
+		--fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet $(UPGRADE) \
+		--no-emit-package rrdtool-bindings --no-emit-package progressbar33 \
+		--no-emit-package django-xforwardedfor-middleware --output-file tests/servers/modoboa.txt
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -22,14 +22,17 @@ ROUNDS = 5000  # of SHA512-CRYPT: what everybody takes unless the hash says othe
 LONGEST = {"BLF-CRYPT": 72, "SHA512-CRYPT": 1024}  # octets; bcrypt would drop the rest in silence
 
 _ALPHABET = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercase
-# Letters and digits that nobody takes for each other, read aloud from paper or in any font.
-_TYPED = "".join(c for c in string.ascii_letters + string.digits if c not in "0Oo1lI")
+# Letters and digits that nobody takes for each other, read aloud from paper or in any font; of each kind at least one,
+# because many servers want it so.
+_KINDS = ("abcdefghijkmnpqrstuvwxyz", "ABCDEFGHJKLMNPQRSTUVWXYZ", "23456789")
 
 
 def made(length: int = 20) -> bytes:
-    """A password that a person can type: letters and digits in groups of five. 20 of them are 116 bits."""
-    text = "".join(secrets.choice(_TYPED) for _ in range(length))
-    return "-".join(text[at : at + 5] for at in range(0, length, 5)).encode()
+    """A password that a person can type: letters and digits in groups of five. 20 of them are some 114 bits."""
+    chosen = [secrets.choice(kind) for kind in _KINDS]
+    chosen += [secrets.choice("".join(_KINDS)) for _ in range(length - len(chosen))]
+    secrets.SystemRandom().shuffle(chosen)
+    return "-".join("".join(chosen[at : at + 5]) for at in range(0, length, 5)).encode()
 
 
 def hashed(password: Secret, scheme: Scheme) -> str:

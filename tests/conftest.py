@@ -17,6 +17,7 @@ from mspctl import cli, hashes
 from tests.servers import mail_stack as stacks
 from tests.servers import mail_world as mail_worlds
 from tests.servers import postfixadmin
+from tests.servers.modoboa import Modoboa, modoboa
 
 # The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
 settings.register_profile("mspctl", deadline=None, derandomize=True)
@@ -41,6 +42,19 @@ Run = Callable[..., Said]
 def mail_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with PostfixAdmin's tables, empty; tests take a copy."""
     return postfixadmin.make_sqlite(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="session")
+def running_modoboa() -> Iterator[Modoboa]:
+    with modoboa() as server:
+        yield server
+
+
+@pytest.fixture
+def a_modoboa(running_modoboa: Modoboa) -> Modoboa:
+    """A Modoboa in which nothing is yet, and which counts no calls."""
+    running_modoboa.clear()
+    return running_modoboa
 
 
 @pytest.fixture(scope="session")

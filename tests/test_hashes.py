@@ -51,9 +51,17 @@ def test_what_would_be_cut_off_is_refused(word: bytes) -> None:
 
 
 def test_made_passwords_differ_and_can_be_typed() -> None:
-    made = {hashes.made() for _ in range(100)}
-    assert len(made) == 100
+    made = {hashes.made() for _ in range(1000)}
+    assert len(made) == 1000
     assert all(len(word) == 23 and word.replace(b"-", b"").isalnum() for word in made)
+
+
+def test_made_passwords_are_what_servers_demand() -> None:
+    """One in thirty would lack a digit if it was left to chance."""
+    for word in (hashes.made().decode() for _ in range(1000)):
+        assert any(map(str.isdigit, word))
+        assert any(map(str.islower, word))
+        assert any(map(str.isupper, word))
 
 
 def test_a_hash_that_nobody_has_the_password_of() -> None:

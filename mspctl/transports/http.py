@@ -4,8 +4,9 @@ HTTP to one address, for drivers: JSON in and out, secrets in headers, one clear
 A secret is bound to its target's address: redirects are never followed, proxies of the environment are not used, a
 certificate is always verified, and without TLS nothing leaves this machine unless the settings say so. What comes back
 may be hostile: it is bounded in size and in time, and shown shortened and without secrets. Reads are repeated where
-that may help; whatever else was sent once is not sent again, because nobody knows what became of it (but for a server
-of which every question may be asked twice).
+that may help; whatever else was sent once is not sent again, because nobody knows what became of it. But for a server
+of which every question may be asked twice, and for a 429: who counts calls and answers so has done nothing (RFC 6585),
+so what was asked is asked again when its time has come.
 
     Unreachable   no answer: no connection, no trusted certificate, too slow, 429, 502, 503 or 504 to the end
     Refused       any other answer that is no success, a redirect too; drivers catch it to say more
@@ -34,14 +35,16 @@ from urllib.parse import urlsplit
 
 from mspctl.errors import TargetError, Unreachable
 from mspctl.fields import Boolean, Count, Model, Seconds, Text, is_here
-from mspctl.kinds import shown
+from mspctl.kinds import dns, shown
 from mspctl.secrets import redact
+from mspctl.transports.pace import Pace
 
 READS = frozenset({"GET", "HEAD"})
-ATTEMPTS = 3  # of a read
-PAUSE = 0.5  # seconds before the second attempt, twice as many before the third
-MAX_PAUSE = 30.0  # seconds that a Retry-After may ask for; who wants more is asked again by the next run
-BUSY = frozenset({429, 502, 503, 504})
+ATTEMPTS = 3  # of a read, and of what was answered 429
+PAUSE = 0.5  # seconds before the second attempt, twice as many before the third; a Retry-After can ask for more
+MAX_PAUSE = 60.0  # seconds that a Retry-After may ask for; who wants more is asked again by the next run
+TOO_MANY = 429
+BUSY = frozenset({TOO_MANY, 502, 503, 504})
 MAX_ANSWER = 256 * 1024 * 1024  # bytes
 PART = 1024 * 1024  # bytes read at a time
 MOST_SAID = 300  # characters of an answer that a message repeats
@@ -77,10 +80,17 @@ class Http:
     """
 
     def __init__(
-        self, address: str, headers: Headers, settings: Settings, root: Path, repeated: frozenset[str] = READS
+        self,
+        address: str,
+        headers: Headers,
+        settings: Settings,
+        root: Path,
+        repeated: frozenset[str] = READS,
+        pace: Pace | None = None,
     ) -> None:
         """
-        `root`: where a relative ca_file starts; `repeated`: methods for which twice is as good as once.
+        `root`: where a relative ca_file starts; `repeated`: methods for which twice is as good as once; `pace`: for a
+        server that counts calls.
 
         Raises TargetError for an address that cannot be used.
         """
@@ -90,6 +100,7 @@ class Http:
         self._headers = headers
         self._settings = settings
         self._root = root
+        self._pace = pace
         self._idle: list[socket.socket] = []
         self._free = threading.BoundedSemaphore(settings.connections)
         weakref.finalize(self, _close, self._idle)
@@ -110,12 +121,12 @@ class Http:
 
     def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """The answer's body; `body` is JSON. Raises Unreachable or Refused."""
-        for attempt in range(ATTEMPTS - 1 if method in self._repeated else 0):
+        for attempt in range(ATTEMPTS - 1):
             try:
                 return self._once(method, path, body)
             except _TryAgain as error:
-                wait = error.after if error.after is not None else PAUSE * 2**attempt
-                if wait > MAX_PAUSE:
+                wait = max(error.after, PAUSE * 2**attempt)
+                if wait > MAX_PAUSE or not (error.undone or method in self._repeated):
                     raise
             time.sleep(wait)
         return self._once(method, path, body)
@@ -123,6 +134,8 @@ class Http:
     def _once(self, method: str, path: str, body: bytes | None) -> bytes:
         doubt = "" if method in self._repeated else f"; what {method} asked for may have been done"
         asked = self._asked(method, path, body)
+        if self._pace is not None:
+            self._pace.wait(method not in READS)
         try:
             with self._connection() as connection:
                 connection.sock.sendall(asked)
@@ -157,7 +170,8 @@ class Http:
             return
         reason = as_line(answer.reason.encode())
         if status in BUSY:
-            raise _TryAgain(f"{self.name} is busy ({status} {reason})", _seconds(answer.headers.get("Retry-After")))
+            after = _seconds(answer.headers.get("Retry-After"))
+            raise _TryAgain(f"{self.name} is busy ({status} {reason})", after, undone=status == TOO_MANY)
         if status in (401, 403):
             raise Refused(f"{self.name} does not take our key ({status} {reason})", status, content)
         if 300 <= status < 400:
@@ -237,9 +251,10 @@ def _close(connections: list[socket.socket]) -> None:
 class _TryAgain(Unreachable):
     """No answer for now."""
 
-    def __init__(self, text: str, after: float | None = None) -> None:
+    def __init__(self, text: str, after: float = 0.0, *, undone: bool = False) -> None:
         super().__init__(text)
         self.after = after  # seconds that the target asks for
+        self.undone = undone  # what was asked for was certainly not done
 
 
 class _Connection(io.RawIOBase):
@@ -291,15 +306,32 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _seconds(text: str | None) -> float | None:
-    """What a Retry-After says, in seconds from now; None when it says nothing."""
+def _seconds(text: str | None) -> float:
+    """What a Retry-After says, in seconds from now; 0 when it says nothing."""
     if text is None:
-        return None
+        return 0.0
     if text.isascii() and text.isdigit():
         return float(text[:9])
     with suppress(ValueError):
         return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    return None
+    return 0.0
+
+
+NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of what is taken apart
+
+
+@contextmanager
+def making_sense(who: str, what: str) -> Iterator[None]:
+    """What was answered is taken apart within: whatever it is, the error is the target's."""
+    try:
+        yield
+    except NONSENSE as error:
+        raise nonsense(who, what, error) from None
+
+
+def nonsense(who: str, what: str, error: Exception) -> TargetError:
+    why = f"cannot be read ({dns.first_line(error)})" if isinstance(error, ValueError) else "makes no sense"
+    return TargetError(f"what {who} answers about {what} {why}")
 
 
 def as_json(body: object) -> bytes:

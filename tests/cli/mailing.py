@@ -10,6 +10,7 @@ from typing import Any
 from tests.conftest import Run, Said
 
 KEY = "the password of all vaults"
+LUCA = "the Word 2 that Luca chose"
 TARGETS = """\
 targets:
   mail-1:

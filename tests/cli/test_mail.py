@@ -15,7 +15,7 @@ import bcrypt
 import pytest
 
 from mspctl import vault
-from tests.cli.mailing import FILE, KEY, MAIL, applied, change, sql
+from tests.cli.mailing import FILE, KEY, LUCA, MAIL, applied, change, sql
 from tests.conftest import Run, Said
 
 
@@ -40,19 +40,19 @@ def test_a_password_is_nowhere_but_where_it_belongs(run: Run, tmp_path: Path) ->
     made = json.loads(vault.decrypt(Path("customers/acme/hand-over.yaml").read_bytes(), KEY.encode()))
     word = made["waiting"]["paolo@acme.example on mail-1 rev 1"]
     hashes = dict(sql("SELECT username, password FROM mailbox"))
-    for address, password in (("paolo@acme.example", word), ("luca@acme.example", "the word that Luca chose")):
+    for address, password in (("paolo@acme.example", word), ("luca@acme.example", LUCA)):
         assert bcrypt.checkpw(password.encode(), hashes[address].removeprefix("{BLF-CRYPT}").encode())
     subprocess.run(["git", "gc", "--quiet"], check=False)
     ledger = subprocess.run(["git", "log", "-p", "--all"], capture_output=True, text=True, check=True).stdout
     assert "generated rev 1" in ledger
-    for secret in (word, "the word that Luca chose", *hashes.values()):
+    for secret in (word, LUCA, *hashes.values()):
         assert all(secret not in each.out + each.err for each in said)
         assert secret not in ledger
         for folder, _, files in os.walk(tmp_path):
             for file in files:
                 held = Path(folder, file).read_bytes()
                 assert secret.encode() not in held or file == "mail.db"
-    assert all(secret.encode() not in Path("scratch/mail.db").read_bytes() for secret in (word, "the word that Luca"))
+    assert all(secret.encode() not in Path("scratch/mail.db").read_bytes() for secret in (word, LUCA))
 
 
 def test_what_somebody_changed_is_drift_and_can_be_adopted(run: Run) -> None:

@@ -6,13 +6,13 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import bcrypt
 import pytest
@@ -23,70 +23,32 @@ from mspctl.drivers import postfixadmin
 from mspctl.errors import TargetError, Unreachable
 from mspctl.kinds import NEWEST, mail
 from mspctl.resource import Cause, Change, Id, Resource, Scope, Value
-from mspctl.secrets import Secret, Secrets
+from mspctl.secrets import Secrets
 from tests.drivers.contract import DriverContract, Rig, Sample, read
+from tests.drivers.mailboxes import NAMES, MailRig, of_size
 from tests.drivers.workbench import Workbench
 from tests.servers import databases
 from tests.servers import postfixadmin as tables
 
-R = TypeVar("R", bound=postfixadmin.Reader)
-NAMES = ("acme.example", "beta.example", "xn--perch-fsa.example")
 SCOPES = [Scope("mail-1", mail.FACET, name, "acme") for name in NAMES]
 SCOPE = SCOPES[0]
 MB = 1_024_000
 ROOT = Path(__file__).parents[2]
 
 
-class Given:
-    """Passwords that are known to a test."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str]] = []
-
-    def of(self, customer: str, wanted: Sequence[tuple[str, str]]) -> list[Secret]:
-        self.asked += [(customer, address, said) for address, said in wanted]
-        return [Secret("X", f"word of {address}, {said}".encode()) for address, said in wanted]
+mailbox = of_size(500 * MB)
 
 
-def mailbox(local: str = "paolo", /, **fields: Any) -> Resource:
-    usual: dict[str, Value] = {
-        "name": "Paolo Zen",
-        "quota": 500 * MB,
-        "enabled": True,
-        "receives": True,
-        "keep_copy": True,
-    }
-    more: dict[str, Value] = {"forwards": frozenset({"x@partner.example"}), "password": "generated rev 1"}
-    return Resource(Id(mail.MAILBOX, local), usual | more | fields, "customers/acme/mail.yaml:7")
-
-
-class SqlRig(Rig):
+class SqlRig(MailRig):
     """PostfixAdmin's tables, seen through the plain database driver; statements have ? for values."""
 
+    module = postfixadmin
     scopes = SCOPES
-    access: Access
-
-    def __init__(self) -> None:
-        self.passwords = Given()
-        self._made: dict[type[postfixadmin.Reader], postfixadmin.Reader] = {}
 
     def settings(self, **said: str) -> None:
         """Further settings of the driver."""
         old = {n: str(v) for n, v in self.access.settings.model_dump(exclude_unset=True).items()}
         self.access = replace(self.access, settings=postfixadmin.Settings.model_validate(old | said))
-
-    def reader(self) -> postfixadmin.Reader:
-        return self._opened(postfixadmin.Reader)
-
-    def driver(self) -> postfixadmin.Driver:
-        return self._opened(postfixadmin.Driver)
-
-    def _opened(self, kind: type[R]) -> R:
-        """One for a whole run, as everywhere; another once it is told other things."""
-        made = self._made.get(kind)
-        if not isinstance(made, kind) or made.access is not self.access:
-            made = self._made[kind] = kind(self.access)
-        return made
 
     def run(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         raise NotImplementedError

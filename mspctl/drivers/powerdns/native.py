@@ -11,13 +11,15 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from mspctl.errors import TargetError
 from mspctl.kinds import dns
 from mspctl.kinds import zone as whole
 from mspctl.resource import Id, Resource
+from mspctl.transports import http
 from mspctl.transports.http import as_line
 
 WRITABLE = frozenset({"native", "master", "primary"})  # kinds of zones whose records are made here
@@ -78,8 +80,8 @@ class Zone:
         rtype = dns.owner_type(id_)[1]
         try:
             values = [folded(rtype, record["content"]) for record in rrset["records"] if not record["disabled"]]
-        except NONSENSE as error:
-            raise nonsense(f"{id_.name} in {self.name}", error) from None
+        except http.NONSENSE as error:
+            raise http.nonsense("PowerDNS", f"{id_.name} in {self.name}", error) from None
         return Resource(id_, {"ttl": rrset["ttl"], "values": frozenset(values)}) if values else None
 
     def asked(self, id_: Id, after: Resource | None) -> Native:
@@ -108,21 +110,7 @@ def unmade(name: str) -> Zone:
     return Zone(name, {"name": name, "dnssec": False, "kind": "native", "rrsets": []})
 
 
-NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of what is taken apart
-
-
-@contextmanager
-def making_sense(what: str) -> Iterator[None]:
-    """What was answered is taken apart within: whatever it is, the error is the target's."""
-    try:
-        yield
-    except NONSENSE as error:
-        raise nonsense(what, error) from None
-
-
-def nonsense(what: str, error: Exception) -> TargetError:
-    why = f"cannot be read ({dns.first_line(error)})" if isinstance(error, ValueError) else "makes no sense"
-    return TargetError(f"what PowerDNS answers about {what} {why}")
+making_sense = partial(http.making_sense, "PowerDNS")
 
 
 def presigned(name: str) -> TargetError:
