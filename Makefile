@@ -39,6 +39,7 @@ check: venv
 bench: venv
 	$(BIN)/python bench/run.py
 	$(BIN)/python -m bench.transfer
+	$(BIN)/python bench/mail.py
 
 soak: venv
 	$(BIN)/pytest -m soak

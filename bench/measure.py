@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -54,15 +54,21 @@ def run(command: Command, environment: Mapping[str, str] = ENVIRONMENT) -> Run:
     return Run(wall, usage.ru_utime + usage.ru_stime, _mebibytes(usage.ru_maxrss), process.returncode)
 
 
-def in_turn(commands: Mapping[str, Command], times: int = 5, codes: Sequence[int] = (0,)) -> dict[str, Run]:
+def in_turn(
+    commands: Mapping[str, Command],
+    times: int = 5,
+    codes: Sequence[int] = (0,),
+    before: Callable[[], object] = lambda: None,
+) -> dict[str, Run]:
     """
-    Medians by name, each command run once to warm up and then `times` times, A B A B.
+    Medians by name, each command run once to warm up and then `times` times, A B A B; `before` each, not measured.
 
     Raises SystemExit when a command ends otherwise than in `codes`, or not always alike.
     """
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(times + 1):
         for name, command in commands.items():
+            before()
             runs[name].append(run(command))
             if runs[name][-1].code not in codes or runs[name][-1].code != runs[name][0].code:
                 sys.exit(f"{name}: exit code {runs[name][-1].code}")

@@ -433,7 +433,7 @@ def _read_back(driver: Driver, tasks: Sequence[_Task], ends: Mapping[Scope, Scop
         _check(end, answer)
         end.outputs.update(answer.outputs)
         declared, recorded, live = sides(accepted[answer.scope], task.record, answer)
-        end.settles = settled(declared, recorded, live, end.landed)
+        end.settles = settled(declared, recorded, live, end.landed, driver.traits.renames)
         end.written = written((r for r in declared if r.id not in end.settles), live, end.landed)
     for scope in left:
         ends[scope].fail("the driver gave no answer when it was read back")

@@ -6,13 +6,14 @@ Two values that agree explain the third: live as recorded means Git moved on (pe
 somebody else did (drift), and three different values are a conflict.
 
 While it is unknown how an apply ended, the ledger gives several states. What is live as any of them is ours; for
-drift, all must be as declared. What the target does not let us read is as we wrote it last, once that is certain.
+drift, all must be as declared. What the target does not let us read is as we wrote it last, once that is certain: a
+password is not written again because a rename, or a delete, was begun and may not have come to its end.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -83,6 +84,7 @@ def diff(
     """
     wanted = {r.id: r for r in declared}
     found = {r.id: r for r in live}
+    recorded = _inherited(wanted, recorded, found, renames)
     renamed = {i: r.was for i, r in wanted.items() if r.was and i.kind in renames and i not in found}
     moves = {i: found.pop(was) for i, was in renamed.items() if was in found and was not in wanted}
     moved = [_moved(wanted.pop(i), recorded.get(r.id, NEVER), r) for i, r in moves.items()]
@@ -90,6 +92,23 @@ def diff(
     both = (_both(r, recorded.get(i, NEVER), found[i]) for i, r in wanted.items() if i in found)
     new = (_absent(r, recorded.get(i, NEVER)) for i, r in wanted.items() if i not in found)
     return [d for group in (gone, moved, both, new) for d in sorted(filter(None, group), key=attrgetter("id"))]
+
+
+def _inherited(
+    wanted: Mapping[Id, Resource], recorded: Mapping[Id, Record], found: Collection[Id], renames: Collection[str]
+) -> Mapping[Id, Record]:
+    """
+    The records, where a rename may have been carried out by a run that did not come to its end.
+
+    Then the new name is known from the intent only, and what it was before is said of the old one.
+    """
+    heirs = {}
+    for id_, resource in wanted.items():
+        if resource.was and id_.kind in renames and id_ in found and resource.was not in found:
+            mine, old = recorded.get(id_, NEVER), recorded.get(resource.was, NEVER)
+            if mine.states[:1] == (None,) and any(mine.states) and None in old.states[1:]:
+                heirs[id_] = Record((old.states[0], *mine.states[1:]), mine.tombstone)
+    return {**recorded, **heirs} if heirs else recorded
 
 
 def _undeclared(live: Resource, record: Record) -> Difference:
@@ -132,11 +151,11 @@ def _both(declared: Resource, record: Record, live: Resource) -> Difference | No
     return Difference(declared.id, declared, live, record, _gravest(fields.values()), fields) if fields else None
 
 
-def _cause(declared: Value, recorded: Collection[Left], live: Value | None) -> Cause | None:
+def _cause(declared: Value, recorded: Sequence[Left], live: Value | None) -> Cause | None:
     """Why one field differs; None as a value means that the field was, or is, not there."""
-    as_declared = all(value == declared for value in recorded)
     if live is UNKNOWN:
-        return None if as_declared else Cause.PENDING
+        return None if all(value == declared for value in _while_there(recorded)) else Cause.PENDING
+    as_declared = all(value == declared for value in recorded)
     if live in recorded or (live in EMPTY and recorded and all(value is None for value in recorded)):
         return Cause.PENDING
     if recorded and as_declared:
@@ -151,11 +170,20 @@ def _recorded(record: Record, name: str) -> list[Left]:
     return [state.fields.get(name) if state else ABSENT for state in record.states]
 
 
+def _while_there(recorded: Sequence[Left]) -> list[Left]:
+    """What we may have left in a field of something that is there: a delete that was begun did not happen."""
+    return [left for left in recorded if left is not ABSENT or recorded[0] is ABSENT]
+
+
 # -- what the ledger learns -----------------------------------------------------------------------------------
 
 
 def settled(
-    declared: Iterable[Resource], recorded: Mapping[Id, Record], live: Iterable[Resource], landed: Iterable[Change] = ()
+    declared: Iterable[Resource],
+    recorded: Mapping[Id, Record],
+    live: Iterable[Resource],
+    landed: Iterable[Change] = (),
+    renames: Collection[str] = frozenset(),
 ) -> dict[Id, Resource | None]:
     """
     What the ledger shall say from now on: fields that are live as declared, and None for what is gone.
@@ -166,6 +194,7 @@ def settled(
     written = {change.id: change.changed for change in landed}
     wanted = {r.id: r for r in declared}
     found = {r.id: r for r in live}
+    recorded = _inherited(wanted, recorded, found, renames)
     result: dict[Id, Resource | None] = {}
     for id_, resource in wanted.items():
         if id_ in found:
@@ -195,7 +224,7 @@ def _settled(declared: Resource, record: Record, live: Resource, written: Collec
     fields: dict[str, Value] = {}
     for name, value in declared.fields.items():
         now, before = live.fields.get(name), _recorded(record, name)
-        unread = now is UNKNOWN and (name in written or all(old == value for old in before))
+        unread = now is UNKNOWN and (name in written or all(old == value for old in _while_there(before)))
         true = value is not UNKNOWN and (now == value or unread)
         kept = {value} if true else {now} if now in before else {*before}
         if len(kept) != 1:

@@ -24,6 +24,7 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryFile
 from typing import IO
 
+from mspctl import secrets, vault
 from mspctl.errors import LedgerError
 
 Edit = Callable[[bytes | None], bytes | None]  # old content → new; None: no such file; pure, for it may be called again
@@ -39,6 +40,7 @@ FOREIGN = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"),
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
 )
+OURS = (secrets.PREFIX, vault.PASSWORD)  # secrets: git and what it starts have no use for them
 # Neither hooks nor signatures nor housekeeping that the user configured for work of another kind.
 SETTINGS = (
     *("core.hooksPath=/dev/null", "core.useReplaceRefs=false", "gc.auto=0", "maintenance.auto=false"),
@@ -505,7 +507,8 @@ class Git:
         self.root = root
         self._command = ["git", "--no-pager", *(word for setting in SETTINGS for word in ("-c", setting))]
         self._met: dict[tuple[str, int, int], float] = {}  # lock files in the way → when they were first met
-        self._environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | {
+        kept = (name for name in os.environ if name not in FOREIGN and not name.startswith(OURS))
+        self._environment = {name: os.environ[name] for name in kept} | {
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_COMMITTER_NAME": "mspctl",
             "GIT_COMMITTER_EMAIL": "mspctl@localhost",

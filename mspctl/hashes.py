@@ -51,7 +51,7 @@ def hashed(password: Secret, scheme: Scheme) -> str:
 
 def nobody() -> str:
     """A hash in the right form that no password is known for: nobody can log in."""
-    return "{BLF-CRYPT}$2b$10$" + "".join(secrets.choice(_ALPHABET) for _ in range(20)) + "." * 33
+    return "{BLF-CRYPT}$2b$10$" + "".join(_ALPHABET[octet & 63] for octet in secrets.token_bytes(20)) + "." * 33
 
 
 def sha512_crypt(password: bytes, salt: str, rounds: int = ROUNDS) -> str:

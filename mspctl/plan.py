@@ -198,7 +198,7 @@ def plan_scope(
         reasons = {change.id: "its scope left Git" for change in changes} | reasons
     joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
     chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
-    learned = settled(declared, recorded, live)
+    learned = settled(declared, recorded, live, renames=traits.renames)
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
         learned = {i: r for i, r in learned.items() if r is not None}
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration) for change, approval in chosen]

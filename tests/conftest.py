@@ -6,17 +6,18 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from mspctl import cli, hashes
+from mspctl import cli, hashes, secrets
+from tests.servers import databases, postfixadmin
 from tests.servers import mail_stack as stacks
 from tests.servers import mail_world as mail_worlds
-from tests.servers import postfixadmin
 from tests.servers.modoboa import Modoboa, modoboa
 
 # The same examples each time: a pull request does not fail for what it did not change. `make soak` looks further.
@@ -38,6 +39,12 @@ class Said:
 Run = Callable[..., Said]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_revealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test revealed is not blanked out of what the next one says."""
+    monkeypatch.setattr(secrets, "_revealed", secrets.Redactor())
+
+
 @pytest.fixture(scope="session")
 def mail_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with PostfixAdmin's tables, empty; tests take a copy."""
@@ -55,6 +62,20 @@ def a_modoboa(running_modoboa: Modoboa) -> Modoboa:
     """A Modoboa in which nothing is yet, and which counts no calls."""
     running_modoboa.clear()
     return running_modoboa
+
+
+@pytest.fixture(scope="session")
+def mail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], databases.Server]]:
+    """The database server of a kind, with PostfixAdmin's tables: started when first asked for, and kept."""
+    with ExitStack() as stack:
+
+        @cache
+        def server(kind: str) -> databases.Server:
+            made = stack.enter_context(databases.running(databases.KINDS[kind]))
+            postfixadmin.make_on(made, tmp_path_factory.mktemp("program"))
+            return made
+
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -555,3 +555,49 @@ def test_a_name_that_is_declared_again_is_not_renamed_away() -> None:
     found = diff([Resource(NEW, X, was=OLD), box(X)], {OLD: left(X)}, [box(X)], RENAMES)
     assert [(d.id, d.cause) for d in found] == [(NEW, PENDING)]
     assert found[0].live is None
+
+
+# -- passwords, when a run did not come to its end ------------------------------------------------------------
+
+HELD, A, B = {"p": UNKNOWN}, {"p": "a"}, {"p": "b"}
+RENAMING = {OLD: left(A, None), NEW: left(None, A)}
+
+
+def test_a_delete_that_was_begun_says_nothing_of_what_cannot_be_read() -> None:
+    """It is there, so it was not deleted; its password is its owner's."""
+    assert difference(A, left(A, None), HELD) is None
+    assert settled([box(A)], {ID: left(A, None)}, [box(HELD)]) == {ID: box(A)}
+
+
+def test_a_create_that_was_begun_may_have_stopped_before_the_password() -> None:
+    found = difference(A, left(None, A), HELD)
+    assert found is not None
+    assert found.fields == {"p": PENDING}
+    assert settled([box(A)], {ID: left(None, A)}, [box(HELD)]) == {}
+
+
+def test_a_rename_that_was_begun_writes_no_password() -> None:
+    (found,) = renaming(A, RENAMING, box(HELD))
+    change = found.change({PENDING})
+    assert change is not None
+    assert (change.verb, change.changed) == ("rename", ())
+
+
+def test_a_rename_that_landed_unseen_writes_no_password() -> None:
+    live = Resource(NEW, HELD)
+    assert renaming(A, RENAMING, live) == []
+    said = settled([Resource(NEW, A, was=OLD)], RENAMING, [live], renames=RENAMES)
+    assert said == {OLD: None, NEW: Resource(NEW, A)}
+
+
+def test_a_rename_with_a_new_password_that_was_begun_writes_it_again() -> None:
+    begun = {OLD: left(A, None), NEW: left(None, B)}
+    for live in (box(HELD), Resource(NEW, HELD)):
+        (found,) = renaming(B, begun, live)
+        assert found.fields == {"p": PENDING}
+    assert settled([Resource(NEW, B, was=OLD)], begun, [Resource(NEW, HELD)], renames=RENAMES) == {OLD: None}
+
+
+def test_where_nothing_can_be_renamed_the_new_one_was_made_anew() -> None:
+    (found,) = diff([Resource(NEW, A, was=OLD)], RENAMING, [Resource(NEW, HELD)])
+    assert found.fields == {"p": PENDING}

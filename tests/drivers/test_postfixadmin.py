@@ -6,9 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,6 @@ from tests.drivers.contract import DriverContract, Rig, Sample, read
 from tests.drivers.mailboxes import NAMES, MailRig, of_size
 from tests.drivers.workbench import Workbench
 from tests.servers import databases
-from tests.servers import postfixadmin as tables
 
 SCOPES = [Scope("mail-1", mail.FACET, name, "acme") for name in NAMES]
 SCOPE = SCOPES[0]
@@ -174,6 +173,12 @@ class ServerRig(SqlRig):
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
 
+    def reconnect(self) -> None:
+        """After the server was away."""
+        with suppress(Exception):
+            self.db.close()
+        self.db = self.server.wait(self.server.connect)
+
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         kept = self.access
@@ -201,23 +206,13 @@ class MariadbRig(ServerRig):
         return f"{when} THEN {refuse}; END IF", f"DROP TRIGGER {name}"
 
 
-SERVERS: dict[str, tuple[type[databases.Server], type[ServerRig]]] = {
-    "postgresql": (databases.Postgresql, PostgresqlRig),
-    "mariadb": (databases.Mariadb, MariadbRig),
-}
+SERVERS: dict[str, type[ServerRig]] = {"postgresql": PostgresqlRig, "mariadb": MariadbRig}
 
 
 @pytest.fixture(scope="module", params=["sqlite", *SERVERS])
-def database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[databases.Server | None]:
+def database(request: pytest.FixtureRequest, mail_server: Callable[[str], databases.Server]) -> databases.Server | None:
     """A server with PostfixAdmin's tables; None for SQLite, of which each test has a file of its own."""
-    if request.param == "sqlite":
-        yield None
-        return
-    with databases.running(SERVERS[request.param][0]) as server:
-        tables.make_on(server, tmp_path_factory.mktemp("program"))
-        yield server
+    return None if request.param == "sqlite" else mail_server(request.param)
 
 
 @pytest.fixture
@@ -225,9 +220,9 @@ def rig(database: databases.Server | None, mail_tables: Path, tmp_path: Path) ->
     if database is None:
         yield SqliteRig(Path(shutil.copy(mail_tables, tmp_path / "mail.db")))
         return
-    made = SERVERS[database.kind][1](database)
-    with closing(made.db):
-        yield made
+    made = SERVERS[database.kind](database)
+    yield made
+    made.db.close()
 
 
 @pytest.fixture
@@ -583,7 +578,7 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
 def test_a_database_of_something_else(tmp_path: Path) -> None:
     rig = SqliteRig(tmp_path / "other.db")
     rig.run("CREATE TABLE domain (x)")
-    with pytest.raises(TargetError, match=r"other\.db: no such column: domain\.domain"):
+    with pytest.raises(TargetError, match=r"other\.db: no such table: "):
         [*rig.reader().read([SCOPE], {})]
 
 
@@ -592,7 +587,8 @@ def test_another_writer_is_waited_for_and_then_named(sqlite: SqliteRig) -> None:
     bench.declare(SCOPE, PLAIN)
     with closing(sqlite3.connect(sqlite.file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert bench.apply().scopes[SCOPE].error == f"{sqlite.file}: database is locked"
+        said = bench.apply().scopes[SCOPE].error
+        assert said == f"{sqlite.file}: database is locked (somebody else is at work there)"
         other.execute("ROLLBACK")
     bench.converge()
 
@@ -612,7 +608,7 @@ def test_reading_takes_as_many_queries_for_many_domains_as_for_one(rig: SqlRig, 
     asked, opened = watched(reader)
     scopes = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(domains)]
     assert len([*reader.read(scopes, {})]) == domains
-    assert (len(asked), len(opened)) == (5, 1)
+    assert (len(asked), len(opened)) == (6, 1)
 
 
 KILLED = """

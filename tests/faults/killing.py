@@ -17,6 +17,7 @@ from tests.faults.lab import (
     LOCKED,
     Lab,
     expected_serials,
+    is_clean,
     leftovers,
     lock_files,
     name_runs,
@@ -73,7 +74,7 @@ def kill_at(at: int, scene: Scene, place: Path) -> list[str]:
         wrong = [] if killed.code == -9 else [f"ended with {killed.code}: {killed.err}"]
         wrong += _told(lab, before)
         mend_remote(lab)
-        wrong += _converges(lab, by_person=at % 2 == 0)
+        wrong += converges(lab, by_person=at % 2 == 0)
         return [*wrong, *_as_it_must_be(lab, before, scene)]
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -100,7 +101,7 @@ def _told(lab: Lab, before: dict[str, str]) -> Iterator[str]:
         yield "zones were written, and the ledger on the remote does not know the run"
 
 
-def _converges(lab: Lab, by_person: bool) -> Iterator[str]:
+def converges(lab: Lab, by_person: bool) -> Iterator[str]:
     name_runs("next")
     with later() if not by_person else _now():
         for _ in range(10):  # a push that outlives its process may take the lock after it was broken
@@ -115,7 +116,7 @@ def _converges(lab: Lab, by_person: bool) -> Iterator[str]:
         lab.break_locks()
     for command in ("plan", "drift"):
         said = lab.run(command)
-        if said.code or "Nothing to do" not in said.out + "Nothing to do" * (command == "drift"):
+        if not is_clean(command, said):
             yield f"{command} ended with {said.code}: {said.out}{said.err}"
 
 

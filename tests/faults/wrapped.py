@@ -8,10 +8,14 @@ witness   a folder: a file stands in it while a zone is being written; one that 
 slow      seconds that each zone takes to write
 ttl       seconds that a lock lasts, and `skew` those by which clocks are thought to differ
 clock     seconds that this machine's clock is ahead
+sql       whether statements that write to a database are write points as well
+cost      of bcrypt, as a power of two
+gate      a folder: between a look at a mail domain's tables and the first write to them, `at` appears in it, and we
+          go on when somebody puts `go` there
 room      bytes that a file can grow to, as on a full disk; `full` names what fails: zones or git
 
 A write point lies before or after a system call that writes: to a zone's file, or a git command that changes
-something. git may die with us or live on.
+something, or a statement that writes to a database, or its commit. git may die with us or live on.
 """
 
 from __future__ import annotations
@@ -165,6 +169,47 @@ def _die_beside(process: subprocess.Popen[Any], verb: str, data: Any, points: Po
         die_with(process, DELAYS[fed.index(True) - 1])
 
 
+def watch_sql(points: Points) -> None:
+    """Statements that write, and commits; what was begun is for the database to undo."""
+    import sqlalchemy as sa
+    from sqlalchemy.engine.default import DefaultDialect
+
+    def told(when: str) -> Callable[..., None]:
+        def tell(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+            verb, *words = statement.split()
+            if verb in ("INSERT", "UPDATE", "DELETE"):
+                points(f"{when} sql {verb} {words[0 if verb == 'UPDATE' else 1]}")
+
+        return tell
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", told("before"))
+    sa.event.listen(sa.Engine, "after_cursor_execute", told("after"))
+    real = DefaultDialect.do_commit
+
+    def commit(self: DefaultDialect, connection: Any) -> None:
+        points("before sql COMMIT")
+        real(self, connection)  # type: ignore[no-untyped-call]
+        points("after sql COMMIT")
+
+    DefaultDialect.do_commit = commit  # type: ignore[method-assign]
+
+
+def wait_before_mail(gate: Path) -> None:
+    from mspctl.drivers import postfixadmin
+
+    real = postfixadmin._Writer.write
+
+    def write(self: postfixadmin._Writer) -> None:
+        (gate / "at").touch()
+        for _ in range(6000):
+            if (gate / "go").exists():
+                break
+            time.sleep(0.01)
+        real(self)
+
+    postfixadmin._Writer.write = write  # type: ignore[method-assign]
+
+
 def watch_zones(folder: str | None, slow: float) -> None:
     """One at a time per zone, told by a file that only one can make."""
     from mspctl.drivers import zonefile
@@ -225,7 +270,7 @@ def fill_disk(what: str, room: int) -> None:
 
 def main(faults: dict[str, Any], arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may have it ignored
-    from mspctl import cli, locks
+    from mspctl import cli, hashes, locks
     from mspctl.cli import workspace
 
     sys.argv = ["mspctl", *arguments]
@@ -239,12 +284,18 @@ def main(faults: dict[str, Any], arguments: list[str]) -> None:
         set_clock(faults["clock"])
     if "slow" in faults or "witness" in faults:
         watch_zones(faults.get("witness"), faults.get("slow", 0))
+    if "cost" in faults:
+        hashes.COST = faults["cost"]
+    if "gate" in faults:
+        wait_before_mail(Path(faults["gate"]))
     if "room" in faults:
         fill_disk(faults["full"], faults["room"])
     if "at" in faults or "points" in faults:
         points = Points(faults.get("at", -1), faults.get("points"))
         watch_files(points)
         watch_git(points)
+        if faults.get("sql"):
+            watch_sql(points)
     cli.main(arguments)
 
 

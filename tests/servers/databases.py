@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,9 +28,18 @@ def free_port() -> int:
         return port
 
 
+@dataclass(slots=True)
+class Overheard:
+    """What a server was asked, by everybody but those who listen."""
+
+    connections: int = 0
+    statements: list[str] = field(default_factory=list)
+
+
 class Server:
     kind: ClassVar[str]
     account: ClassVar[str]  # who it runs as; none of them runs as root
+    leave: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,12 +57,35 @@ class Server:
         """A connection as the database's user, which commits by itself."""
         raise NotImplementedError
 
+    def as_root(self) -> Any:
+        """A connection as its administrator."""
+        return self.connect()
+
+    def overheard(self) -> AbstractContextManager[Overheard]:
+        """What the server is asked meanwhile, as it says itself; known at the end."""
+        raise NotImplementedError
+
     def make_database(self) -> None:
         raise NotImplementedError
 
     def settings(self) -> dict[str, str]:
         """As PostfixAdmin is told."""
         raise NotImplementedError
+
+    def start(self) -> None:
+        self.process = self.started(*self.command())
+
+    def stop(self) -> None:
+        """In order; whoever is connected is sent away."""
+        if self.process is None:
+            return
+        self.process.send_signal(self.leave)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(timeout=30)
+        self.process = None
 
     def started(self, *command: str) -> subprocess.Popen[bytes]:
         who: dict[str, Any] = {"user": self.account, "group": self.account, "extra_groups": []}
@@ -81,6 +115,7 @@ class Server:
 
 class Postgresql(Server):
     kind, account = "postgresql", "postgres"
+    leave = signal.SIGINT  # with SIGTERM it would wait for its clients
 
     def program(self, name: str) -> str:
         """Debian keeps them where no path leads."""
@@ -112,6 +147,25 @@ class Postgresql(Server):
     def settings(self) -> dict[str, str]:
         return {"database_type": "pgsql"}
 
+    @contextmanager
+    def overheard(self) -> Iterator[Overheard]:
+        heard, log = Overheard(), self.folder / "log"
+        with closing(self.as_root()) as root:
+            for said in ("log_statement = 'all'", "log_connections = on"):
+                root.execute(f"ALTER SYSTEM SET {said}")
+            root.execute("SELECT pg_reload_conf()")
+            with closing(self.connect()) as probe:  # until it is heard, the server has not read its settings
+                self.wait(lambda: log.read_text().rindex(f"[{probe.info.backend_pid}] LOG:  connection auth"))
+            start = log.stat().st_size
+            yield heard
+            root.execute("ALTER SYSTEM RESET ALL")
+            root.execute("SELECT pg_reload_conf()")
+            mine = f"[{root.info.backend_pid}]"
+        lines = log.read_bytes()[start:].decode().splitlines()
+        others = [line.partition("LOG:  ")[2] for line in lines if mine not in line]
+        heard.connections = sum(line.startswith("connection authorized") for line in others)
+        heard.statements = [line for line in others if line.startswith(("statement: ", "execute "))]
+
 
 class Mariadb(Server):
     kind, account = "mariadb", "mysql"
@@ -136,18 +190,37 @@ class Mariadb(Server):
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, database=NAME, autocommit=True
         )
 
-    def make_database(self) -> None:
+    def as_root(self) -> Any:
         import pymysql
 
-        socket_ = self.folder / "socket"
-        self.wait(socket_.stat)
-        with pymysql.connect(unix_socket=str(socket_), user="root") as db, db.cursor() as cursor:
+        return pymysql.connect(unix_socket=str(self.folder / "socket"), user="root")
+
+    def make_database(self) -> None:
+        self.wait((self.folder / "socket").stat)
+        with self.as_root() as db, db.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE {NAME} CHARACTER SET utf8mb4")
             cursor.execute(f"CREATE USER {USER}@'127.0.0.1' IDENTIFIED BY %s", [PASSWORD])
             cursor.execute(f"GRANT ALL ON {NAME}.* TO {USER}@'127.0.0.1'")
 
     def settings(self) -> dict[str, str]:
         return {"database_type": "mysqli"}
+
+    @contextmanager
+    def overheard(self) -> Iterator[Overheard]:
+        heard = Overheard()
+        with closing(self.as_root()) as root, root.cursor() as cursor:
+            cursor.execute("SET GLOBAL log_output = 'TABLE', GLOBAL general_log = ON")
+            cursor.execute("TRUNCATE mysql.general_log")
+            yield heard
+            cursor.execute("SET GLOBAL general_log = OFF")
+            asked = "SELECT command_type, argument FROM mysql.general_log"
+            cursor.execute(f"{asked} WHERE thread_id <> connection_id() ORDER BY event_time")
+            for kind, text in cursor.fetchall():
+                heard.connections += kind == "Connect"
+                heard.statements += [text] if kind == "Query" else []
+
+
+KINDS: dict[str, type[Server]] = {kind.kind: kind for kind in (Postgresql, Mariadb)}
 
 
 @contextmanager
@@ -160,15 +233,9 @@ def running(kind: type[Server]) -> Iterator[Server]:
         if os.geteuid() == 0:
             shutil.chown(folder, server.account, server.account)
         server.prepare()
-        server.process = server.started(*server.command())
+        server.start()
         server.make_database()
         yield server
     finally:
-        if server.process is not None:
-            server.process.terminate()
-            try:
-                server.process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                server.process.kill()
-                server.process.wait(timeout=30)
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,7 +9,7 @@ the delete of a mailbox whose line was simply taken out: until somebody names it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -31,11 +31,12 @@ FACETS = (mail.FACET, filters.FACET)
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     section = customer.sections["mail"]
     assert isinstance(section, Section), "load puts each section's own model here"
+    phases = _phases(customer, section, now)
     for domain, key, _ in domains_of(customer):
         own = section.domains[domain]
         target = inventory.targets.get(own.target)
         if target and mail.FACET in target.facets:
-            maker = _Maker(customer, section, domain, key, now)
+            maker = _Maker(customer, own, domain, key, phases)
             maker.make()
             scope = Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
             file = f"customers/{customer.name}/mail.yaml"
@@ -81,31 +82,31 @@ def phase(leaver: Leaver, zone: str, keep_for: int, now: datetime) -> Phase:
     return Phase(True, False, True, says, kept)
 
 
+def _phases(customer: Customer, section: Section, now: datetime) -> dict[str, Phase]:
+    """Of everybody who leaves one of a customer's domains, by address: groups of another one may name them."""
+    return {
+        f"{local}@{domain}": phase(leaver, customer.info.timezone, section.keep_for, now)
+        for domain, own in section.domains.items()
+        for local, leaver in own.leavers.items()
+    }
+
+
 @dataclass(slots=True)
 class _Maker:
     """The resources of one domain at one moment."""
 
     customer: Customer
-    section: Section
+    own: Domain
     domain: str
     key: str
-    now: datetime
+    phases: Mapping[str, Phase]
     resources: list[Resource] = field(default_factory=list)
     later: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, str] = field(default_factory=dict)
-    phases: dict[str, Phase] = field(default_factory=dict)
-
-    @property
-    def own(self) -> Domain:
-        return self.section.domains[self.domain]
+    typed: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind: names → keys as the file has them
 
     def make(self) -> None:
-        for domain, own in self.section.domains.items():
-            for local, leaver in own.leavers.items():
-                zone = self.customer.info.timezone
-                found = phase(leaver, zone, self.section.keep_for, self.now)
-                self.phases[f"{local}@{domain}"] = found
         for local, mailbox in self.own.mailboxes.items():
             self._mailbox(local, mailbox)
         for local, leaver in self.own.leavers.items():
@@ -186,7 +187,8 @@ class _Maker:
         """Where the file says it; keys may be typed in another case."""
         data = self.customer.data["mail"]
         path = ["domains", self.key, kind]
-        entries = data["domains"][self.key][kind]
-        path += [key for key in entries if local and mail.fold_local(key) == local][:1]
+        if local and kind not in self.typed:
+            self.typed[kind] = {mail.fold_local(key): key for key in data["domains"][self.key][kind]}
+        path += [self.typed[kind][local]] if local else []
         mark = find(data, path)
         return f"{mark.file}:{mark.line}" if mark else f"customers/{self.customer.name}/mail.yaml"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
@@ -23,7 +24,7 @@ from mspctl import hashes
 from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
 from mspctl.drivers.postfixadmin import dovecot, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
-from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
+from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
@@ -35,8 +36,13 @@ if TYPE_CHECKING:
 
 DAY, YEAR = timedelta(days=1), timedelta(days=365)  # until when PostfixAdmin calls a password fresh
 MANY = 500  # domains; for more, whole tables are read: the number of queries stays the same
+TEXT, ROOM = 65_535, 1024  # octets that MariaDB's TEXT holds; how many of them a mailbox's own entries may need
+WAITED = 3  # scopes, one after the other, that other sessions did not let in: then the others are not tried
 NOT_OURS = frozenset({"ALL"})  # a row that PostfixAdmin keeps for its administrators
 FAR = datetime(2038, 1, 18)  # noqa: DTZ001  # until when PostfixAdmin's own replies go; columns have no time zone
+
+COLUMNS = {"name": "name", "quota": "quota", "enabled": "active"}  # of a mailbox: fields, and what the table calls them
+RENAMED = " -> "  # in PostfixAdmin's log, between the old address and the new one
 
 Row = Mapping[str, Any]
 
@@ -80,14 +86,14 @@ class Settings(Model):
 
 @dataclass(slots=True)
 class Rows:
-    """All that the tables hold of one domain."""
+    """All that the tables hold of one domain; keys are addresses and names in normal form."""
 
     domain: str
     row: Row | None = None
-    mailboxes: dict[str, Row] = field(default_factory=dict)  # by address
-    aliases: dict[str, Row] = field(default_factory=dict)  # by address
+    mailboxes: dict[str, Row] = field(default_factory=dict)
+    aliases: dict[str, Row] = field(default_factory=dict)
     alias_domains: dict[str, Row] = field(default_factory=dict)
-    replies: dict[str, Row] = field(default_factory=dict)  # by address
+    replies: dict[str, Row] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -116,7 +122,9 @@ def as_resources(rows: Rows, unit: int, replies: Iterable[Id] = (), shared: Shar
             yield mail.alias(local, _goto(row), bool(row["active"]))
     for name, row in rows.alias_domains.items():
         yield mail.alias_domain(name, bool(row["active"]))
-    found = _domain(rows.row, unit) if rows.row else mail.USUAL
+    # Addresses in a domain that has no row are refused by the mail server, like those in one that is switched off.
+    without = mail.USUAL if rows.is_empty else mail.USUAL | {"enabled": False}
+    found = _domain(rows.row, unit) if rows.row else without
     if found != mail.USUAL:
         yield Resource(mail.DOMAIN_ID, found)
 
@@ -131,8 +139,8 @@ def _mailbox(address: str, row: Row, rows: Rows, unit: int) -> dict[str, Value]:
     alias = rows.aliases.get(address, {"goto": address, "active": row["active"]})
     goto = _goto(alias)
     return {
-        "name": row["name"],
-        "quota": _whole(row["quota"], unit),
+        "name": row["name"] or "",
+        "quota": _whole(row["quota"] or 0, unit),
         "enabled": bool(row["active"]),
         "receives": bool(alias["active"]),
         "keep_copy": address in goto,
@@ -149,24 +157,24 @@ def _reply(address: str, rows: Rows) -> str:
 
 
 def _domain(row: Row, unit: int) -> dict[str, Value]:
-    limit = int(row["quota"])
+    limit = int(row["quota"] or 0)
     quota = limit * unit if limit > 0 else limit
-    return {"enabled": bool(row["active"]), "mailboxes": int(row["mailboxes"]), "quota": quota}
+    return {"enabled": bool(row["active"]), "mailboxes": int(row["mailboxes"] or 0), "quota": quota}
 
 
 def _hold(held: dict[str, Row], row: Row, key: str) -> None:
     """
-    A row by its address in lower case. Where an address is there twice, servers find the one that is spelled so; the
+    A row by its address in normal form. Where an address is there twice, servers find the one that is spelled so; the
     other is kept under its own spelling, as something that nobody meant.
     """
-    spelled, name = row[key], row[key].lower()
+    spelled, name = row[key], _folded(row[key])
     if name in held and spelled == name:
         held[held[name][key]] = held[name]
     held[spelled if name in held and spelled != name else name] = row
 
 
 def _goto(row: Row) -> frozenset[str]:
-    return frozenset(_address(each.strip()) for each in row["goto"].split(",") if each.strip())
+    return frozenset(_address(each.strip()) for each in (row["goto"] or "").split(",") if each.strip())
 
 
 def _address(text: str) -> str:
@@ -184,9 +192,14 @@ def _away(goto: Iterable[str], address: str) -> frozenset[str]:
     return frozenset(each for each in goto if each.startswith(start))
 
 
+def _folded(text: str | None) -> str:
+    """Two spellings are one: MariaDB compares so, and so do Postfix and Dovecot."""
+    return (text or "").strip().lower()
+
+
 def _local(address: str, domain: str) -> str:
     local, _, end = address.rpartition("@")
-    if address != address.lower():
+    if address != _folded(address):
         return address  # a second one, in a spelling of its own
     if not local or end != domain:
         raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it")
@@ -230,31 +243,43 @@ class Tables:
         further["fetchmail"] = "mailbox"
         self.further = [table(name, column) for name, column in further.items()]
 
-    def load(self, db: sa.Connection, domains: Sequence[str]) -> dict[str, Rows]:
-        """What these domains hold, with five queries whatever their number."""
-        found = {domain: Rows(domain) for domain in domains}
-        for row in self._of(db, self.domain, "domain", domains):
-            if row["domain"].lower() in found:
-                found[row["domain"].lower()].row = row
-        for table, by, key, attribute in (
+        self.parts = (
             (self.mailbox, "domain", "username", "mailboxes"),
             (self.alias, "domain", "address", "aliases"),
             (self.alias_domain, "target_domain", "alias_domain", "alias_domains"),
             (self.vacation, "domain", "email", "replies"),
-        ):
-            for row in self._of(db, table, by, domains):
-                rows = found.get(row[by].lower())
-                if rows is None:
-                    continue
-                _hold(getattr(rows, attribute), row, key)
-        return found
+        )  # table, its column that says the domain, its key, and what Rows calls it
 
-    def _of(self, db: sa.Connection, table: sa.TableClause, by: str, domains: Sequence[str]) -> Iterator[Row]:
+    def spellings(self, db: sa.Connection) -> list[str | None]:
+        """What stands in the columns that say the domain and is not in normal form, or is nothing."""
         import sqlalchemy as sa
 
-        query = sa.select(*(c for c in table.c if c.name not in _UNREAD))
-        if len(domains) <= MANY:
-            query = query.where(table.c[by].in_(domains))
+        columns = [self.domain.c.domain, *(table.c[by] for table, by, *_ in self.parts)]
+        odd = (sa.select(c).where(sa.or_(c != sa.func.lower(sa.func.trim(c)), c == "", c.is_(None))) for c in columns)
+        return [*db.execute(sa.union(*odd)).scalars()]
+
+    def load(self, db: sa.Connection, domains: Sequence[str], odd: Sequence[str | None]) -> dict[str, Rows]:
+        """What these domains hold, with five queries whatever their number; `odd` is what `spellings` found."""
+        found = {domain: Rows(domain) for domain in domains}
+        names = [*domains, *(each for each in odd if _folded(each) in found or not each)]
+        for row in self._of(db, self.domain, "domain", names):
+            rows = found.get(_folded(row["domain"]))
+            if rows and (rows.row is None or row["domain"] == rows.domain):
+                rows.row = row
+        for table, by, key, what in self.parts:
+            for row in self._of(db, table, by, names):
+                rows = found.get(_folded(row[by]) or _folded(row[key]).rpartition("@")[2])
+                if rows:
+                    _hold(getattr(rows, what), row, key)
+        return found
+
+    def _of(self, db: sa.Connection, table: sa.TableClause, by: str, names: Sequence[str | None]) -> Iterator[Row]:
+        import sqlalchemy as sa
+
+        column, query = table.c[by], sa.select(*(c for c in table.c if c.name not in _UNREAD))
+        if len(names) <= MANY:
+            meant = column.in_([name for name in names if name is not None])
+            query = query.where(sa.or_(meant, column.is_(None)) if None in names else meant)
         yield from (dict(row) for row in db.execute(query).mappings())
 
 
@@ -317,6 +342,8 @@ class Reader:
             raise Unsupported("an alias without recipients cannot be")
         if len(str(fields.get("name", ""))) > 255:
             raise Unsupported("a name can be 255 characters long")
+        if self.settings.database == "mariadb":
+            _fit(fields)
         if isinstance(quota := fields.get("quota"), int):
             fields["quota"] = _whole(quota, self.settings.unit)
         return Resource(resource.id, fields, resource.source)
@@ -325,7 +352,7 @@ class Reader:
         if not scopes:
             return
         with self.database.session(writes=False) as session, session.transaction() as db:
-            found = self.tables.load(db, [scope.name for scope in scopes])
+            found = self.tables.load(db, [scope.name for scope in scopes], self.tables.spellings(db))
         shared = self.shares.shared([scope.name for scope in scopes]) if self.shares else {}
         for scope in scopes:
             try:
@@ -363,6 +390,16 @@ class Reader:
         return sorted(there - (aliases - held))
 
 
+def _fit(fields: Mapping[str, Value]) -> None:
+    """MariaDB's TEXT is the narrowest column there is for lists and replies. Raises Unsupported."""
+    for name, what in (("to", "recipients"), ("forwards", "forwards")):
+        length = len(",".join(mail.addresses(fields.get(name))))
+        if length > TEXT - ROOM:
+            raise Unsupported(f"the {what} are {length:,} characters together (at most {TEXT - ROOM:,} in MariaDB)")
+    if len(str(fields.get("reply", "")).encode()) > TEXT:
+        raise Unsupported(f"a reply can be {TEXT:,} octets long in MariaDB")
+
+
 def _replies(resources: Iterable[Resource]) -> list[Id]:
     return [r.id for r in resources if "reply" in r.fields]
 
@@ -373,6 +410,8 @@ class Driver(Reader):
             return
         if self.dovecot:
             _ = self.access.secrets[doveadm.ROLE]  # without its key, nothing is begun
+        odd: list[str | None] | None = None
+        waited = 0
         with self.database.session(writes=True) as session:
             for item in work:
                 try:
@@ -380,13 +419,16 @@ class Driver(Reader):
                         hashed = self._hashed(item)  # takes its time, so it is done before anybody has to wait for us
                         if self.dovecot:
                             self.dovecot.check(item)
-                        with session.transaction() as db:
-                            _Writer(self, db, item, hashed).write()
-                except Unreachable:
-                    raise
+                        if odd is None:
+                            odd = session.write(self.tables.spellings)
+                        session.write(partial(self._write, item, hashed, odd))
                 except TargetError as error:
+                    waited = waited + 1 if isinstance(error, sql.Busy) else 0
+                    if session.shut or waited == WAITED:
+                        raise
                     yield Failed(item.scope, error)
                 else:
+                    waited = 0
                     yield from self._followed(item)
 
     def _followed(self, work: Work) -> Iterator[Landed | Failed]:
@@ -395,6 +437,9 @@ class Driver(Reader):
         yield from (Landed(work.scope, change) for change in work.changes if change.id not in unshared)
         if problem:
             yield Failed(work.scope, TargetError(problem))
+
+    def _write(self, work: Work, hashed: Mapping[Id, str], odd: Sequence[str | None], db: sa.Connection) -> None:
+        _Writer(self, db, work, hashed, odd).write()
 
     def _hashed(self, work: Work) -> dict[Id, str]:
         """The hashes of all passwords that are written."""
@@ -415,14 +460,20 @@ class Driver(Reader):
 class _Writer:
     """The changes of one domain, in one transaction."""
 
-    def __init__(self, driver: Driver, db: sa.Connection, work: Work, hashed: Mapping[Id, str]) -> None:
+    def __init__(
+        self, driver: Driver, db: sa.Connection, work: Work, hashed: Mapping[Id, str], odd: Sequence[str | None]
+    ) -> None:
         self.settings, self.tables = driver.settings, driver.tables
-        self.db, self.work, self.hashed = db, work, hashed
+        self.db, self.work, self.hashed, self.odd = db, work, hashed, odd
         self.domain = work.scope.name
         self.new: dict[sa.TableClause, list[dict[str, Any]]] = {}  # rows to insert, many at once
-        self.rows = self.tables.load(db, [self.domain])[self.domain]
+        self.rows = self._load(self.domain)
+        self.key = self.rows.row["domain"] if self.rows.row else self.domain  # as other tables have to spell it
         self.going = {c.before.id for c in work.changes if c.before and c.verb in ("delete", "rename")}
-        self.used: set[str] | None = None  # folders of mailboxes that are gone
+        self.used: set[str] | None = None  # names and folders that were somebody's
+
+    def _load(self, domain: str) -> Rows:
+        return self.tables.load(self.db, [domain], self.odd)[domain]
 
     def write(self) -> None:
         if not self.work.changes:
@@ -472,27 +523,29 @@ class _Writer:
         local = change.id.name
         old = f"{change.before.id.name if change.before else local}@{self.domain}"
         address = f"{local}@{self.domain}"
-        values: dict[str, Any] = {
-            "name": fields.get("name", ""), "quota": fields.get("quota", 0), "active": fields.get("enabled", True)
-        }  # fmt: skip
+        new = change.before is None
+        meant = {n for n in COLUMNS if n in fields and (new or n in change.changed)}
+        values: dict[str, Any] = {COLUMNS[n]: fields[n] for n in meant}
         if change.id in self.hashed:
             values |= {"password": self.hashed[change.id], "password_expiry": _now() + YEAR}
         if change.verb in ("create", "rename"):
             values |= {"username": address, "local_part": local}
-        if change.before is None:
-            made: dict[str, Any] = {"domain": self.domain}
+        if new:
+            made: dict[str, Any] = {"domain": self.key, "name": "", "quota": 0, "active": True}
             if change.id not in self.hashed:
                 made |= {"password": hashes.nobody(), "password_expiry": _now() + YEAR}
             self._insert(self.tables.mailbox, made | values | {"maildir": self._folder(local, address)})
         else:
-            self._change(self.tables.mailbox, self.rows.mailboxes.pop(old), values)
+            row = self.rows.mailboxes.pop(old)
+            self._change(self.tables.mailbox, row, values)
             if old != address:
-                self._carry(old, address)
+                self._carry(old, address, {old, row["username"]})
         self._put_self(old, address, fields)
         if "reply" in change.changed:
             self._put_reply(address, str(fields["reply"]))
-        verb = "create_mailbox" if change.before is None else "edit_mailbox"
-        self._tell("edit_password" if change.changed == ("password",) else verb, address)
+        verb = "create_mailbox" if new else "edit_mailbox"
+        what = address if old == address else f"{old}{RENAMED}{address}"
+        self._tell("edit_password" if change.changed == ("password",) else verb, what)
 
     def _put_self(self, old: str, address: str, fields: Mapping[str, Value]) -> None:
         """The row in `alias` that says where a mailbox's mail goes; what it has of replies stays."""
@@ -507,54 +560,65 @@ class _Writer:
         goto = frozenset({*keeps, *mail.addresses(fields.get("forwards")), *away})
         values = {"address": address, "goto": ",".join(sorted(goto)), "active": fields.get("receives", enabled)}
         if row is None:
-            self._insert(self.tables.alias, values | {"domain": self.domain})
+            self._insert(self.tables.alias, values | {"domain": self.key})
         elif new := {n: v for n, v in values.items() if v != row[n] and (n != "goto" or goto != _goto(row))}:
             self._change(self.tables.alias, row, new)
 
     def _put_reply(self, address: str, text: str) -> None:
         row = self.rows.replies.get(address)
         values: dict[str, Any] = {"body": text or (row["body"] if row else ""), "active": bool(text)}
-        values |= {"activefrom": _now() - DAY, "activeuntil": FAR}  # since yesterday, wherever the server's clock is
+        # Since yesterday, wherever the server's clock is; and no clock is put forward at noon.
+        values |= {"activefrom": (_now() - DAY).replace(hour=12, minute=0, second=0), "activeuntil": FAR}
         if row is not None:
             self._change(self.tables.vacation, row, values)
         elif text:
-            more = {"email": address, "domain": self.domain, "subject": "Re: $SUBJECT", "interval_time": 0}
+            more = {"email": address, "domain": self.key, "subject": "Re: $SUBJECT", "interval_time": 0}
             more |= {"cache": ""} if self.db.dialect.name != "postgresql" else {}  # which has no such column
             self._insert(self.tables.vacation, values | more)
 
-    def _carry(self, old: str, address: str) -> None:
+    def _carry(self, old: str, address: str, spellings: set[str]) -> None:
         """What other tables hold of a mailbox follows its new name."""
-        self._where(self.tables.further[0].delete(), "on_vacation", old)  # only who was answered already
-        if row := self.rows.replies.pop(old, None):
+        row = self.rows.replies.pop(old, None)
+        spellings |= {row["email"]} if row else set()
+        self._where(self.tables.further[0].delete(), "on_vacation", *spellings)  # only who was answered already
+        if row:
             self._change(self.tables.vacation, row, {"email": address})
             self.rows.replies[address] = {**row, "email": address}
         for table in self.tables.further[1:]:
             (column,) = table.c
-            self._where(table.update().values({column.name: address}), column.name, old)
+            self._where(table.update().values({column.name: address}), column.name, *spellings)
 
     def _drop_mailbox(self, change: Change) -> None:
         address = f"{change.id.name}@{self.domain}"
+        row, reply = self.rows.mailboxes.pop(address), self.rows.replies.pop(address, None)
+        spellings = {address, row["username"], *([reply["email"]] if reply else [])}
         for table in self.tables.further:
             (column,) = table.c
-            self._where(table.delete(), column.name, address)
-        self._where(self.tables.vacation.delete(), "email", address)
-        if row := self.rows.aliases.pop(address, None):
-            self._remove(self.tables.alias, row)
-        self._remove(self.tables.mailbox, self.rows.mailboxes.pop(address))
+            self._where(table.delete(), column.name, *spellings)
+        self._where(self.tables.vacation.delete(), "email", *spellings)
+        if alias := self.rows.aliases.pop(address, None):
+            self._remove(self.tables.alias, alias)
+        self._remove(self.tables.mailbox, row)
         self._tell("delete_mailbox", address)
 
     def _folder(self, local: str, address: str) -> str:
-        """Where a new mailbox's mail goes: never to what somebody of the same name has left behind."""
+        """Where a new mailbox's mail goes: never to where somebody else's is, or what somebody has left behind."""
+        if self.used is None:
+            self.used = self._names_used() | {_folded(r["maildir"]).rstrip("/") for r in self.rows.mailboxes.values()}
+        short = f"{local if self.settings.maildir == 'domain/name' else address}"
+        folder = short if self.settings.maildir == "address" else f"{self.domain}/{short}"
+        if {address, folder} & self.used:
+            folder += f"-{_now():%Y%m%d%H%M%S}"
+        return f"{folder}/"
+
+    def _names_used(self) -> set[str]:
+        """Addresses of mailboxes that are gone, or have another name now: their folders are still called so."""
         import sqlalchemy as sa
 
-        if self.used is None:
-            log = self.tables.log
-            asked = sa.select(log.c.data).where(log.c.domain == self.domain, log.c.action == "delete_mailbox")
-            self.used = {data.strip().lower() for (data,) in self.db.execute(asked)}
-        last = f"{local if self.settings.maildir == 'domain/name' else address}"
-        if address in self.used:
-            last += f"-{_now():%Y%m%d%H%M%S}"
-        return f"{last}/" if self.settings.maildir == "address" else f"{self.domain}/{last}/"
+        log = self.tables.log
+        gone = sa.or_(log.c.action == "delete_mailbox", log.c.data.contains(RENAMED))
+        asked = sa.select(log.c.data).where(log.c.domain == self.domain, gone)
+        return {_folded(data.partition(RENAMED)[0]) for data in self.db.execute(asked).scalars()}
 
     # -- aliases, alias domains, the domain itself ------------------------------------------------------------
 
@@ -564,8 +628,9 @@ class _Writer:
         fields = change.after.fields
         values = {"goto": ",".join(mail.addresses(fields["to"])), "active": fields.get("enabled", True)}
         if change.before is None:
-            self._insert(self.tables.alias, {"address": address, "domain": self.domain, **values})
+            self._insert(self.tables.alias, {"address": address, "domain": self.key, **values})
         else:
+            values = {n: v for n, v in values.items() if n != "goto" or "to" in change.changed}
             self._change(self.tables.alias, self.rows.aliases[address], values)
         self._tell("create_alias" if change.before is None else "edit_alias", address)
 
@@ -580,16 +645,16 @@ class _Writer:
         if change.before is not None:
             self._change(self.tables.alias_domain, self.rows.alias_domains[name], {"active": active})
         else:
-            if self.tables.load(self.db, [name])[name].row is None:
+            if (row := self._load(name).row) is None:
                 self._make_domain(name)
-            values = {"alias_domain": name, "target_domain": self.domain, "active": active}
+            values = {"alias_domain": row["domain"] if row else name, "target_domain": self.key, "active": active}
             self._insert(self.tables.alias_domain, values)
         self._tell("create_alias_domain" if change.before is None else "edit_alias_domain", name)
 
     def _drop_alias_domain(self, change: Change) -> None:
         self._remove(self.tables.alias_domain, self.rows.alias_domains[change.id.name])
         self._tell("delete_alias_domain", change.id.name)
-        rows = self.tables.load(self.db, [change.id.name])[change.id.name]
+        rows = self._load(change.id.name)
         if rows.row and rows.is_empty:
             self._remove_domain(rows)
 
@@ -611,13 +676,15 @@ class _Writer:
         self._tell("create_domain", name)
 
     def _leave(self) -> None:
-        rows = self.tables.load(self.db, [self.domain])[self.domain]
+        rows = self._load(self.domain)
         if rows.row and rows.is_empty:
             self._remove_domain(rows)
 
     def _remove_domain(self, rows: Rows) -> None:
         assert rows.row is not None, "there is one to remove"
-        self._where(self.tables.admins.delete(), "domain", rows.domain)
+        self._where(self.tables.admins.delete(), "domain", rows.domain, rows.row["domain"])
+        for reply in rows.replies.values():  # of mailboxes that are not there any more
+            self._remove(self.tables.vacation, reply)
         self._remove(self.tables.domain, rows.row)
         self._tell("delete_domain", rows.domain)
 
@@ -637,26 +704,39 @@ class _Writer:
         import sqlalchemy as sa
 
         said = {name: value for name, value in values.items() if row.get(name, _now) != value}
-        done = self.db.execute(_as_read(table, table.update(), row).values(**said, modified=sa.func.now()))
+        update = _as_read(table, table.update(), row, self.db.dialect.name)
+        done = self.db.execute(update.values(**said, modified=sa.func.now()))
         self._one(done.rowcount, row)
 
     def _remove(self, table: sa.TableClause, row: Row) -> None:
-        self._one(self.db.execute(_as_read(table, table.delete(), row)).rowcount, row)
+        delete = _as_read(table, table.delete(), row, self.db.dialect.name)
+        self._one(self.db.execute(delete).rowcount, row)
 
     def _one(self, count: int, row: Row) -> None:
         if count != 1:
             raise Stale(f"{next(iter(row.values()))} was changed in the database since it was read")
 
-    def _where(self, statement: Any, column: str, value: str) -> None:
-        self.db.execute(statement.where(statement.table.c[column] == value))
+    def _where(self, statement: Any, column: str, *values: str) -> None:
+        self.db.execute(statement.where(statement.table.c[column].in_(sorted({*values}))))
 
     def _tell(self, action: str, what: str) -> None:
         told = {"username": f"{self.settings.log_as} (mspctl)", "domain": self.domain}
         self._insert(self.tables.log, told | {"action": action, "data": what})
 
 
-def _as_read(table: sa.TableClause, statement: Any, row: Row) -> Any:
-    return statement.where(*(table.c[name] == value for name, value in row.items()))
+def _as_read(table: sa.TableClause, statement: Any, row: Row, dialect: str) -> Any:
+    """Only where a row still holds what was read, to the letter: MariaDB takes É and e for the same."""
+    same = [table.c[name] == value for name, value in row.items()]
+    if dialect == "mysql":
+        same += [_exactly(table.c[name]) == value for name, value in row.items() if isinstance(value, str)]
+    return statement.where(*same)
+
+
+def _exactly(column: Any) -> Any:
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import mysql
+
+    return sa.cast(column, mysql.CHAR(charset="utf8mb4")).collate("utf8mb4_nopad_bin")
 
 
 def _now() -> datetime:
