@@ -34,6 +34,7 @@ T = TypeVar("T")
 Kind = Literal["sqlite", "postgresql", "mariadb"]
 
 PACKAGES = {"sqlite": "mail", "postgresql": "postgresql", "mariadb": "mariadb"}  # what pip calls them: mspctl[mail]
+IDLE = 60  # seconds after which a server undoes what we have begun and not gone on with; so locks of the dead go
 ATTEMPTS = 3  # of a transaction that the database undid because somebody else's was in its way
 
 
@@ -216,13 +217,16 @@ def _bound(engine: sa.Engine, seconds: int) -> None:
     def watched(connection: Any, record: Any) -> None:
         record.info["silence"] = Silence(connection.fileno(), seconds)
 
-    def asked(connection: sa.Connection, *more: Any) -> None:
-        silence: Silence | None = connection.get_execution_options().get("silence")
-        if silence:
-            silence.asked()
+    def told(what: Callable[[Silence], None]) -> Callable[..., None]:
+        def tell(connection: sa.Connection, *more: Any) -> None:
+            if silence := connection.get_execution_options().get("silence"):
+                what(silence)
 
-    for moment in ("begin", "before_cursor_execute", "commit", "rollback"):
-        sa.event.listen(engine, moment, asked)
+        return tell
+
+    for moment in ("before_cursor_execute", "commit", "rollback"):
+        sa.event.listen(engine, moment, told(Silence.asked))
+    sa.event.listen(engine, "after_cursor_execute", told(Silence.rest))
 
 
 def _open_file(server: Server, writes: bool) -> sqlite3.Connection:
@@ -259,7 +263,7 @@ def _postgresql(server: Server, writes: bool) -> dict[str, Any]:
     limits = {
         "lock_timeout": server.timeout * 1000,
         "statement_timeout": server.patience * 1000,
-        "idle_in_transaction_session_timeout": server.patience * 1000,  # when this machine is gone, its locks go too
+        "idle_in_transaction_session_timeout": IDLE * 1000,
     } | ({} if writes else {"default_transaction_read_only": "on"})
     said: dict[str, Any] = {
         "connect_timeout": server.timeout,
@@ -276,7 +280,7 @@ def _mariadb(server: Server, writes: bool) -> dict[str, Any]:
         "innodb_lock_wait_timeout": server.timeout,
         "lock_wait_timeout": server.timeout,
         "max_statement_time": server.patience,
-        "idle_transaction_timeout": server.patience,
+        "idle_transaction_timeout": IDLE,
         "sql_mode": "'STRICT_ALL_TABLES'",
     } | ({} if writes else {"tx_read_only": 1})
     said: dict[str, Any] = {
