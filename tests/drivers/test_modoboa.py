@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mspctl import hashes
-from mspctl.driver import Access, Failed, Landed, NoPasswords, Reading, Work
+from mspctl.driver import Access, Failed, Gauge, Landed, NoPasswords, Reading, Unmeasured, Work, measured
 from mspctl.drivers import modoboa
 from mspctl.drivers.modoboa import native, writer
 from mspctl.drivers.modoboa.api import Api
@@ -182,7 +183,7 @@ class ModoboaRig(MailRig):
 
 @pytest.fixture
 def rig(a_modoboa: Modoboa) -> ModoboaRig:
-    return ModoboaRig(a_modoboa, domain_limits="true")
+    return ModoboaRig(a_modoboa, domain_limits="true", last_logins="true")
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +244,7 @@ class TestModoboa(DriverContract):
         for number in range(20)
     )
     write_only = frozenset({"password"})
+    measures = frozenset({mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN})
 
     few = True  # each call takes Modoboa 15 to 30 ms
 
@@ -575,6 +577,32 @@ def test_where_modoboa_counts_nothing_per_domain(a_modoboa: Modoboa) -> None:
     bench = bench_of(rig)
     bench.declare(SCOPE, plain(), mail.limits(0, 1000 * MIB))
     settle(bench)
+
+
+# -- how mailboxes are used -------------------------------------------------------------------------------------
+
+
+def test_it_knows_how_full_mailboxes_are_and_who_logged_in(rig: ModoboaRig, bench: Workbench) -> None:
+    bench.declare(SCOPE, plain(), plain("anna"))
+    bench.declare(SCOPES[1], plain("bea"))
+    settle(bench)
+    rig.run("UPDATE admin_quota SET bytes = ? WHERE username = ?", 455 * MIB, PAOLO)
+    rig.run("UPDATE core_user SET last_login = '2027-03-05 09:30:00' WHERE username = ?", PAOLO)
+    rig.settings(last_logins="true")
+    rig.server.calls()
+    whose = [(SCOPE, "paolo"), (SCOPE, "anna"), (SCOPES[1], "bea"), (SCOPES[1], "nobody")]
+    what = (mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN)
+    asked = {(name, each): Gauge(scope, Id(mail.MAILBOX, name), each) for scope, name in whose for each in what}
+    for _ in range(2):
+        found = measured(rig.reader(), [*asked.values()])
+    answers = {name: [found[asked[name, each]] for each in what] for _, name in whose}
+    assert answers["paolo"] == [455 * MIB, 500 * MIB, datetime(2027, 3, 5, 9, 30, tzinfo=UTC)]
+    assert answers["anna"] == answers["bea"] == [0, 500 * MIB, None]
+    assert all(isinstance(answer, Unmeasured) for answer in answers["nobody"])
+    assert len(rig.server.calls()) == 4  # each domain, and its accounts
+    rig.settings()
+    login = asked["paolo", mail.LAST_LOGIN]
+    assert isinstance(measured(rig.reader(), [login])[login], Unmeasured)
 
 
 # -- passwords --------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from mspctl.driver import Measured
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import dns, mail, shown
 from mspctl.resource import UNKNOWN, Id, Resource, Value
@@ -154,6 +155,13 @@ def limits(row: Row, *, counted: bool) -> dict[str, Value]:
         (found,) = [int(each["max_value"]) for each in row["resources"] if each["name"] == "mailboxes"]
         most = {NO_LIMIT: 0, 0: -1}.get(found, found)  # to us, 0 is no limit
     return {"enabled": row["enabled"] is True, "mailboxes": most, "quota": int(row["quota"]) * MIB}
+
+
+def use(row: Row) -> dict[str, Measured]:
+    """How an account is used. Modoboa says how full a mailbox is in whole percent."""
+    quota, last = int(row["mailbox"]["quota"]) * MIB, row["last_login"]
+    octets = -(-quota * int(row["mailbox"]["quota_usage"]) // 100)
+    return {mail.OCTETS: octets, mail.QUOTA: quota, mail.LAST_LOGIN: datetime.fromisoformat(last) if last else None}
 
 
 @dataclass(frozen=True, slots=True)
