@@ -231,6 +231,8 @@ class TestModoboa(DriverContract):
         (mailbox(keep_copy=False, forwards=frozenset()), "name who gets the mail"),
         (mailbox(forwards=frozenset({"x@a.example", "x+y@a.example"})), "are one recipient to Modoboa"),
         (mail.alias("none", []), "an alias without recipients"),
+        (mail.alias_domain(f"{'a' * 60}.{'b' * 60}.example"), "can be 100 characters long"),
+        (mailbox(quota=2**52), "a quota can be 2,147,483,647 MB"),
         (Resource(Id("dns.rrset", "@ A"), {}), "Modoboa holds no dns.rrset"),
     )
     adjusted = (

@@ -25,6 +25,8 @@ from mspctl.resource import UNKNOWN, Id, Resource, Value
 
 MIB = 2**20  # octets in what Modoboa calls a MB
 LONGEST_NAME = 150  # characters of a first name, and of a last name
+LONGEST_DOMAIN = 100  # characters of one that stands for another
+MOST = 2**31 - 1  # MB
 NO_LIMIT = -1  # of how many there may be; 0: none
 COUNTED = ("mailboxes", "mailbox_aliases", "domain_aliases", "domain_admins")  # per domain, where Modoboa does so
 
@@ -235,13 +237,23 @@ def refusals(resource: Resource, *, counted: bool) -> Iterator[str]:
         yield "Modoboa keeps what it takes and sends to nobody else (name who gets the mail)"
     if kind == mail.ALIAS and not fields.get("to"):
         yield "an alias without recipients cannot be"
-    if len(first_name(str(fields.get("name", "")))[0]) > LONGEST_NAME:
-        yield f"a first name can be {LONGEST_NAME} characters long"
-    if len(first_name(str(fields.get("name", "")))[1]) > LONGEST_NAME:
-        yield f"a last name can be {LONGEST_NAME} characters long"
     if fields.get("mailboxes") and not counted:
         yield "Modoboa counts no mailboxes per domain (leave the limit out, or set domain_limits on both sides)"
+    yield from _too_much(resource)
     yield from _same_twice(mail.addresses(fields.get("to") or fields.get("forwards")))
+
+
+def _too_much(resource: Resource) -> Iterator[str]:
+    """What its columns cannot hold."""
+    first, last = map(len, first_name(str(resource.fields.get("name", ""))))
+    if first > LONGEST_NAME:
+        yield f"a first name can be {LONGEST_NAME} characters long"
+    if last > LONGEST_NAME:
+        yield f"a last name can be {LONGEST_NAME} characters long"
+    if resource.id.kind == mail.ALIAS_DOMAIN and len(resource.id.name) > LONGEST_DOMAIN:
+        yield f"a domain that stands for another can be {LONGEST_DOMAIN} characters long"
+    if isinstance(quota := resource.fields.get("quota"), int) and quota > MOST * MIB:
+        yield f"a quota can be {MOST:,} MB"
 
 
 def _same_twice(addresses: Iterable[str]) -> Iterator[str]:
