@@ -15,11 +15,12 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import finalize
 
 from mspctl.errors import Stale, TargetError, Unreachable
 from mspctl.fields import is_here
@@ -34,6 +35,9 @@ T = TypeVar("T")
 Kind = Literal["sqlite", "postgresql", "mariadb"]
 
 PACKAGES = {"sqlite": "mail", "postgresql": "postgresql", "mariadb": "mariadb"}  # what pip calls them: mspctl[mail]
+IDLE = (
+    60  # seconds after which a server undoes what was begun and not gone on with: a machine that is gone locks nothing
+)
 ATTEMPTS = 3  # of a transaction that the database undid because somebody else's was in its way
 
 
@@ -79,21 +83,30 @@ class Server:
 
 
 class Database:
-    """A database, opened when first asked."""
+    """A database, opened when first asked. A connection that reads from a server is kept for who reads next."""
 
     def __init__(self, server: Server, password: Callable[[], Secret | None]) -> None:
         self.server = server
         self._password = password
         self._engines: dict[bool, sa.Engine] = {}
+        self._free: list[Session] = []
+        finalize(self, _close, self._free)
 
     @contextmanager
     def session(self, *, writes: bool) -> Iterator[Session]:
-        """Transactions, one after the other, over one connection; it is gone afterwards."""
-        session = Session(self._engine(writes), self.server)
+        """Transactions, one after the other, over one connection."""
+        keeps = not writes and self.server.kind != "sqlite"  # a file may be another one the next time
+        try:
+            session = self._free.pop() if keeps else Session(self._engine(writes), self.server)
+        except IndexError:
+            session = Session(self._engine(writes), self.server)
         try:
             yield session
         finally:
-            session.close()
+            if keeps:
+                self._free.append(session)
+            else:
+                session.close()
 
     def _engine(self, writes: bool) -> sa.Engine:
         if writes not in self._engines:
@@ -103,6 +116,11 @@ class Database:
                 extra = PACKAGES[self.server.kind]
                 raise TargetError(f"{error.name} is not installed (pip install 'mspctl[{extra}]')") from None
         return self._engines[writes]
+
+
+def _close(sessions: Sequence[Session]) -> None:
+    for session in sessions:
+        session.close()
 
 
 class Session:
@@ -216,13 +234,16 @@ def _bound(engine: sa.Engine, seconds: int) -> None:
     def watched(connection: Any, record: Any) -> None:
         record.info["silence"] = Silence(connection.fileno(), seconds)
 
-    def asked(connection: sa.Connection, *more: Any) -> None:
-        silence: Silence | None = connection.get_execution_options().get("silence")
-        if silence:
-            silence.asked()
+    def told(what: Callable[[Silence], None]) -> Callable[..., None]:
+        def tell(connection: sa.Connection, *more: Any) -> None:
+            if silence := connection.get_execution_options().get("silence"):
+                what(silence)
 
-    for moment in ("begin", "before_cursor_execute", "commit", "rollback"):
-        sa.event.listen(engine, moment, asked)
+        return tell
+
+    for moment in ("before_cursor_execute", "commit", "rollback"):
+        sa.event.listen(engine, moment, told(Silence.asked))
+    sa.event.listen(engine, "after_cursor_execute", told(Silence.rest))
 
 
 def _open_file(server: Server, writes: bool) -> sqlite3.Connection:
@@ -259,7 +280,7 @@ def _postgresql(server: Server, writes: bool) -> dict[str, Any]:
     limits = {
         "lock_timeout": server.timeout * 1000,
         "statement_timeout": server.patience * 1000,
-        "idle_in_transaction_session_timeout": server.patience * 1000,  # when this machine is gone, its locks go too
+        "idle_in_transaction_session_timeout": IDLE * 1000,
     } | ({} if writes else {"default_transaction_read_only": "on"})
     said: dict[str, Any] = {
         "connect_timeout": server.timeout,
@@ -276,7 +297,7 @@ def _mariadb(server: Server, writes: bool) -> dict[str, Any]:
         "innodb_lock_wait_timeout": server.timeout,
         "lock_wait_timeout": server.timeout,
         "max_statement_time": server.patience,
-        "idle_transaction_timeout": server.patience,
+        "idle_transaction_timeout": IDLE,
         "sql_mode": "'STRICT_ALL_TABLES'",
     } | ({} if writes else {"tx_read_only": 1})
     said: dict[str, Any] = {

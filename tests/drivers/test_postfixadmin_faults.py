@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -214,6 +215,29 @@ def test_who_gives_way_in_a_deadlock_does_it_once_more(
 def in_order(bench: Workbench, scope: Scope, *addresses: str) -> Work:
     due = {mail.address_of(c.id.name, scope.name): c for c in bench.plan()[scope].due}
     return Work(scope, [due[address] for address in addresses], [])
+
+
+@on_servers
+def test_two_at_once_who_take_the_domains_in_different_order(server_rig: ServerRig, bench: Workbench) -> None:
+    """Each domain is a transaction of its own, so nobody holds one and waits for another."""
+    server_rig.settings(timeout="20")
+    for scope in SCOPES:
+        bench.declare(scope, PLAIN)
+    bench.converge()
+
+    def write(which: int) -> list[object]:
+        works = []
+        for scope in SCOPES[:: 1 - 2 * which]:
+            new = [mailbox(f"m{which}-{number}", forwards=frozenset()) for number in range(10)]
+            names = mail.alias_domain(f"{which}.{scope.name}"), mail.alias(f"tutti{which}", [PAOLO])
+            works.append(Work(scope, [Change(None, resource) for resource in (*new, *names)], []))
+        return [*postfixadmin.Driver(server_rig.access).apply(works)]
+
+    with ThreadPoolExecutor(2) as executor:
+        answers = [answer for found in executor.map(write, range(2)) for answer in found]
+    assert [answer for answer in answers if isinstance(answer, Failed)] == []
+    assert len(server_rig.run("SELECT * FROM mailbox")) == len(SCOPES) * 21
+    assert len(server_rig.run("SELECT * FROM domain")) == len(SCOPES) * 3
 
 
 # -- connections ------------------------------------------------------------------------------------------------
