@@ -15,11 +15,12 @@ from __future__ import annotations
 import logging
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from weakref import finalize
 
 from mspctl.errors import Stale, TargetError, Unreachable
 from mspctl.fields import is_here
@@ -80,21 +81,30 @@ class Server:
 
 
 class Database:
-    """A database, opened when first asked."""
+    """A database, opened when first asked. A connection that reads from a server is kept for who reads next."""
 
     def __init__(self, server: Server, password: Callable[[], Secret | None]) -> None:
         self.server = server
         self._password = password
         self._engines: dict[bool, sa.Engine] = {}
+        self._free: list[Session] = []
+        finalize(self, _close, self._free)
 
     @contextmanager
     def session(self, *, writes: bool) -> Iterator[Session]:
-        """Transactions, one after the other, over one connection; it is gone afterwards."""
-        session = Session(self._engine(writes), self.server)
+        """Transactions, one after the other, over one connection."""
+        keeps = not writes and self.server.kind != "sqlite"  # a file may be another one the next time
+        try:
+            session = self._free.pop() if keeps else Session(self._engine(writes), self.server)
+        except IndexError:
+            session = Session(self._engine(writes), self.server)
         try:
             yield session
         finally:
-            session.close()
+            if keeps:
+                self._free.append(session)
+            else:
+                session.close()
 
     def _engine(self, writes: bool) -> sa.Engine:
         if writes not in self._engines:
@@ -104,6 +114,11 @@ class Database:
                 extra = PACKAGES[self.server.kind]
                 raise TargetError(f"{error.name} is not installed (pip install 'mspctl[{extra}]')") from None
         return self._engines[writes]
+
+
+def _close(sessions: Sequence[Session]) -> None:
+    for session in sessions:
+        session.close()
 
 
 class Session:

@@ -28,7 +28,7 @@ from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
-from mspctl.secrets import Secret
+from mspctl.secrets import Secret, Secrets
 from mspctl.transports import doveadm, sql
 
 if TYPE_CHECKING:
@@ -305,7 +305,7 @@ class Reader:
             said.tls,
             said.timeout,
         )
-        self.database = sql.Database(server, self._password)
+        self.database = sql.Database(server, partial(_password, access.secrets))
         self._tables: Tables | None = None
         self.dovecot: Dovecot | None = None
         if said.doveadm:
@@ -316,10 +316,6 @@ class Reader:
     def shares(self) -> Dovecot | None:
         """Who can say, and change, who uses whose mailbox."""
         return self.dovecot if self.dovecot and self.dovecot.shares else None
-
-    def _password(self) -> Secret | None:
-        secrets = self.access.secrets
-        return secrets["password"] if "password" in [*secrets] else None
 
     @property
     def tables(self) -> Tables:
@@ -388,6 +384,10 @@ class Reader:
             aliases = {name.lower() for (name,) in db.execute(sa.select(tables.alias_domain.c.alias_domain))}
             held = {name.lower() for (name,) in db.execute(sa.select(tables.alias.c.domain).distinct())}
         return sorted(there - (aliases - held))
+
+
+def _password(secrets: Secrets) -> Secret | None:
+    return secrets["password"] if "password" in [*secrets] else None
 
 
 def _fit(fields: Mapping[str, Value]) -> None:
