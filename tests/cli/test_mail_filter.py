@@ -89,14 +89,15 @@ def keys(zone: Path = ZONE) -> dict[str, bytes]:
 
 
 def signed_by(stack: MailStack, subject: str, known: dict[str, bytes]) -> str:
-    """The selector of a message that Paolo sends; its signature is good by what the zone says."""
+    """The selector of a message that Paolo sends, if its signature is good by what the zone says."""
     assert stack.submit("paolo@acme.example", WORD, "x@elsewhere.example", subject).taken
     raw = stack.wait_for_sent(subject).raw
 
     def ask(name: bytes, timeout: int = 5) -> bytes | None:
         return known.get(name.decode().partition(".")[0])
 
-    assert dkim.verify(raw, dnsfunc=ask)
+    if not dkim.verify(raw, dnsfunc=ask):
+        return ""  # rspamd has not read its file again yet
     assert not dkim.verify(raw.replace(b"hello", b"hellO"), dnsfunc=ask)
     return str(re.findall(r"\bs=([a-z0-9-]+)", raw.decode())[0])
 

@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from mspctl.drivers.postfixadmin import Tables
 from mspctl.kinds import mail
 from mspctl.resource import Id
@@ -53,7 +55,8 @@ def test_what_the_package_wants_set_and_we_leave_out_has_a_default(mail_tables: 
 
 def test_the_driver_uses_no_other_table_or_column() -> None:
     made, known = Tables(""), ours()
-    used = [*(table for table in vars(made).values() if not isinstance(table, list)), *made.further]
+    held = (value if isinstance(value, list | tuple) else [value] for value in vars(made).values())
+    used = [table for tables in held for table in tables if isinstance(table, sa.TableClause)]
     assert {table.name for table in used} == known.keys()
     for table in used:
         assert {column.name for column in table.c} <= known[table.name].keys(), table.name

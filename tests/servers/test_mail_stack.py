@@ -50,11 +50,9 @@ def test_what_goes_out_is_in_the_sink(server: MailStack) -> None:
     assert set(sent.recipients) <= {"a@b.example", "c@d.example"}
 
 
-def test_spam_is_refused_or_lies_in_junk(server: MailStack) -> None:
+def test_spam_is_refused(server: MailStack) -> None:
     said = server.deliver("paolo@acme.example", "spam", GTUBE, client="203.0.113.5")
     assert (said.code, "Gtube" in said.text) == (554, True)
-    assert server.deliver("paolo@acme.example", "perhaps", ADD_HEADER, client="203.0.113.5").taken
-    server.wait_for("paolo@acme.example", PASSWORD, "perhaps", "Junk")
     assert "rspamd_task_write_log" in server.rspamd_log.read_text()
 
 
