@@ -1,5 +1,5 @@
 """
-People who come, leave, or get another name: edits of a customer's mail.yaml.
+People who come, leave, or get another name: edits of a customer's mail.yaml. `doors.py` does the same for firewalls.
 
 Each function gives edits of YAML in place. What they come to is read as `load` reads it, and offered to the target's
 reader, before anything is written; a problem with what was typed names the option it was typed for.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Protocol
 
 from mspctl import edit, strict_yaml
 from mspctl.desired import Rewritten, Selection, declarations
@@ -35,6 +35,22 @@ Entry = dict[str, edit.Plain]
 _OPTIONS = {"": "ADDRESS", "aliases": "--alias", "forwards": "--forward"}
 
 
+class Subject(Protocol):
+    """What a command edits YAML for: somebody's address, a firewall."""
+
+    @property
+    def customer(self) -> str: ...
+    @property
+    def section(self) -> str: ...
+    @property
+    def file(self) -> str:
+        """The file that is edited, from the repository's root."""
+
+    @property
+    def address(self) -> str:
+        """What it is called."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """An address of a customer, and where the customer's file has its domain."""
@@ -48,6 +64,14 @@ class Person:
     @property
     def address(self) -> str:
         return f"{self.local}@{self.domain}"
+
+    @property
+    def section(self) -> str:
+        return "mail"
+
+    @property
+    def file(self) -> str:
+        return _file(self.customer)
 
     def path(self, *keys: str) -> tuple[str, ...]:
         return ("domains", self.key, *keys)
@@ -240,19 +264,19 @@ def last(estate: Estate, who: Person, kind: str) -> Keys:
 
 
 def edited(
-    estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = (), called: Mapping[str, str] = _OPTIONS
+    estate: Estate, who: Subject, edits: Sequence[Edit], entry: Keys = (), called: Mapping[str, str] = _OPTIONS
 ) -> Edited:
     """
     The file with the edits, after everything was read again with it. `entry` is the path of what was typed: what is
     wrong within it has no line yet, and its keys are `called` otherwise on the command line. Raises InputError; nothing
     is written.
     """
-    file = _file(who.customer)
+    file = who.file
     before = _text(estate, file)
     after = edit.edit(before, edits, file=file)
     try:
         found = load(estate.root, [who.customer], estate.now, {file: after})
-        if refused := _refused(found, who.customer) - _refused(estate, who.customer):
+        if refused := _refused(found, who) - _refused(estate, who):
             raise InputError(sorted(refused))
     except InputError as error:
         told = (_typed(problem, dotted(entry), called) for problem in error.problems)
@@ -260,11 +284,11 @@ def edited(
     return Edited(Rewritten(file, before, after, 1), found)
 
 
-def _refused(estate: Estate, customer: str) -> set[Problem]:
+def _refused(estate: Estate, who: Subject) -> set[Problem]:
     """What targets could not hold, wherever it stands."""
     targets = Targets(estate)
     found: set[Problem] = set()
-    for declaration in declarations(estate, Selection([customer], ["mail"]), {}, estate.now):
+    for declaration in declarations(estate, Selection([who.customer], [who.section]), {}, estate.now):
         reader = targets.reader(declaration.scope)
         for resources in (declaration.resources, declaration.later):
             problems = accept(reader, replace(declaration, resources=resources))[1]
@@ -293,7 +317,7 @@ def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
     return replace(problem, line=line, text=text)
 
 
-def approvals(estate: Estate, who: Person, before: Plan, plan: Plan, why: str) -> Rewritten:
+def approvals(estate: Estate, who: Subject, before: Plan, plan: Plan, why: str) -> Rewritten:
     """The customer's approvals.yaml with a line for each change that needs one, and was not planned before."""
     file = f"customers/{who.customer}/approvals.yaml"
     text = _text(estate, file)
@@ -317,7 +341,7 @@ def _does(step: Step) -> list[Mapping[str, Value] | None]:
     return [side.fields if side else None for side in (step.change.before, step.change.after)]
 
 
-def next_step(who: Person, plan: Plan) -> str:
+def next_step(who: Subject, plan: Plan) -> str:
     """For who does not live in Git: what has not happened yet, and what makes it happen."""
     targets = " and ".join(sorted({one.scope.target for one in plan.scopes}))
     merge = f"commit customers/{who.customer} and merge it"

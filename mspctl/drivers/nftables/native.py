@@ -35,7 +35,6 @@ CHAINS: dict[str, Json] = {
     "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
     "notes": {},
 }
-BY_HAND = "changed by hand"
 _ZONE = "zone_"
 _ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -498,7 +497,7 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
 
 def _by_hand(resource: Resource) -> Resource:
     name = _TELLING[resource.id.kind]
-    value: Value = frozenset({BY_HAND}) if name == "source" else BY_HAND
+    value: Value = frozenset({firewall.BY_HAND}) if name == "source" else firewall.BY_HAND
     return Resource(resource.id, {**resource.fields, name: value})
 
 

@@ -52,6 +52,12 @@ def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
     return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
 
 
+def outside(device: Device) -> set[str]:
+    """Zones in which everybody else is: they say so, or one has another address there."""
+    said = {name for name, zone in device.zones.items() if zone.outside}
+    return said.union(*(each.destination_zones for each in device.masquerade))
+
+
 def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
     """Add every problem of one device."""
     _Checker(device, data, clock, problems).check()
@@ -64,10 +70,7 @@ class _Checker:
         self.clock = clock
         self.problems = problems
         self.names = Names(device)
-        self.outside = {
-            *(name for name, zone in device.zones.items() if zone.outside),
-            *(zone for each in device.masquerade for zone in each.destination_zones),
-        }
+        self.outside = outside(device)
 
     def add(self, path: Path, text: str, *, at_value: bool = True, level: str = "error") -> None:
         self.problems.add(find(self.data, path), dotted(path), text, at_value=at_value, level=level)
