@@ -16,7 +16,11 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
+<<<<<<< HEAD
 from mspctl import due, emergency, retired, sealed, soft_delete
+=======
+from mspctl import assets, due, emergency, retired, sealed
+>>>>>>> assets
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
@@ -25,6 +29,7 @@ from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
 from mspctl.git_branch import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
+from mspctl.kinds.assets import AssetsOf
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
@@ -303,7 +308,7 @@ class Workspace:
         # Whoever applies it, a zone is in the world: so also those of other engines.
         declared = self._declarations(self.outputs())
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
-        ask: dict[type, checks.Ask] = {Gauge: self._measure}
+        ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
         if outside:
             ask |= {ZoneQuestion: self._ask_about_zones, NameQuestion: self._ask_about_names}
         return checks.find(facts, ask, outside=outside, trials=self.trials, proved=self.proved)
