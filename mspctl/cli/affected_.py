@@ -32,9 +32,9 @@ def command(directory: str | None, base: str, merged: bool, shards: int, runner:
 
     found = affected(find_root(directory), base, shards, merged=merged)
     if matrix:
-        lines = _outputs(found, runner)
+        lines = [*_outputs(found, runner)]
     else:
-        lines = [json.dumps(_document(found), indent=2)] if form == "json" else _told(found)
+        lines = [json.dumps(_document(found), indent=2)] if form == "json" else [*_told(found)]
     for line in lines:
         console.say(line)
     return Exit.DONE
