@@ -16,11 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-<<<<<<< HEAD
-from mspctl import due, emergency, retired, sealed, soft_delete
-=======
-from mspctl import assets, due, emergency, retired, sealed
->>>>>>> assets
+from mspctl import assets, due, emergency, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes

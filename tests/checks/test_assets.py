@@ -12,7 +12,8 @@ from mspctl.checks import EVERYTHING
 from mspctl.desired import Selection
 from mspctl.finding import Finding
 from mspctl.kinds.assets import AssetsOf
-from tests.checks.test_hosts import ENTRY, POLICY, facts
+from tests.checks.test_hosts import ENTRY, facts
+from tests.model.test_hosts import POLICY
 
 HOSTS = f"hosts:\n  srv-1: {{{ENTRY}, serial: S1, os: debian-12}}\n  nas: {{{ENTRY}}}\n"
 READ = "read: 2027-03-15\n"
