@@ -76,13 +76,13 @@ def test_a_host_may_say_little_and_may_say_anything() -> None:
     assert inspected({}).machine == {}
     odd = inspected({"maker": "a\n\x1b[31mb" + "c" * 500, "packages": [["x", "1", True]] * 6000, "virtual": "{{ 7 }}"})
     assert odd.machine == {"maker": ("a [31mb" + "c" * 500)[:120], "packages": {"x": "1"}}
-    senseless: list[dict[str, Any]] = [
+    mistakes: list[dict[str, object]] = [
         {"packages": [["x"]]},
         {"links": [{}]},
         {"memory": "much"},
         {"neighbours": {"x": "y"}},
     ]
-    for wrong in senseless:
+    for wrong in mistakes:
         with pytest.raises((TypeError, ValueError, KeyError)):
             inspected(wrong)
 

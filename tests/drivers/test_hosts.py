@@ -221,8 +221,11 @@ def test_updates_are_installed_as_declared(
     machine.sh("dpkg --purge demo")
 
 
-NEVER_COUNTED = {name: -1 for name in ("pending", "security")} | dict.fromkeys(("at", "asked", "since", "began"), 0)
-NEVER_COUNTED |= {"reboot": False, "failed": False, "running": False, "boot": ""}
+NEVER_COUNTED: Mapping[str, Value] = {
+    **dict.fromkeys(("pending", "security"), -1),
+    **dict.fromkeys(("at", "asked", "since", "began"), 0),
+    **{"reboot": False, "failed": False, "running": False, "boot": ""},
+}
 
 
 def test_counts_without_an_archive_are_unknown(rig: PatchingRig) -> None:
