@@ -29,6 +29,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import require
+from tests.servers.processes import Held
 
 CACHE = Path(os.environ.get("MSPCTL_TEST_CACHE", "/var/cache/mspctl-tests"))
 PROGRAMS = ("ip", "mmdebstrap", "nsenter", "ssh-keygen", "systemd-nspawn")
@@ -312,17 +313,22 @@ def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
     ]
     with (own / "console.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        first: Held | None = None
         try:
-            machine.leader = _child_of(process)
+            first = _child_of(process)
+            machine.leader = first.pid
             yield
         finally:
             # The machine's PID 1, not nspawn: that then cleans up; killed itself it would leave the machine running.
-            with suppress(ProcessLookupError):
-                os.kill(machine.leader or process.pid, signal.SIGKILL)
+            if first:
+                first.send(signal.SIGKILL)
+                first.release()
+            else:
+                process.kill()
             process.wait(SECONDS)
 
 
-def _child_of(process: subprocess.Popen[bytes]) -> int:
+def _child_of(process: subprocess.Popen[bytes]) -> Held:
     """The child that is PID 1 in a namespace of its own; there are others, which soon end."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     for _ in range(20 * SECONDS):
@@ -331,7 +337,7 @@ def _child_of(process: subprocess.Popen[bytes]) -> int:
             with suppress(OSError):
                 about = Path(f"/proc/{child}/status").read_text().splitlines()
                 if any(line.startswith("NSpid:") and line.split()[2:] == ["1"] for line in about):
-                    return int(child)
+                    return Held(int(child))
         time.sleep(0.05)
     raise AssertionError("systemd-nspawn did not start the machine in time")
 
