@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.hosts import backup, patching
+from mspctl.drivers.hosts import antivirus, backup, patching
 from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
 from mspctl.errors import SecretError, Stale, TargetError, Unsupported
 from mspctl.fields import Count, Model, Seconds
@@ -22,7 +22,11 @@ from mspctl.resource import Resource, Scope
 from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
-FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
+FACETS: Mapping[str, Facet] = {
+    "antivirus": cast(Facet, antivirus),
+    "backup": cast(Facet, backup),
+    "patching": cast(Facet, patching),
+}
 
 
 class Settings(Model):
