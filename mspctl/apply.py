@@ -27,6 +27,7 @@ from mspctl.guards import CONTESTED
 from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, accept, known_of, plan_all, sides
 from mspctl.record import Emergency, Finished, Run, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
+from mspctl.soft_delete import switched_off
 
 Drivers = Callable[[Scope], Driver]
 Declare = Callable[[Outputs], Iterable[Declaration]]
@@ -245,7 +246,8 @@ class _Run:
             for job in as_completed(jobs):
                 for end in job.result():
                     used, over = _used(self.plans[end.scope], end), self._over(self.plans[end.scope], end)
-                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written, over)
+                    kept = switched_off(self.declared[end.scope], end.settles)
+                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written, kept, over)
                     ends[end.scope] = Finished(*said)
                     self._hand_out(end.scope, end.outputs)
                     self._end(end)
@@ -304,7 +306,10 @@ class _Run:
             if p.scope in over and (p.settles or p.outputs or over[p.scope] or self._moved(p))
         ]
         if true and not self.stopped:
-            ends = {p.scope: Finished(p.settles, outputs=p.outputs, over=over[p.scope]) for p in true}
+            kept = {p.scope: switched_off(self.declared[p.scope], p.settles) for p in true}
+            ends = {
+                p.scope: Finished(p.settles, outputs=p.outputs, kept=kept[p.scope], over=over[p.scope]) for p in true
+            }
             self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
         for declaration in self.declare():
             self._end(ScopeOutcome(declaration.scope, error="what it is made from changes with every apply"))

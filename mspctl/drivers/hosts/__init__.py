@@ -14,9 +14,11 @@ from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
 from mspctl.drivers.hosts import antivirus, backup, patching
+from mspctl.drivers.hosts.assets import inspected
 from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
 from mspctl.errors import SecretError, Stale, TargetError, Unsupported
 from mspctl.fields import Count, Model, Seconds
+from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import full_name, parts
 from mspctl.resource import Resource, Scope
 from mspctl.secrets import Secret
@@ -74,6 +76,10 @@ class Reader:
             for scope in by_host[host]:
                 yield Failed(scope, answer.error) if answer.error else _reading(scope, answer.result["facts"])
 
+    def collect(self, hosts: Mapping[str, Sequence[str]]) -> Mapping[str, Inspected | TargetError]:
+        asks = {host: Ask({"probe": [*addresses]}) for host, addresses in hosts.items()}
+        return {host: _inspected(answer) for host, answer in self.hands.run("collect", asks).items()}
+
 
 class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
@@ -127,6 +133,15 @@ def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
             return Reading(scope, [*seen(facet, facts, Place(*parts(scope)))], facts=facet.known(facts))
     except TargetError as error:
         return Failed(scope, error)
+
+
+def _inspected(answer: Answer) -> Inspected | TargetError:
+    if answer.error:
+        return answer.error
+    try:
+        return inspected(answer.result["facts"])
+    except (TypeError, ValueError, KeyError):
+        return TargetError("what it says of itself makes no sense")
 
 
 def _landed(work: Work, answer: Answer) -> Iterator[Landed | Failed]:
