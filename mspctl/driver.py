@@ -187,6 +187,17 @@ class Releases(Logs, Protocol):
 
 
 @runtime_checkable
+class Installs(Protocol):
+    """Optional: lets hosts install their updates now. What is declared does not change by it."""
+
+    def install(self, left: Mapping[Scope, int]) -> Iterator[Reading | Failed]:
+        """
+        Begin, and end when so many seconds are over; what is there afterwards, as it is read. A host that still
+        installs is left at it; one that reboots is waited for.
+        """
+
+
+@runtime_checkable
 class Collects(Protocol):
     """Optional: says what hosts are made of, for `inventory collect`."""
 
