@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.hosts import backup, patching
+from mspctl.drivers.hosts import antivirus, backup, patching
 from mspctl.drivers.hosts.assets import inspected
 from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
 from mspctl.errors import SecretError, Stale, TargetError, Unreachable, Unsupported
@@ -26,7 +26,11 @@ from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
 BOOT = 300  # seconds until a host that reboots is there again
-FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
+FACETS: Mapping[str, Facet] = {
+    "antivirus": cast(Facet, antivirus),
+    "backup": cast(Facet, backup),
+    "patching": cast(Facet, patching),
+}
 
 
 class Settings(Model):
