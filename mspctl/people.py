@@ -25,9 +25,9 @@ from mspctl.model.permissions import APPROVAL_DAYS
 from mspctl.model.sections import mail as section
 from mspctl.model.sections.mail.people import Leaver
 from mspctl.moments import Clock, Moment
-from mspctl.plan import Plan, Standing, accept
+from mspctl.plan import Plan, Standing, Step, accept
 from mspctl.record import ScopeRecord
-from mspctl.resource import Id, Scope
+from mspctl.resource import Id, Scope, Value
 from mspctl.strict_yaml import Map, Problems, find_value
 from mspctl.targets import Targets
 
@@ -318,11 +318,12 @@ def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
 
 
 def approvals(estate: Estate, who: Subject, before: Plan, plan: Plan, why: str) -> Rewritten:
-    """The customer's approvals.yaml with a line for each change that needs one now, and did not need it before."""
+    """The customer's approvals.yaml with a line for each change that needs one, and was not planned before."""
     file = f"customers/{who.customer}/approvals.yaml"
     text = _text(estate, file)
     until = _today(estate, who.customer) + timedelta(days=APPROVAL_DAYS)
-    waiting = [one for one in _unapproved(plan) if one not in {*_unapproved(before)}]
+    planned = {(p.scope, step.change.id): _does(step) for p in before.scopes for step in p.steps}
+    waiting = [one for one, step in _unapproved(plan).items() if planned.get(one) != _does(step)]
     lines: list[Entry] = [
         {"resource": f"{scope.facet}/{scope.name}/{id_.name}", "why": why, "until": edit.Bare(f"{until}")}
         for scope, id_ in waiting
@@ -331,8 +332,13 @@ def approvals(estate: Estate, who: Subject, before: Plan, plan: Plan, why: str) 
     return Rewritten(file, text, after, len(lines))
 
 
-def _unapproved(plan: Plan) -> list[tuple[Scope, Id]]:
-    return [(p.scope, s.change.id) for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL]
+def _unapproved(plan: Plan) -> dict[tuple[Scope, Id], Step]:
+    return {(p.scope, s.change.id): s for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL}
+
+
+def _does(step: Step) -> list[Mapping[str, Value] | None]:
+    """What a step does, wherever in the file it is declared."""
+    return [side.fields if side else None for side in (step.change.before, step.change.after)]
 
 
 def next_step(who: Subject, plan: Plan) -> str:
@@ -369,7 +375,7 @@ def follows(edited: Edited, who: Person) -> Iterator[tuple[str, str]]:
     if lists := [*_left(own, who)]:
         yield "lists", f"out of {', '.join(lists)}"
     last = leaver.keep_until or Moment(leaver.left.day + timedelta(seconds=own.keep_for))
-    yield "mailbox", f"kept until {last}; then it goes, once somebody approves"
+    yield "mailbox", f"kept until {last}; then it goes, when a backup of it was proved or somebody approves"
 
 
 def _mail(leaver: Leaver) -> str:

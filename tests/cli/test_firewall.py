@@ -193,6 +193,8 @@ def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
     said = desk.run(*asked)
     assert said.out.splitlines()[0] == "Git: dropped by default default"
     assert "They do not agree" in said.out
+    said = desk.run("firewall", "explain", "brenta", "sede", "lan:server", "wan:203.0.113.9", "https", "--live")
+    assert said.out.splitlines()[0] == "Git: let through by rule browse, seen there as the device", said.out
     for wrong, told in (
         (("wna:203.0.113.9", "self", "https"), "there is no zone wna (did you mean wan?)"),
         (("wan:server", "lan:10.20.0.0/24", "https"), "is not one address"),

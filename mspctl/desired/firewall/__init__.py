@@ -41,6 +41,13 @@ def scopes(customer: Customer) -> Iterator[Scope]:
         yield _scope(customer, name, site)
 
 
+def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
+    """What one device's YAML says at a moment, in a time zone."""
+    maker = _Maker(site, zone, now)
+    maker.make()
+    return maker.resources
+
+
 def _scope(customer: Customer, name: str, site: Site) -> Scope:
     return Scope(site.device.target, FACET, name, customer.name, customer.info.engine)
 
