@@ -224,7 +224,10 @@ def test_updates_are_installed_as_declared(
 NEVER_COUNTED: Mapping[str, Value] = {
     **dict.fromkeys(("pending", "security"), -1),
     **dict.fromkeys(("at", "asked", "since", "began"), 0),
-    **{"reboot": False, "failed": False, "running": False, "boot": ""},
+    "reboot": False,
+    "failed": False,
+    "running": False,
+    "boot": "",
 }
 
 
