@@ -31,7 +31,7 @@ from mspctl.transports import ssh
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
 ALIVE = "alive"  # a file in a run's folder, locked while the run lives
-Do = Literal["read", "write", "collect", "install"]
+Do = Literal["read", "write", "run", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,14 +62,18 @@ class Ansible:
     connect: int = 10  # seconds until a host has answered
     patience: int = 900  # seconds for a host to finish
 
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> dict[str, Answer]:
-        """An answer for each host that is asked. Raises TargetError when Ansible itself cannot work."""
+    def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> dict[str, Answer]:
+        """
+        An answer for each host that is asked; each has so many seconds, if another number than usual.
+
+        Raises TargetError when Ansible itself cannot work.
+        """
         if not asks:
             return {}
         with _folder() as folder:
             self._prepare(folder, asks)
             _LOG.info("ansible: %s on %d hosts", do, len(asks))
-            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks))
+            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks), patience or self.patience)
             rows = _events(folder)
             if not rows:
                 raise TargetError(f"Ansible did nothing: {said or 'it gave no reason'}")
@@ -94,7 +98,7 @@ class Ansible:
             values = {each: secret.reveal_text() for each, secret in ask.secrets.items()}
             _write(folder / "asks" / f"{name}.secrets.json", json.dumps(values))
 
-    def _start(self, folder: Path, playbook: Path, hosts: int) -> str:
+    def _start(self, folder: Path, playbook: Path, hosts: int, patience: int) -> str:
         """Run it to the end; returns what it said last."""
         try:
             import ansible_runner
@@ -112,7 +116,7 @@ class Ansible:
             extravars={"mspctl_asks": str(folder / "asks")},
             forks=min(self.at_once, hosts),
             envvars=_environment(folder, path),
-            timeout=rounds * self.patience,
+            timeout=rounds * patience,
             event_handler=lambda event: False,  # so that none is kept
             quiet=True,
         )
@@ -126,10 +130,12 @@ def _folder() -> Iterator[Path]:
     parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     _sweep(parent)
     prefix = f"mspctl-{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
-        with (Path(folder) / ALIVE).open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
-            yield Path(folder)
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder,
+        (Path(folder) / ALIVE).open("w") as held,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
+        yield Path(folder)
 
 
 def _sweep(parent: Path) -> None:
