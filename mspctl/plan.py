@@ -86,6 +86,7 @@ class ScopePlan:
     facts: Outputs = field(default_factory=dict)  # what findings want to know besides, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
+    kept: Collection[Id] = ()  # switched off, their lines taken out: Git has no line for them
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
 
@@ -210,7 +211,7 @@ def plan_scope(
         steps,
         left,
         [r.id for r in declared if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
-        {i: r for i, r in learned.items() if _says_new(recorded.get(i), r)},
+        {i: r for i, r in learned.items() if _says_new(recorded.get(i), r, i in declaration.kept)},
         reading.resources if any(step.standing is Standing.DUE for step in steps) else (),
         "" if reading.missing else reading.token,  # what could not be read whole is read again
         reading.exists,
@@ -219,6 +220,7 @@ def plan_scope(
         facts=reading.facts,
         accepted=accepted,
         gone=declaration.gone,
+        kept=declaration.kept.keys(),
     )
 
 
@@ -275,8 +277,8 @@ def _joined(*reasons: str) -> str:
     return "; ".join(filter(None, reasons))
 
 
-def _says_new(record: Record | None, settles: Resource | None) -> bool:
-    if record is None or len(record.states) != 1:
+def _says_new(record: Record | None, settles: Resource | None, kept: bool) -> bool:
+    if record is None or len(record.states) != 1 or kept != (record.kept_until is not None):
         return True
     state = record.states[0]
     return state is None or settles is None or state.fields != settles.fields

@@ -15,7 +15,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from importlib import import_module
 from typing import Protocol
 
@@ -30,6 +30,14 @@ from mspctl.proof import Proof
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long things of a kind are kept when their line is taken out, and what switches them off meanwhile."""
+
+    days: int
+    off: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Declaration:
     closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"
     urgent: bool = False  # an emergency waits for no window, and may change what an earlier one left
     backup: Proof | None = None  # the last proof that what the scope holds can be restored
+    keeps: Mapping[str, Keep] = field(default_factory=dict)  # by kind: what is not deleted with its line
+    kept: Mapping[Id, date] = field(default_factory=dict)  # such things, each with its last day: see `soft_delete`
 
     def over(self, kinds: Collection[str]) -> list[Id]:
         """Things of these kinds whose time is over: they are declared no more, and nobody took them out."""

@@ -34,6 +34,7 @@ MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 ANY, SELF = "any", "self"
 MANAGEMENT = "management"  # the rule that lets us in; it is always the first
+BY_HAND = "changed by hand"  # in place of what is not understood
 WEEK = 7 * 24 * 60  # minutes
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 

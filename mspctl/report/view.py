@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC
 
 from mspctl import kinds
-from mspctl.apply import Outcome, ScopeOutcome
+from mspctl.apply import Outcome
+from mspctl.carry_out import ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity

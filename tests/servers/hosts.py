@@ -2,9 +2,9 @@
 Customers' hosts for tests: real Debian machines with systemd and sshd, under systemd-nspawn, each on a LAN of ours.
 
 One tree, made by mmdebstrap (a minute) and kept in a cache folder that may vanish, serves all machines; what they write
-is in memory and forgotten when they stop. The LAN is a network namespace with a bridge. To reach it from here, a relay
-listens on loopback ports and connects from inside: so a test needs no namespace of its own, and a machine's port can be
-closed as if somebody had pulled its cable.
+is in memory, outlives a reboot, and is forgotten when they stop. The LAN is a network namespace with a bridge. To reach
+it from here, a relay listens on loopback ports and connects from inside: so a test needs no namespace of its own, and a
+machine's port can be closed as if somebody had pulled its cable.
 
 Needs root, because namespaces do. Only what was started here is ended, by its id.
 """
@@ -64,6 +64,20 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$
 SLIM = [f"path-exclude=/usr/share/{each}/*" for each in ("man", "doc", "locale")]
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}  # at a console
+
+# What a machine writes is in memory, and outlives its reboots, but not the process that holds it.
+DISK = """
+tree=$1 disk=$2; shift 2
+mount -t tmpfs tmpfs "$disk"
+mkdir "$disk/upper" "$disk/work" "$disk/root"
+mount -t overlay overlay -o "lowerdir=$tree,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
+code=133 # it wants to be started again
+while [ $code = 133 ]; do
+  code=0
+  "$@" || code=$?
+done
+exit $code
+"""
 
 # An archive of packages in a folder, as APT knows Debian's for security: those of the image, and a package `demo` of
 # which the first version is installed and the second can be.
@@ -145,16 +159,17 @@ def _run(*command: str | Path) -> str:
 # -- the image --------------------------------------------------------------------------------------------------
 
 
-def image() -> Path:
-    """The tree that all machines start from; made now if nobody has."""
+def image(more: Sequence[str] = ()) -> Path:
+    """The tree that machines start from; made now if nobody has. `more`: packages that only some tests need."""
     mirror = _mirror()
-    recipe = "\n".join((PREPARE, *PACKAGES, *SLIM))
+    packages = [*PACKAGES, *more]
+    recipe = "\n".join((PREPARE, *packages, *SLIM))
     CACHE.mkdir(parents=True, exist_ok=True)
     tree = CACHE / f"debian-12-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.is_dir():
-            _build(tree, mirror)
+            _build(tree, mirror, packages)
     return tree
 
 
@@ -167,7 +182,7 @@ def _mirror() -> str:
     return found[0]
 
 
-def _build(tree: Path, mirror: str) -> None:
+def _build(tree: Path, mirror: str, packages: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as draft:
         hook = Path(draft) / "prepare"
         hook.write_text(PREPARE)
@@ -175,7 +190,7 @@ def _build(tree: Path, mirror: str) -> None:
         sources = [f"deb {mirror} bookworm main", f"deb {base}/debian-security bookworm-security main"]
         options = [f"--dpkgopt={each}" for each in SLIM]
         made = Path(draft) / "tree"
-        options += [f"--include={','.join(PACKAGES)}", f'--customize-hook=sh {hook} "$1"']
+        options += [f"--include={','.join(packages)}", f'--customize-hook=sh {hook} "$1"']
         _run("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", made, *sources)
         made.rename(tree)
 
@@ -194,6 +209,7 @@ class Machine:
     folder: Path
     leader: int = 0  # its PID 1, as we see it
     cable: ExitStack = field(default_factory=ExitStack)
+    process: subprocess.Popen[bytes] | None = None  # what keeps it running, through reboots
 
     def run(self, *command: str, said: bytes | None = None, check: bool = True) -> str:
         """What somebody at its console would do."""
@@ -209,6 +225,12 @@ class Machine:
     def archive(self, *of: str) -> None:
         """It has an archive of packages, of that label, suite and codename."""
         self.run("sh", "-s", *of, said=ARCHIVE.encode())
+
+    def rebooted(self) -> None:
+        """Whoever lets it reboot says so afterwards: its PID 1 is another one, and it is up again."""
+        assert self.process is not None
+        self.leader = _pid_1(self.process)
+        _await(self)
 
     @contextmanager
     def open(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -244,13 +266,13 @@ class Lan:
 
 
 @contextmanager
-def machines(*names: str) -> Iterator[Lan]:
+def machines(*names: str, more: Sequence[str] = ()) -> Iterator[Lan]:
     """So many hosts, up and answering; gone afterwards with all that they held."""
     for program in PROGRAMS:
         require(program)
     if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("machines need namespaces: root, and in a container the right to make them")
-    tree = image()
+    tree = image(more)
     namespace = f"mspctl-{os.getpid()}-{secrets.token_hex(2)}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mspctl-hosts-")))
@@ -302,38 +324,48 @@ def _machine(lan: Lan, tree: Path, name: str, address: str, folder: Path) -> Ite
 
 @contextmanager
 def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
-    own = machine.folder
+    own, disk = machine.folder, machine.folder / "disk"
+    disk.mkdir()
     binds = {own / "host_key": "/etc/ssh/ssh_host_ed25519_key", own / "people": "/etc/ssh/people"}
     command = [
-        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--volatile=overlay"),
-        *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={tree}"),
+        *("unshare", "--mount", "sh", "-euc", DISK, "sh", str(tree), str(disk)),
+        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
+        *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={disk}/root"),
         *(f"--network-namespace-path=/run/netns/{space}", "--resolv-conf=off", "--timezone=off"),
         *("--link-journal=no", "--console=pipe", *(f"--bind-ro={each}:{inside}" for each, inside in binds.items())),
     ]
     with (own / "console.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            machine.leader = _child_of(process)
+            machine.leader, machine.process = _pid_1(process), process
             yield
         finally:
             # The machine's PID 1, not nspawn: that then cleans up; killed itself it would leave the machine running.
-            with suppress(ProcessLookupError):
-                os.kill(machine.leader or process.pid, signal.SIGKILL)
+            try:
+                os.kill(_pid_1(process), signal.SIGKILL)
+            except (ProcessLookupError, AssertionError):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait(SECONDS)
 
 
-def _child_of(process: subprocess.Popen[bytes]) -> int:
-    """The child that is PID 1 in a namespace of its own; there are others, which soon end."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+def _pid_1(process: subprocess.Popen[bytes]) -> int:
+    """The machine's: PID 1 in a namespace of its own, below what keeps it running."""
     for _ in range(20 * SECONDS):
         assert process.poll() is None, "systemd-nspawn did not start the machine"
-        for child in children.read_text().split():
+        for child in (grandchild for each in _children(process.pid) for grandchild in _children(each)):
             with suppress(OSError):
                 about = Path(f"/proc/{child}/status").read_text().splitlines()
                 if any(line.startswith("NSpid:") and line.split()[2:] == ["1"] for line in about):
                     return int(child)
         time.sleep(0.05)
     raise AssertionError("systemd-nspawn did not start the machine in time")
+
+
+def _children(pid: str | int) -> list[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
 
 
 def plug(lan: Lan, machine: Machine) -> None:

@@ -38,6 +38,13 @@ def scopes(customer: Customer) -> Iterator[Scope]:
         yield _scope(customer, name, site)
 
 
+def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
+    """What one device's YAML says at a moment, in a time zone."""
+    maker = _Maker(site, zone, now)
+    maker.make()
+    return maker.resources
+
+
 def _scope(customer: Customer, name: str, site: Site) -> Scope:
     return Scope(site.device.target, FACET, name, customer.name, customer.info.engine)
 
@@ -149,7 +156,7 @@ class _Maker:
                 return None
             self.ends[id_] = f"closes itself {until}"
         window = names.schedule(schedule) if schedule else None
-        hours = firewall.hours(_in_utc(window, self.zone, self.now)) if window else frozenset()
+        hours = week_of(window, self.zone, self.now) if window else frozenset()
         if hours:
             self.timed.setdefault(id_, "clocks were set")
         return {"until": firewall.moment(until.ends(self.zone)) if until else "", "hours": hours}
@@ -161,6 +168,11 @@ class _Maker:
 
 def _pairs(sources: Iterable[str], destinations: Iterable[str]) -> list[str]:
     return [firewall.pair(a, b) for a in sources for b in destinations]
+
+
+def week_of(window: Window, zone: str, now: datetime) -> frozenset[str]:
+    """The hours of a schedule in UTC, with the clock as it is set now."""
+    return firewall.hours(_in_utc(window, zone, now))
 
 
 def _in_utc(window: Window, zone: str, now: datetime) -> Iterator[tuple[int, int]]:

@@ -97,6 +97,7 @@ def read(ask: Mapping[str, Any]) -> Facts:
         "apt": apt(ask.get("apt", ())),
         "state": {path: state(path) for pattern in ask.get("state", ()) for path in glob.glob(pattern)},
         "reboot": os.path.exists("/run/reboot-required"),
+        "boot": boot(),
         "now": int(time.time()),
     }
 
@@ -164,6 +165,13 @@ def apt(prefixes: Sequence[str]) -> Dict[str, List[str]]:
         if any(name.startswith(prefix.lower()) for prefix in prefixes):
             found.setdefault(name, []).extend([value.rstrip(";").strip('"')] if value != '"";' else [])
     return found
+
+
+def boot() -> str:
+    """Another one after each boot."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
 
 
 def state(path: str) -> Any:
