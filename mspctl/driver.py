@@ -187,21 +187,6 @@ class Releases(Logs, Protocol):
 
 
 @runtime_checkable
-class Errands(Protocol):
-    """
-    Optional, of drivers only: has a program of ours run once where a scope lives. A proof or a restore is such an
-    errand; the program is sent along and kept nowhere, writes only what it is for, and cleans up after itself.
-    """
-
-    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
-        """
-        What the last of these programs answers (files of `playbooks/files`, by name; it may import those before it).
-
-        Raises TargetError, with the program's last words where it failed.
-        """
-
-
-@runtime_checkable
 class Installs(Protocol):
     """Optional: lets hosts install their updates now. What is declared does not change by it."""
 
@@ -218,6 +203,21 @@ class Collects(Protocol):
 
     def collect(self, hosts: Mapping[str, Sequence[str]]) -> Mapping[str, Inspected | TargetError]:
         """An answer of each host, by full name; each looks for those addresses that are on a network of its own."""
+
+
+@runtime_checkable
+class Errands(Protocol):
+    """
+    Optional, of drivers only: has a program of ours run once where a scope lives. A proof or a restore is such an
+    errand; the program is sent along and kept nowhere, writes only what it is for, and cleans up after itself.
+    """
+
+    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
+        """
+        What the last of these programs answers (files of `playbooks/files`, by name; it may import those before it).
+
+        Raises TargetError, with the program's last words where it failed.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class Step:
     standing: Standing = Standing.DUE
     reason: str = ""
     approval: str = ""  # the key of the approval that lets a guarded change through
+    opens: bool = False  # it lets in what was kept out
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class ScopePlan:
     gone: bool = False  # the scope itself goes, with what is due
     kept: Collection[Id] = ()  # switched off, their lines taken out: Git has no line for them
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
+    words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
 
     @property
@@ -203,6 +205,8 @@ def plan_scope(
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
         learned = {i: r for i, r in learned.items() if r is not None}
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration) for change, approval in chosen]
+    opening = guards.opening(changes, reading.resources)
+    steps = [replace(step, opens=True) if step.change.id in opening else step for step in steps]
     if declaration.gone:
         steps = _leaving(steps, left)
     return ScopePlan(
@@ -221,6 +225,7 @@ def plan_scope(
         accepted=accepted,
         gone=declaration.gone,
         kept=declaration.kept.keys(),
+        words=declaration.words,
     )
 
 
@@ -270,7 +275,8 @@ def _timed(change: Change, declaration: Declaration) -> str:
     """What time did to a resource, or will do."""
     if change.cause is not Cause.PENDING:
         return ""
-    return declaration.timed.get(change.id) or declaration.ends.get(change.id, "")
+    said = "" if change.id in declaration.words else declaration.ends.get(change.id, "")
+    return declaration.timed.get(change.id) or said
 
 
 def _joined(*reasons: str) -> str:

@@ -54,6 +54,7 @@ class Declaration:
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
     ends: Mapping[Id, str] = field(default_factory=dict)  # what will end by itself: "until 2027-03-31"
+    words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, with names people know and their ends
     later: Sequence[Resource] = ()  # what will be declared when its time has come
     hours: Hours = ALWAYS  # when changes may be carried out
     closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"

@@ -33,7 +33,7 @@ def scopes(customer: Customer) -> Iterator[Scope]:
 def _concerned(customer: Customer) -> Iterator[tuple[str, Scope]]:
     """Hosts that have jobs, and those that repositories or reports lie on."""
     section = _section(customer)
-    others = {it.host for it in (*section.thinning.values(), *section.reports.values())}
+    others = {it.host for it in section.thinning.values()} | {it.host for it in section.reports.values()}
     for name, entry, scope in places(customer, backup.SECTION):
         if [*jobs_of(section, name, entry)] or name in others:
             yield name, scope

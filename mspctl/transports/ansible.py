@@ -29,7 +29,7 @@ from mspctl.transports import ssh
 
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
-Do = Literal["read", "write", "collect", "install", "run"]
+Do = Literal["read", "write", "run", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
 

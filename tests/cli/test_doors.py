@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,19 @@ def test_what_cannot_be_closed(run: Run, words: list[str], told: str) -> None:
     assert said.code == 1, said.out
     assert told in said.err
     assert FILE.read_text() == SEDE
+
+
+def test_what_opens_comes_first_in_every_format(run: Run) -> None:
+    reasons = ("--why", "cameras", "--asked-by", "maria", "--ticket", "4711", "--until", "2099-03-12 18:00")
+    assert run("firewall", "open", "acme", "--from", "1.2.3.4", "--to", "nvr", "--service", "tcp/1", *reasons).code == 0
+    words = (
+        "opens tcp/1 on wan from 1.2.3.4 only → nvr 10.20.1.60; closes itself Thu 12 Mar 2099 18:00; asked by Maria;"
+        " ticket 4711; “cameras”"
+    )
+    for output in ("text", "markdown", "html"):
+        said = run("plan", "--output", output).out
+        assert "closes itself Thu 12 Mar 2099 18:00" in said
+        assert said.rindex("lets through") < min(said.index(kept) for kept in ("rejects smtp", "drops what nothing"))
+    changes = json.loads(run("plan", "--output", "json").out)["scopes"][0]["changes"]
+    assert [c["opens"] for c in changes] == sorted((c["opens"] for c in changes), reverse=True)
+    assert words in [c["words"] for c in changes]

@@ -138,7 +138,7 @@ def desk(firewall: Firewall, tmp_path: Path) -> Iterator[Desk]:
 def test_from_yaml_to_packets(desk: Desk) -> None:
     shown = desk.run("plan")
     assert shown.code == 2
-    assert "opens tcp/8443 on wan from 203.0.113.9 only → 10.20.0.9 port 443" in shown.out
+    assert "opens tcp/8443 on wan from 203.0.113.9 only → server 10.20.0.9 port 443" in shown.out
     desk.applied()
     assert desk.call("lan", HOSTS["wan"], 443) == f"ok ::ffff:{FIREWALL['wan']}"  # masqueraded
     assert desk.call("lan", HOSTS6["wan"], 443) == f"ok {HOSTS6['lan']}"  # IPv6 is not

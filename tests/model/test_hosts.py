@@ -243,6 +243,8 @@ def test_repositories_are_thinned_out_where_they_lie(tmp_path: Path) -> None:
         ("local: /mnt/backup/", "local: /mnt, key: NAS_KEY", "has key and host_key if it has sftp"),
         ("password: ACME_RESTIC}", "password: geheim}", "is not the name of a secret"),
         ("rpo: 3d", "rpo: 3d, restore_test: {}", "is missing"),
+        ("rpo: 3d", "rpo: 3d, restore_test: {every: 0}", "is more often than each hour"),
+        ("rpo: 3d", "rpo: 3d, check: {every: 5m}", "is more often than each hour"),
         ("rpo: 3d", "rpo: 3d, restore_test: {every: 7d, start: ../x}", "'../x' is not a name"),
         ("rpo: 3d", "rpo: 3d, restore_test: {every: 7d, paths: /etc}", "does not copy /etc, so it cannot be restored"),
         (

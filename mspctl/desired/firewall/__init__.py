@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
+from mspctl.desired.firewall.words import Words
 from mspctl.kinds import firewall
 from mspctl.kinds.firewall import ANY
 from mspctl.model.customer import Customer
@@ -28,9 +29,11 @@ FACETS = (FACET,)
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     for name, site in customer.files.get(FACET, {}).items():
-        maker = _Maker(site, customer.info.timezone, now)
+        contacts = {contact.id: contact.name for contact in customer.info.contacts}
+        maker = _Maker(site, customer.info.timezone, now, Words(site.device, contacts, customer.info.timezone, now))
         maker.make()
-        yield Declaration(_scope(customer, name, site), maker.resources, site.file, timed=maker.timed, ends=maker.ends)
+        scope, timed, ends = _scope(customer, name, site), maker.timed, maker.ends
+        yield Declaration(scope, maker.resources, site.file, timed=timed, ends=ends, words=maker.words)
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
@@ -40,7 +43,7 @@ def scopes(customer: Customer) -> Iterator[Scope]:
 
 def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
     """What one device's YAML says at a moment, in a time zone."""
-    maker = _Maker(site, zone, now)
+    maker = _Maker(site, zone, now, Words(site.device, {}, zone, now))
     maker.make()
     return maker.resources
 
@@ -56,6 +59,7 @@ class _Maker:
     site: Site
     zone: str  # time zone
     now: datetime
+    words: Words
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, str] = field(default_factory=dict)
@@ -108,7 +112,8 @@ class _Maker:
             action=rule.action,
             log=rule.log,
         )
-        self.resources.append(Resource(id_, fields | limits, source))
+        self.resources.append(made := Resource(id_, fields | limits, source))
+        self.words.add(made, rule)
         return True
 
     def _forward(self, names: Names, forward: Forward, source: str) -> None:
@@ -126,7 +131,8 @@ class _Maker:
             source=names.addresses(forward.only_from),
             log=forward.log,
         )
-        self.resources.append(Resource(id_, fields | limits, source))
+        self.resources.append(made := Resource(id_, fields | limits, source))
+        self.words.add(made, forward)
 
     def _nat(self, names: Names) -> None:
         device = self.site.device

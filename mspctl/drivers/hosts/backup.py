@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program, written
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import backup
 from mspctl.moments import times
@@ -160,7 +159,7 @@ def parse(facts: Facts) -> Iterator[Resource]:
     for path, file in files.items():
         if path.startswith(f"{FOLDER}/") and path.endswith(".conf"):
             name = PurePosixPath(path).stem
-            said = _json(path, file["text"])
+            said = written(path, file["text"])
             fields: dict[str, Value] = {key: _value(path, key, said.get(key)) for key in SAID}
             fields |= {kind: _which(files.get(f"{FOLDER}/{name}.{kind}")) for kind in backup.SECRETS}
             when = _when(files.get(f"{UNITS}/mspctl-backup-{name}.timer"))
@@ -168,25 +167,15 @@ def parse(facts: Facts) -> Iterator[Resource]:
         elif path.startswith(f"{THIN}/") and path.endswith(".conf"):
             yield _thinned(path, file["text"], files)
         elif path.startswith(f"{REPORTS}/") and path.endswith(".conf"):
-            told = _json(path, file["text"])
+            told = written(path, file["text"])
             yield backup.report(PurePosixPath(path).stem, {key: _value(path, key, told.get(key)) for key in TOLD})
 
 
 def _thinned(path: str, text: str, files: Facts) -> Resource:
-    name, said = PurePosixPath(path).stem, _json(path, text)
+    name, said = PurePosixPath(path).stem, written(path, text)
     fields: dict[str, Value] = {"folder": str(said.get("folder", "")), "keep": _value(path, "keep", said.get("keep"))}
     fields["password"] = _which(files.get(f"{THIN}/{name}.password"))
     return backup.thinning(name, fields | _when(files.get(f"{UNITS}/mspctl-thinning-{name}.timer")))
-
-
-def _json(path: str, text: str) -> dict[str, Any]:
-    try:
-        said = json.loads("".join(line for line in text.splitlines() if not line.startswith("#")))
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise TargetError(f"{path} is not what mspctl wrote there (no JSON)")
-    return said
 
 
 def _value(path: str, key: str, value: object) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl import moments
 from mspctl.fields import (
@@ -85,6 +85,15 @@ Databases = Annotated[
 ]
 
 
+def _period(seconds: int) -> int:
+    if seconds < 3600:
+        raise ValueError("is more often than each hour (write 7d)")
+    return seconds
+
+
+Period = Annotated[Seconds, AfterValidator(_period)]
+
+
 class Keep(Model):
     """How many copies stay; one that several of these mean counts for each."""
 
@@ -137,14 +146,14 @@ class Dumps(Model):
 class Check(Model):
     """That the repository is whole, looked at after a run of the job."""
 
-    every: Seconds
+    every: Period
     read: Percent | None = None  # of what it holds, each time another part; by default only its structure
 
 
 class RestoreTest(Model):
     """That what the job puts away can be restored, tried on the host itself in a scratch folder."""
 
-    every: Seconds
+    every: Period
     paths: Annotated[tuple[HostPath, ...], BeforeValidator(one_or_many)] = ()  # only these; by default everything
     start: Name | None = None  # a script in playbooks/backup, run beside what was restored: does it work?
     scratch: HostPath = "/var/tmp"  # noqa: S108  # a new folder is made there, and removed
