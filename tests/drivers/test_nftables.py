@@ -138,7 +138,7 @@ class Device(Rig):
 
     def __init__(self, name: str, folder: Path) -> None:
         said = {"via": "local", "run_folder": str(folder / "run"), "boot_folder": str(folder / "boot")}
-        self.settings = nftables.Settings.model_validate(said | {"confirm_within": "20s"})
+        self.settings = nftables.Settings.model_validate(said | {"confirm_within": "20s", "at_boot": "elsewhere"})
         self.machine = Inside(name, self.settings)
         self.folder = folder
 

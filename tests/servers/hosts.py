@@ -38,7 +38,7 @@ USERS = ("root", "ops", "guest")  # ops may use sudo, guest may not
 
 PACKAGES = (
     "openssh-server python3 systemd systemd-sysv dbus iproute2 ca-certificates sudo "
-    "procps tzdata unattended-upgrades restic"
+    "nftables procps tzdata unattended-upgrades restic"
 ).split()
 MASKED = (
     "systemd-modules-load systemd-udevd systemd-udev-trigger console-getty getty.target e2scrub_all.timer "
@@ -194,6 +194,8 @@ class Machine:
     folder: Path
     leader: int = 0  # its PID 1, as we see it
     cable: ExitStack = field(default_factory=ExitStack)
+    power: ExitStack = field(default_factory=ExitStack)
+    tree: Path = Path()
 
     def run(self, *command: str, said: bytes | None = None, check: bool = True) -> str:
         """What somebody at its console would do."""
@@ -244,8 +246,12 @@ class Lan:
 
 
 @contextmanager
-def machines(*names: str) -> Iterator[Lan]:
-    """So many hosts, up and answering; gone afterwards with all that they held."""
+def machines(*names: str, keep: bool = False) -> Iterator[Lan]:
+    """
+    So many hosts, up and answering; gone afterwards with all that they held.
+
+    `keep`: what they hold outlives a start (`reboot`); that of others is in memory.
+    """
     for program in PROGRAMS:
         require(program)
     if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
@@ -261,7 +267,8 @@ def machines(*names: str) -> Iterator[Lan]:
         _run("ip", "-n", namespace, "link", "set", "br0", "up")
         lan = Lan({}, folder / "key", namespace)
         for number, name in enumerate(names, 11):
-            lan.machines[name] = stack.enter_context(_machine(lan, tree, name, f"{NET}.{number}", folder))
+            kept = stack.enter_context(_kept(tree, folder / f"{name}.disk")) if keep else tree
+            lan.machines[name] = stack.enter_context(_machine(lan, kept, name, f"{NET}.{number}", folder))
         for machine in lan.machines.values():
             _await(machine)
         yield lan
@@ -293,11 +300,38 @@ def _machine(lan: Lan, tree: Path, name: str, address: str, folder: Path) -> Ite
         _run("ip", "-n", space, "link", "set", "eth0", "up")
         _run("ip", "-n", space, "route", "add", "default", "via", f"{NET}.1")
         public = " ".join((own / "host_key.pub").read_text().split()[:2])
-        machine = Machine(name, address, _free_port(), public, own)
-        stack.enter_context(_booted(machine, tree, space))
+        machine = Machine(name, address, _free_port(), public, own, tree=tree)
+        stack.callback(lambda: machine.power.close())
+        machine.power.enter_context(_booted(machine, tree, space))
         plug(lan, machine)
         stack.callback(lambda: machine.cable.close())
         yield machine
+
+
+@contextmanager
+def _kept(tree: Path, folder: Path) -> Iterator[Path]:
+    """A disk of one's own over a tree that nobody changes."""
+    upper, work, merged = (folder / each for each in ("upper", "work", "merged"))
+    folder.mkdir()
+    _run("mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", folder)  # an overlay cannot be the upper of another one
+    for each in (upper, work, merged):
+        each.mkdir()
+    try:
+        _run("mount", "-t", "overlay", "-o", f"lowerdir={tree},upperdir={upper},workdir={work}", "overlay", merged)
+        yield merged
+    finally:
+        subprocess.run(["umount", merged], capture_output=True, check=False, timeout=60)
+        subprocess.run(["umount", folder], capture_output=True, check=False, timeout=60)
+
+
+def reboot(lan: Lan, machine: Machine) -> None:
+    """The power is cut, and comes back: the kernel's memory is empty, the disk as it was."""
+    machine.power.close()
+    space = f"{lan.namespace}-{machine.name}"
+    _run("nsenter", f"--net=/run/netns/{space}", "nft", "flush", "ruleset")
+    machine.power = ExitStack()
+    machine.power.enter_context(_booted(machine, machine.tree, space))
+    _await(machine)
 
 
 @contextmanager
@@ -305,7 +339,8 @@ def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
     own = machine.folder
     binds = {own / "host_key": "/etc/ssh/ssh_host_ed25519_key", own / "people": "/etc/ssh/people"}
     command = [
-        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--volatile=overlay"),
+        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
+        *(("--capability=CAP_NET_ADMIN",) if tree.name == "merged" else ("--volatile=overlay",)),
         *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={tree}"),
         *(f"--network-namespace-path=/run/netns/{space}", "--resolv-conf=off", "--timezone=off"),
         *("--link-journal=no", "--console=pipe", *(f"--bind-ro={each}:{inside}" for each, inside in binds.items())),
