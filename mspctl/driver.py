@@ -20,6 +20,7 @@ from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
+from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.kinds.packets import Other, Packet
@@ -193,6 +194,25 @@ class Others(Protocol):
 
     def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
         """In the order of its way; nothing of what the resources in `reading` say themselves."""
+
+
+@runtime_checkable
+class Installs(Protocol):
+    """Optional: lets hosts install their updates now. What is declared does not change by it."""
+
+    def install(self, left: Mapping[Scope, int]) -> Iterator[Reading | Failed]:
+        """
+        Begin, and end when so many seconds are over; what is there afterwards, as it is read. A host that still
+        installs is left at it; one that reboots is waited for.
+        """
+
+
+@runtime_checkable
+class Collects(Protocol):
+    """Optional: says what hosts are made of, for `inventory collect`."""
+
+    def collect(self, hosts: Mapping[str, Sequence[str]]) -> Mapping[str, Inspected | TargetError]:
+        """An answer of each host, by full name; each looks for those addresses that are on a network of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ Mode = Literal["observe", "propose", "enforce"]
 
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(?:\d{1,10}[smhdw]){1,5}", re.ASCII)
@@ -248,6 +249,13 @@ def window(value: Any) -> moments.Window:
     return moments.Window.parse(typed(value))
 
 
+def label(value: Any) -> str:
+    text = typed(value)
+    if not _LABEL.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a label of a runner (letters, digits, dots, hyphens and _)")
+    return text
+
+
 def one_or_many(value: Any) -> Any:
     """A single value where a list is meant."""
     return [value] if isinstance(value, str) else value
@@ -276,6 +284,8 @@ _AS_TYPED = PlainSerializer(str)
 Until = Annotated[moments.Moment, PlainValidator(until), _AS_TYPED, WithJsonSchema(UNTIL)]
 Window = Annotated[moments.Window, PlainValidator(window), _AS_TYPED, WithJsonSchema(WINDOW)]
 Name = Annotated[str, *_field(name, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
+Label = Annotated[str, *_field(label, {"type": "string", "examples": ["self-hosted"]})]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(one_or_many)]
 Role = Annotated[str, *_field(role, {"type": "string", "pattern": f"^{_ROLE.pattern}$"})]
 Network = Annotated[str, *_field(network, {"type": "string", "examples": ["10.20.0.0/22"]})]
 Ip = Annotated[str, *_field(ip, {"type": "string", "examples": ["192.0.2.53"]})]

@@ -70,5 +70,8 @@ def test_every_command_of_a_group_has_a_module(group: click.Group) -> None:
 
 def test_every_module_of_a_command_is_listed() -> None:
     modules = {module.name for module in pkgutil.iter_modules(cli.__path__) if module.name.endswith("_")}
-    names = [*cli.COMMANDS, *(f"{group}_{name}" for group in ("mail", "firewall") for name in members(group))]
+    names = [
+        *cli.COMMANDS,
+        *(f"{group}_{name}" for group in ("mail", "firewall", "inventory") for name in members(group)),
+    ]
     assert modules == {f"{name.replace('-', '_')}_" for name in names}

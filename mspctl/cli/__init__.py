@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": "Show what an apply would change, and why.",
     "apply": "Carry out what Git declares, and nothing else.",
     "drift": "Show what was changed outside, and findings.",
+    "affected": "Tell which customers a change touches.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

@@ -53,7 +53,7 @@ def command(
     packet = asked(
         device(work.estate, customer, site), source, destination, service, at.replace(tzinfo=UTC) if at else work.now
     )
-    (declared,) = [d for d in work.declare({}) if d.scope.name == site]
+    (declared,) = [d for d in work.declare(work.outputs()) if d.scope.name == site]
     resources = {"Git": declared.resources}
     besides: Sequence[Other] = ()
     if live:

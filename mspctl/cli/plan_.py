@@ -31,6 +31,7 @@ def command(
     from pathlib import Path
 
     from mspctl import sealed
+    from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import render, view
@@ -42,4 +43,6 @@ def command(
     if save:
         sealed.save(Path(save), plan, revert=revert)
     console.say(render(view.of_plan(plan, work.estate.warnings), form), end="")
-    return plan.exit_code
+    waiting = updating.find(work) if due else []
+    updating.tell(waiting, console.say if form == "text" else console.hint)
+    return plan.exit_code or (Exit.DIFFERS if waiting else Exit.DONE)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mspctl.fields import Day, Email, Mode, Model, Name, Names, Network, Text, Timezone, Window
+from mspctl.fields import Day, Email, Labels, Mode, Model, Name, Names, Network, Text, Timezone, Window
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.strict_yaml import Map
 
@@ -46,6 +46,7 @@ class CustomerInfo(Model):
     contacts: tuple[Contact, ...] = ()
     mode: Mode = "enforce"
     engine: Literal["mspctl", "pulumi"] = "mspctl"
+    runner: Labels = ()  # of the runner whose jobs reach this customer's targets; () is the usual one
 
 
 @dataclass(frozen=True, slots=True)

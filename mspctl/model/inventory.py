@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, model_validator
 
 from mspctl.fields import (
     Address,
+    Count,
     Email,
     Host,
     Ips,
@@ -134,6 +135,7 @@ class TargetInfo(Model):
     mail: MailAccess | None = None
     window: Window | None = None  # changes are carried out only inside it
     timezone: Timezone | None = None  # of the window; by default each customer's own
+    jobs: Count | None = None  # of CI, that may use it at once; as many as there are unless it is said
     note: Text | None = None
 
 

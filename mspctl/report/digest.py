@@ -24,6 +24,7 @@ OWN = {"drift": "Not applied yet"}  # the heading of a scope's lines, where they
 _GRAVITY = (
     Tone.BAD,
     Tone.SEVERE,
+    Tone.OPENS,
     Tone.TAKE,
     Tone.CHANGE,
     Tone.ADD,
@@ -68,7 +69,7 @@ def places(view: View) -> Iterator[Place]:
 def on_top(view: View) -> Iterator[tuple[str, Tone, list[Place]]]:
     """What shall not be overlooked: a heading and its lines, which stand at their scopes too."""
     gravest = ("Changed outside", Tone.OUTSIDE) if view.kind == "drift" else ("Takes away", Tone.TAKE)
-    for heading, tone in (("Errors", Tone.BAD), ("Severe", Tone.SEVERE), gravest):
+    for heading, tone in (("Errors", Tone.BAD), ("Severe", Tone.SEVERE), ("Opens", Tone.OPENS), gravest):
         if found := _on_top(view, tone):
             yield heading, tone, found
 

@@ -29,14 +29,14 @@ from mspctl.transports import ssh
 
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
-Do = Literal["read", "write"]
+Do = Literal["read", "write", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one host is asked: as playbooks/library/mspctl_host.py takes it."""
+    """What one host is asked: as the module that the playbook runs takes it."""
 
     what: Mapping[str, Any]
     secrets: Mapping[str, Secret] = field(default_factory=dict)

@@ -6,7 +6,7 @@ certificate is always verified, and without TLS nothing leaves this machine unle
 may be hostile: it is bounded in size and in time, and shown shortened and without secrets. Reads are repeated where
 that may help; whatever else was sent once is not sent again, because nobody knows what became of it. But for a server
 of which every question may be asked twice, and for a 429: who counts calls and answers so has done nothing (RFC 6585),
-so what was asked is asked again when its time has come.
+so what was asked is asked again when its time has come. Some say 403 for it; then they say when to come again.
 
     Unreachable   no answer: no connection, no trusted certificate, too slow, 429, 502, 503 or 504 to the end
     Refused       any other answer that is no success, a redirect too; drivers catch it to say more
@@ -43,7 +43,7 @@ READS = frozenset({"GET", "HEAD"})
 ATTEMPTS = 3  # of a read, and of what was answered 429
 PAUSE = 0.5  # seconds before the second attempt, twice as many before the third; a Retry-After can ask for more
 MAX_PAUSE = 60.0  # seconds that a Retry-After may ask for; who wants more is asked again by the next run
-TOO_MANY = 429
+FORBIDDEN, TOO_MANY = 403, 429
 BUSY = frozenset({TOO_MANY, 502, 503, 504})
 MAX_ANSWER = 256 * 1024 * 1024  # bytes
 PART = 1024 * 1024  # bytes read at a time
@@ -169,9 +169,10 @@ class Http:
         if 200 <= status < 300:
             return
         reason = as_line(answer.reason.encode())
-        if status in BUSY:
-            after = _seconds(answer.headers.get("Retry-After"))
-            raise _TryAgain(f"{self.name} is busy ({status} {reason})", after, undone=status == TOO_MANY)
+        after = _asked_to_wait(answer)
+        if status in BUSY or (status == FORBIDDEN and after is not None):
+            undone = status in (TOO_MANY, FORBIDDEN)
+            raise _TryAgain(f"{self.name} is busy ({status} {reason})", after or 0.0, undone=undone)
         if status in (401, 403):
             raise Refused(f"{self.name} does not take our key ({status} {reason})", status, content)
         if 300 <= status < 400:
@@ -304,6 +305,16 @@ def _is_plain(address: str) -> bool:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _asked_to_wait(answer: HTTPResponse) -> float | None:
+    """Seconds that a server asks for which counts calls; None when it says nothing of that."""
+    if (after := answer.headers.get("Retry-After")) is not None:
+        return _seconds(after)
+    reset = answer.headers.get("X-RateLimit-Reset", "")
+    if answer.headers.get("X-RateLimit-Remaining") == "0" and reset.isascii() and reset.isdigit():
+        return max(float(reset[:12]) - time.time(), 0.0)
+    return None
 
 
 def _seconds(text: str | None) -> float:

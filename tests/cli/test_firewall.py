@@ -139,7 +139,7 @@ def desk(firewall: Firewall, tmp_path: Path) -> Iterator[Desk]:
 def test_from_yaml_to_packets(desk: Desk) -> None:
     shown = desk.run("plan")
     assert shown.code == 2
-    assert "opens tcp/8443 on wan from 203.0.113.9 only → 10.20.0.9 port 443" in shown.out
+    assert "opens tcp/8443 on wan from 203.0.113.9 only → server 10.20.0.9 port 443" in shown.out
     desk.applied()
     assert desk.call("lan", HOSTS["wan"], 443) == f"ok ::ffff:{FIREWALL['wan']}"  # masqueraded
     assert desk.call("lan", HOSTS6["wan"], 443) == f"ok {HOSTS6['lan']}"  # IPv6 is not
@@ -157,6 +157,29 @@ def test_from_yaml_to_packets(desk: Desk) -> None:
     assert "lan0" in drift.out
     assert desk.run("apply", "--revert", "--yes").code == 0
     assert desk.run("drift").code == 0
+
+
+def test_a_change_by_hand_is_adopted_and_a_run_undone(desk: Desk) -> None:
+    desk.applied()
+    table = desk.firewall.nft("-a", "list", "table", "inet", "mspctl-sede")
+    by_hand = table.replace("203.0.113.9", "203.0.113.7")
+    assert by_hand.count("203.0.113.7") == 2  # where it is translated, and where it is let through
+    gone = [line for line in by_hand.splitlines() if '"rule:no-http"' not in line]
+    desk.firewall.nft("-f", "-", given="delete table inet mspctl-sede\n" + "\n".join(gone))
+    said = desk.run("adopt", "brenta")
+    assert said.code == 0, said.err
+    after = (desk.root / FILE).read_text()
+    assert "only_from: [203.0.113.7], why:" in after
+    assert "no-http" not in after
+    desk.applied()  # what is left is a note of the order
+    assert desk.run("drift").code == 0
+    desk.write("only_from: [203.0.113.9]", "only_from: [203.0.113.5]")
+    desk.applied()
+    said = desk.run("undo", "brenta")
+    assert said.code == 0, said.err
+    assert (desk.root / FILE).read_text().count("only_from: [203.0.113.7]") == 1
+    assert "no-http" not in (desk.root / FILE).read_text()
+    desk.applied()
 
 
 def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
@@ -217,6 +240,32 @@ def test_what_others_put_in_front_is_the_first_line(desk: Desk) -> None:
     let = ("--finding", "firewall.in-front", "--why", "a test", "--until", _soon())
     assert desk.run("accept", "brenta", "firewall/sede", *let).code == 0
     assert desk.run("drift").out.startswith("DRIFT")
+
+
+def test_names_are_what_the_device_finds(desk: Desk) -> None:
+    """Its addresses are followed by `apply --due`; a name that is gone keeps those it had."""
+    hosts = desk.firewall.folder / "hosts"
+    rule = "  - {id: updates, from: lan, to: guest, destination: vendor, services: tcp/4711, action: accept}\n"
+    desk.write("forwards:\n", f"{rule}forwards:\n")
+    text = (desk.root / FILE).read_text().replace("{server: 10", "{vendor: updates.vendor.example, server: 10")
+    (desk.root / FILE).write_text(text)
+    said = desk.run("apply", "--yes")
+    assert (said.code, "later    updates" in said.out) == (3, True), said.out + said.err
+    assert "4711" not in desk.firewall.nft("list", "chain", "inet", "mspctl-sede", "forward")
+    assert "updates.vendor.example does not resolve there" in desk.run("drift").out
+    hosts.write_text(f"{HOSTS['guest']} updates.vendor.example\n{HOSTS6['guest']} updates.vendor.example\n")
+    desk.applied()
+    assert desk.call("lan", HOSTS["guest"], 4711).startswith("ok")
+    assert desk.call("lan", HOSTS6["guest"], 4711).startswith("ok")
+    hosts.write_text("10.30.0.77 updates.vendor.example\n")
+    said = desk.run("plan")
+    assert (said.code, "10.30.0.77" in said.out) == (2, True)
+    said = desk.run("apply", "--due", "--yes")
+    assert said.code == 0, said.out + said.err
+    assert desk.call("lan", HOSTS["guest"], 4711) == "no answer"
+    hosts.write_text("")
+    assert desk.run("plan").code == 0
+    assert "10.30.0.77" in desk.firewall.nft("list", "chain", "inet", "mspctl-sede", "forward")
 
 
 NAT = "static_nat: [{id: us, zone: "

@@ -99,12 +99,14 @@ def test_a_run_can_be_undone_renames_too(run: Run) -> None:
     assert sql("SELECT maildir FROM mailbox WHERE username LIKE 'paolo%'") == [("acme.example/paolo/",)]
 
 
-def test_a_line_taken_out_waits_for_somebody_to_name_it(run: Run) -> None:
+def test_a_mailbox_whose_time_is_over_waits_for_somebody_to_name_it(run: Run) -> None:
     applied(run)
     change("      acquisti: {quota: 5 GiB}\n", "")
+    with FILE.open("a") as file:
+        file.write("    leavers: {acquisti: {left: 2026-01-01, keep_until: 2026-01-02}}\n")
     planned = run("plan")
     assert "needs approval" in planned.out
-    assert "what it holds would be lost" in planned.out
+    assert "it was never proved that a backup of it can be restored" in planned.out
     assert run("apply").code == 3
     assert len(sql("SELECT * FROM mailbox")) == 3
     approval = {"resource": "mailboxes/acme.example/acquisti", "why": "ticket 4711", "until": tomorrow()}

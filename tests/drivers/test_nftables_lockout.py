@@ -8,12 +8,14 @@ confirmed: between arming and the first log-in afresh.
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,7 +227,16 @@ def file(desk: Desk, pattern: str, text: str | None) -> None:
 def no_folder(desk: Desk, seconds: float) -> None:
     """A file is where the folder for the next start was."""
     here, away = desk.firewall.folder / "boot", desk.firewall.folder / "boot.away"
-    for_a_while(seconds, lambda: (here.rename(away), here.touch()), lambda: (here.unlink(), away.rename(here)))
+
+    def begin() -> None:
+        here.rename(away)
+        here.touch()
+
+    def end() -> None:
+        here.unlink()
+        away.rename(here)
+
+    for_a_while(seconds, begin, end)
 
 
 def frozen(desk: Desk, seconds: float) -> None:
@@ -350,6 +361,101 @@ def test_while_one_change_waits_there_is_no_other(desk: Desk, monkeypatch: pytes
         failed.error
     )
     desk.comes_back(before)
+
+
+@contextmanager
+def slowly(desk: Desk, delay: float) -> Iterator[int]:
+    """A port here that leads to the firewall's sshd; every piece takes so many seconds, either way."""
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                time.sleep(delay)
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+        ends.append(source)
+
+    def connected() -> socket.socket:
+        return socket.create_connection((FIREWALL["office"], desk.firewall.sshd.port), 5)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = listener.accept()
+                there = wires.within(desk.firewall.names["office"], connected)
+                for pair in ((here, there), (there, here)):
+                    threads.append(threading.Thread(target=pump, args=pair, daemon=True))
+                    threads[-1].start()
+
+    ends: list[socket.socket] = []
+    threads = [threading.Thread(target=serve, daemon=True)]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads[0].start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(timeout=10)
+    for end in ends:
+        end.close()
+
+
+@soak
+def test_over_a_slow_link_it_takes_longer_and_no_more(desk: Desk) -> None:
+    with slowly(desk, 0.15) as port:
+        settings = desk.access.settings.model_copy(update={"port": port, "confirm_within": 60, "timeout": 30})
+        desk.driver = nftables.Driver(replace(desk.access, address="127.0.0.1", settings=settings))
+        wanted = but(desk, default(log=True))
+        before = {r.id: r for r in desk.usual()}
+        changes = [Change(before[r.id], r, Cause.PENDING) for r in wanted if before[r.id] != r]
+        (landed,) = desk.driver.apply([Work(SCOPE, changes, wanted)])
+        assert isinstance(landed, Landed)
+    assert "mspctl default" in desk.rules()
+
+
+@soak
+def test_two_changes_and_a_hand_at_once(desk: Desk) -> None:
+    """Nobody's is lost: who comes second is told, and a hand's rule stays where it is."""
+    ways = (
+        rule("one", from_=several("lan"), to=several("wan")),
+        rule("two", from_=several("guest"), to=several("wan")),
+    )
+    done: dict[str, list[Landed | Failed]] = {}
+    start = threading.Barrier(3)
+
+    def one(each: Resource) -> None:
+        start.wait()
+        live = [r for r in desk.reading().resources if r.id != each.id]
+        done[each.id.name] = desk.apply([*live, each])
+
+    threads = [threading.Thread(target=one, args=(each,)) for each in ways]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    desk.firewall.nft("insert", "rule", "inet", NAME, "forward", "tcp", "dport", "4711", "drop")
+    for thread in threads:
+        thread.join(timeout=60)
+    told = [str(each.error) for found in done.values() for each in found if isinstance(each, Failed)]
+    assert all("waits to be confirmed" in text or "changed on the device" in text for text in told), told
+    for each in ways:  # again, as somebody would
+        live = [r for r in desk.reading().resources if r.id != each.id]
+        assert not [f for f in desk.apply([*live, each]) if isinstance(f, Failed)]
+    held = {r.id.name for r in desk.reading().resources}
+    assert {"one", "two"} <= held
+    assert "tcp dport 4711 drop" in desk.rules()
+
+
+@soak
+@pytest.mark.parametrize("timer", ["is found", "is not found"])
+def test_what_was_confirmed_stays(desk: Desk, timer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with meanwhile(monkeypatch, lambda: file(desk, "*.timer", None) if "not" in timer else None):
+        (landed,) = desk.apply(but(desk, default(log=True)))
+    assert isinstance(landed, Landed)
+    rules = desk.rules()
+    assert "mspctl default" in rules
+    time.sleep(WINDOW + 2)
+    assert desk.rules() == rules
+    assert [*(desk.firewall.folder / "run").iterdir()] == []
 
 
 # -- connections go on ----------------------------------------------------------------------------------------------

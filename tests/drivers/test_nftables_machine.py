@@ -26,7 +26,7 @@ NAME = nftables.table_of(SCOPE)
 
 @pytest.fixture(scope="module")
 def lan() -> Iterator[Lan]:
-    with hosts.machines("fw", keep=True) as lan:
+    with hosts.machines("fw") as lan:
         yield lan
 
 
@@ -74,7 +74,7 @@ def test_rules_are_there_when_the_machine_starts(lan: Lan, tmp_path: Path) -> No
     assert rig.reading().facts == {}
     before = rig.table()
     rig.machine.sh("systemctl enable nftables")  # Debian's own, which begins with nothing
-    hosts.reboot(lan, rig.machine)
+    rig.machine.restart()
     assert rig.table() == before
     assert rig.machine.sh(f"systemctl is-active {boot.UNIT}").strip() == "active"
     for command in ("restart", "reload"):
@@ -114,7 +114,7 @@ def test_power_is_cut_before_a_change_is_confirmed(lan: Lan, tmp_path: Path, mon
             if rig.table() != before:
                 break
             time.sleep(0.05)
-        hosts.reboot(lan, rig.machine)
+        rig.machine.restart()
         return confirm(device, place, time.monotonic() + 20)
 
     monkeypatch.setattr(commit, "_confirm", cut)

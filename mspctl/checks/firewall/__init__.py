@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import boot, in_front
+from mspctl.checks.firewall import boot, in_front, names
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **in_front.CODES}
+CODES = {**boot.CODES, **in_front.CODES, **names.CODES}
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from in_front.findings(facts)
     yield from boot.findings(facts)
+    yield from names.findings(facts)

@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program, written
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import backup
 from mspctl.moments import times
@@ -97,21 +96,11 @@ def parse(facts: Facts) -> Iterator[Resource]:
     for path, file in files.items():
         if path.startswith(f"{FOLDER}/") and path.endswith(".conf"):
             name = PurePosixPath(path).stem
-            said = _json(path, file["text"])
+            said = written(path, file["text"])
             fields: dict[str, Value] = {key: _value(path, key, said.get(key)) for key in SAID}
             fields |= {kind: _which(files.get(f"{FOLDER}/{name}.{kind}")) for kind in backup.SECRETS}
             when = _when(files.get(f"{UNITS}/mspctl-backup-{name}.timer"))
             yield backup.job(name, fields | when)
-
-
-def _json(path: str, text: str) -> dict[str, Any]:
-    try:
-        said = json.loads("".join(line for line in text.splitlines() if not line.startswith("#")))
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise TargetError(f"{path} is not what mspctl wrote there (no JSON)")
-    return said
 
 
 def _value(path: str, key: str, value: object) -> Value:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from mspctl.driver import Access, AppliesEach, Failed, Known, Landed, Reading, Traits, Work, translated
@@ -21,9 +22,9 @@ from mspctl.drivers.nftables import boot, commit, foreign, native
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
-from mspctl.kinds import firewall, packets
+from mspctl.kinds import addresses, firewall, packets
 from mspctl.kinds.packets import Other, Packet
-from mspctl.resource import Resource, Scope, Value
+from mspctl.resource import UNKNOWN, Resource, Scope, Value
 from mspctl.transports.machine import Machine, Session
 
 MAX_COMMENT = 128  # octets of nftables
@@ -46,13 +47,12 @@ class Reader:
 
     def accept(self, resource: Resource) -> Resource:
         kind = resource.id.kind
-        if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind):
+        if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind, firewall.NAME):
             raise Unsupported(f"nftables holds no {kind}")
-        named = sorted(t for n in ("source", "destination") for t in firewall.texts(resource, n) if t.endswith("."))
-        if named:
-            raise Unsupported(f"nftables knows no names ({named[0].rstrip('.')}: write its addresses)")
+        if UNKNOWN in resource.fields.values():
+            return resource
         if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
-            raise Unsupported("the names of both zones are too long together")
+            raise Unsupported("its name is too long, or those of both zones together")
         if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
             raise Unsupported("it could never hold (its addresses and services are not of one family)")
         return native.held(resource)
@@ -66,7 +66,8 @@ class Reader:
             for scope in scopes:
                 try:
                     with translated():
-                        yield _reading(session, scope, besides)
+                        names = sorted({r.id.name for r in known.get(scope, ()) if r.id.kind == firewall.NAME})
+                        yield _reading(session, scope, besides, names)
                 except TargetError as error:
                     yield Failed(scope, error)
 
@@ -85,7 +86,10 @@ class Reader:
             ours = besides.table(FAMILY, name)
             found = [*foreign.decided_by_hand(ours, way)] if reading.exists and isinstance(ours, foreign.Whole) else []
             tables = besides.tables(name)
-        found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
+        try:
+            found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
+        except _ODD:
+            found.append(Other("other tables", "unknown", "they cannot be read"))
         return [*found, *(Other(each, "unknown", "it cannot be read") for each in tables if isinstance(each, str))]
 
     def scopes(self) -> Sequence[str]:
@@ -107,14 +111,36 @@ class Reader:
                 raise TargetError(f"{session.name}: its {what} is {found}, and not {said}; nothing was sent")
 
 
-def _reading(session: Session, scope: Scope, besides: _Besides) -> Reading:
+def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
     table, _ = _listed(session, table_of(scope))
     facts: dict[str, Value] = {}
     if alarms := besides.alarms(table_of(scope), table or Table()):
         facts["alarms"] = alarms
     if table:
         facts |= besides.at_boot(table_of(scope))
-    return Reading(scope, table.resources if table else (), exists=table is not None, facts=facts)
+    found = _resolved(session, names) if names else {}
+    if missing := tuple(name for name in names if name not in found):
+        facts["unresolved"] = missing
+    return Reading(scope, table.resources if table else (), found, exists=table is not None, facts=facts)
+
+
+def _resolved(session: Session, names: Sequence[str]) -> dict[str, Value]:
+    """The addresses of names, as the device itself sees them; those that have none there are left out."""
+    said = session.must(["sh", "-c", _RESOLVE, "sh", *names], what="asking for addresses").decode(errors="replace")
+    found: dict[str, set[str]] = {}
+    for line in said.splitlines():
+        name, _, address = line.partition(" ")
+        with suppress(ValueError):  # of a link only
+            found.setdefault(name, set()).add(addresses.fold(address))
+    return {name: frozenset(each) for name, each in found.items()}
+
+
+_ODD = (KeyError, TypeError, ValueError, AttributeError)  # of what others wrote, in a way that we do not know
+
+_RESOLVE = """for name; do
+  timeout 10 getent ahosts "${name%.}" | while read -r address _; do printf '%s %s\\n' "$name" "$address"; done
+done
+"""
 
 
 class _Besides:
@@ -147,7 +173,7 @@ class _Besides:
         try:
             ran = self.session.run(_nft("-j", "list", "table", family, name))
             return foreign.Whole.read(family, name, _json(ran.out))
-        except (TargetError, KeyError, TypeError, ValueError, AttributeError):
+        except (TargetError, *_ODD):
             return f"table {family} {foreign.plain(name)}"
 
     def at_boot(self, ours: str) -> dict[str, Value]:
@@ -163,8 +189,15 @@ class _Besides:
         """What lets something in comes first, then what takes away, then what nobody knows."""
         hands = sorted(foreign.put_in(table), key=lambda each: not each[0])
         others = self.tables(ours)
-        lines = [line for t in others if isinstance(t, foreign.Whole) for line in foreign.told(t)]
-        unread = [f"{t} cannot be read, and may drop what Git lets through" for t in others if isinstance(t, str)]
+        lines: list[str] = []
+        unread = [t for t in others if isinstance(t, str)]
+        for whole in others:
+            if isinstance(whole, foreign.Whole):
+                try:
+                    lines += foreign.told(whole)
+                except _ODD:
+                    unread.append(whole.label)
+        unread = [f"{each} cannot be read, and may drop what Git lets through" for each in unread]
         return (*(text for _, text in hands), *lines, *unread)
 
 

@@ -64,14 +64,6 @@ def carry_out(
     afresh = device.within(LONGEST_LOGIN)
     stays = "" if any("rule" in command.get("add", {}) for command in commands) else "gone"
     end = _confirm(afresh, [*place, settings.boot_folder, stays], begun + settings.confirm_within)
-    if end is not None and not end.code and settings.at_boot == "systemd":
-        with afresh.session() as fresh:
-            done = fresh.run(
-                ["sh", "-ec", boot.INSTALL, "sh", settings.boot_folder], boot.unit(settings.boot_folder).encode()
-            )
-        if done.code:
-            text = f"the rules are loaded and confirmed, but gone at the next start: {done.complaint}"
-            raise TargetError(f"{session.name}: {text}")
     if end is not None and end.code == _GONE:
         text = "what waited to be confirmed is gone (did it start anew?); it has the rules that it starts with"
         raise TargetError(f"{session.name}: the new rules were not confirmed: {text}")
@@ -130,7 +122,7 @@ _CHANGED, _TAKEN_BACK, _TOO_EARLY, _GONE, _NOT_LOADED = 72, 73, 74, 75, 76  # ex
 _TIMER = """
 old=$(cat "$1.old")
 sleep "$2"
-mv "$1.armed" "$1.fired" 2>/dev/null || [ ! -e "$1.over" ] || exit
+if mv "$1.armed" "$1.fired" 2>/dev/null || [ ! -e "$1.over" ]; then :; else rm -f -- "$1".*; exit; fi
 printf "%s\n" "$old" | nft -f - || nft -j -f "$4/$3.json"
 """
 
@@ -169,9 +161,10 @@ cd -- "$1" 2>/dev/null || exit {_GONE}
 [ -s "$2.code" ] || exit {_TOO_EARLY}
 end() {{
   mv "$2.armed" "$2.over" 2>/dev/null || exit {_TAKEN_BACK}
-  kill -- "-$(cat "$2.timer")" 2>/dev/null || true
+  if kill -- "-$(cat "$2.timer")" 2>/dev/null; then rm -f -- "$2.over"; fi  # else it finds that all is well
 }}
-if [ "$(cat "$2.code")" != 0 ]; then end "$@"; cat "$2.out" >&2; rm -f -- "$2".*; exit {_NOT_LOADED}; fi
+forget() {{ rm -f -- "$2.new" "$2.old" "$2.code" "$2.out" "$2.timer"; }}
+if [ "$(cat "$2.code")" != 0 ]; then end "$@"; cat "$2.out" >&2; forget "$@"; exit {_NOT_LOADED}; fi
 if [ "$5" = gone ]; then
   end "$@"
   rm -f -- "$4/$3.json"
@@ -183,7 +176,7 @@ else
   end "$@"
   mv -f -- "$4/.$3.json" "$4/$3.json"
 fi
-rm -f -- "$2".*
+forget "$@"
 """
 
 _FIRED = """cd -- "$1" && [ -e "$2.fired" ] && rm -f -- "$2".*"""

@@ -7,7 +7,7 @@ is made again from what was understood, and where that comes to something else, 
 
 Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
 say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
-chains can tell, and which zones are outside.
+chains can tell, which zones are outside, and which names of the DNS stand behind addresses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ CHAINS: dict[str, Json] = {
     "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
     "notes": {},
 }
-BY_HAND = "changed by hand"
 _ZONE = "zone_"
 _ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -52,7 +51,7 @@ PREFIXES = {
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
 }
-_ORDER, _OUTSIDE = "order:", "outside:"
+_ORDER, _OUTSIDE, _NAMED = "order:", "outside:", "name:"
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -145,7 +144,8 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
     for resource in (*by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *firewall.rules(resources)):
         found += kept.get(resource.id) or made_of(resource)
-    for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
+    last = (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind, firewall.NAME)
+    for kind in last:
         for resource in by_kind.get(kind, ()):
             found += kept.get(resource.id) or made_of(resource)
     return found
@@ -379,7 +379,12 @@ def _zone_noted(resource: Resource) -> Iterator[Rule]:
         yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
 
 
+def _named(resource: Resource) -> Iterator[Rule]:
+    yield Rule("notes", _NAMED + resource.id.name, [{"return": None}])
+
+
 _MADE = {
+    firewall.NAME: _named,
     firewall.RULE: _rule,
     firewall.FORWARD: _forward,
     firewall.NAT: _nat,
@@ -434,6 +439,8 @@ class Table:
 
     def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
         noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
+        names = [comment.removeprefix(_NAMED) for comment in noted if comment.startswith(_NAMED)]
+        self.resources += [Resource(Id(firewall.NAME, name), {}) for name in names]
         for name, elements in zones.items():
             if name.startswith(_ZONE) and elements:
                 zone = name.removeprefix(_ZONE)
@@ -443,7 +450,7 @@ class Table:
         order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
         for rule, handle in live:
             id_ = _id_of(rule.comment)
-            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE)):
+            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE, _NAMED)):
                 pass
             elif id_ is not None:
                 self.groups.setdefault(id_, []).append(rule)
@@ -498,7 +505,7 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
 
 def _by_hand(resource: Resource) -> Resource:
     name = _TELLING[resource.id.kind]
-    value: Value = frozenset({BY_HAND}) if name == "source" else BY_HAND
+    value: Value = frozenset({firewall.BY_HAND}) if name == "source" else firewall.BY_HAND
     return Resource(resource.id, {**resource.fields, name: value})
 
 

@@ -95,6 +95,7 @@ def read(ask: Mapping[str, Any]) -> Facts:
         "apt": apt(ask.get("apt", ())),
         "state": {path: state(path) for pattern in ask.get("state", ()) for path in glob.glob(pattern)},
         "reboot": os.path.exists("/run/reboot-required"),
+        "boot": boot(),
         "now": int(time.time()),
     }
 
@@ -162,6 +163,13 @@ def apt(prefixes: Sequence[str]) -> Dict[str, List[str]]:
         if any(name.startswith(prefix.lower()) for prefix in prefixes):
             found.setdefault(name, []).extend([value.rstrip(";").strip('"')] if value != '"";' else [])
     return found
+
+
+def boot() -> str:
+    """Another one after each boot."""
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+    return ""
 
 
 def state(path: str) -> Any:
@@ -345,8 +353,10 @@ class Item:
             command("systemctl", "disable", "--now", "--quiet", "--", *names)
 
     def switch_on(self, told: bool) -> None:
-        """Units that stay are enabled and started; one whose file changed takes it in. `told`: systemd has to be."""
+        """Units that stay are enabled and started; one whose files changed takes it in. `told`: systemd has to be."""
         fresh = {os.path.basename(path) for path in self.changed if path.startswith(UNITS)}
+        if any(path.startswith("/") for path in self.changed):
+            fresh.update(self.item.get("restart", ()))
         now = units(self.item.get("on", ()))
         names = [
             n for n, unit in now.items() if n in fresh or (unit["enabled"], unit["active"]) != ("enabled", "active")
@@ -363,8 +373,24 @@ class Item:
             command("systemctl", "enable", "--quiet", "--", *disabled)  # which tells systemd as well
         elif told:
             command("systemctl", "daemon-reload")
+        running = [name for name in names if now[name]["active"] == "active"]
+        if running:  # the last that is put back: with their files as they were, they run as they did
+            self.undo.insert(0, lambda: command("systemctl", "restart", "--", *running))
         if names:
-            command("systemctl", "restart", "--", *names)
+            start(names)
+
+
+def start(names: Sequence[str]) -> None:
+    """Anew. Raises Refused with what the first that does not start says itself."""
+    try:
+        command("systemctl", "restart", "--", *names)
+    except Refused:
+        for name, unit in units(names).items():
+            if unit["active"] != "active":
+                said = command("journalctl", "--unit=" + name, "--lines=20", "--output=cat", "--no-pager").splitlines()
+                own = [line for line in said if line.strip() and name not in line and "systemd" not in line]
+                raise Refused(f"{name} does not start: {own[-1].strip() if own else 'it gives no reason'}") from None
+        raise
 
 
 def place(path: str, text: str, mode: int) -> None:

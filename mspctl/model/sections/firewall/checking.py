@@ -52,6 +52,12 @@ def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
     return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
 
 
+def outside(device: Device) -> set[str]:
+    """Zones in which everybody else is: they say so, or one has another address there."""
+    said = {name for name, zone in device.zones.items() if zone.outside}
+    return said.union(*(each.destination_zones for each in device.masquerade))
+
+
 def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
     """Add every problem of one device."""
     _Checker(device, data, clock, problems).check()
@@ -64,10 +70,7 @@ class _Checker:
         self.clock = clock
         self.problems = problems
         self.names = Names(device)
-        self.outside = {
-            *(name for name, zone in device.zones.items() if zone.outside),
-            *(zone for each in device.masquerade for zone in each.destination_zones),
-        }
+        self.outside = outside(device)
 
     def add(self, path: Path, text: str, *, at_value: bool = True, level: str = "error") -> None:
         self.problems.add(find(self.data, path), dotted(path), text, at_value=at_value, level=level)
@@ -164,7 +167,12 @@ class _Checker:
         found = self._resolved(("management", "from"), said.source, self.names.addresses)
         if found and any(addresses.covers(found, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0")):
             self.add(("management", "from"), "is open to the world (write the addresses that we come from)")
+        self._no_names(("management", "from"), found, "who cannot resolve it would be locked out")
         self._resolved(("management", "services"), said.services, self.names.services)
+
+    def _no_names(self, path: Path, found: frozenset[str] | None, why: str) -> None:
+        for name in sorted(each for each in found or () if each.endswith(".")):
+            self.add(path, f"{name.rstrip('.')} is a name ({why}: write addresses)")
 
     def _unused(self) -> None:
         for kind in ("objects", "services", "schedules"):
@@ -300,7 +308,8 @@ class _Checker:
                 self._zones_known((kind, number, "from"), one.source_zones)
                 self._zones_known((kind, number, "to"), one.destination_zones, *special)
                 if kind == "masquerade":
-                    self._resolved((kind, number, "source"), one.source, self.names.addresses)
+                    found = self._resolved((kind, number, "source"), one.source, self.names.addresses)
+                    self._no_names((kind, number, "source"), found, "who is behind it is no question of the DNS")
                 for pair in _each_pair(one) if kind == "policies" else ():
                     path: Path = (kind, number)
                     first = seen.setdefault(pair, path)

@@ -1,0 +1,69 @@
+"""
+The forge: where pull requests, comments and issues are, and what mspctl asks of it. `github.py` is the one that talks.
+
+What is written there belongs to a subject (the plan of a pull request, the drift of a customer), named in a marker that
+nobody sees. So what is there is found again and brought up to date, whoever wrote it and however often it is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+LONGEST = 65_536  # characters of a comment or an issue
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    id: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    number: int
+    title: str
+    body: str
+    labels: Sequence[str] = ()
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull request; `head` is the last commit on its branch."""
+
+    number: int
+    title: str
+    head: str
+    merged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a run of a workflow left; `workflow` is that workflow's file, `event` why it ran."""
+
+    name: str
+    run: int
+    workflow: str
+    event: str
+
+
+class Forge(Protocol):
+    """
+    Each call raises Unreachable when nobody knows whether it was done, and TargetError when it was refused.
+
+    Comments and issues are only those of people and programs who may write to the repository: anybody could put a
+    marker into theirs.
+    """
+
+    def comments(self, number: int) -> Sequence[Comment]: ...
+    def comment(self, number: int, body: str) -> Comment: ...
+    def edit_comment(self, comment: int, body: str) -> None: ...
+    def delete_comment(self, comment: int) -> None: ...
+    def issues(self, labels: Collection[str]) -> Sequence[Issue]: ...
+    def open_issue(self, title: str, body: str, labels: Collection[str]) -> Issue: ...
+    def edit_issue(self, number: int, *, title: str, body: str, open: bool) -> None: ...
+    def pulls_of(self, commit: str) -> Sequence[Pull]: ...
+    def open_pull(self, title: str, body: str, branch: str, base: str) -> Pull: ...
+    def artifacts(self, name: str) -> Sequence[Artifact]: ...

@@ -1,0 +1,156 @@
+"""
+GitHub, through its REST API: the few calls that mspctl makes, each as GitHub's description of the API has it.
+
+A token may do what its job may: comments and issues need `issues: write` and `pull-requests: write`, artifacts
+`actions: read`. When GitHub counts too many calls it answers 403 or 429 and says when to come again, and that is waited
+for unless it is long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from mspctl.errors import InputError, Unreachable
+from mspctl.forge import Artifact, Comment, Issue, Pull
+from mspctl.secrets import Secret
+from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
+
+API = "https://api.github.com"
+VERSION = "2022-11-28"
+PAGE, PAGES = 100, 50  # entries of a list at once, and lists at most
+TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
+# An edit sets what it says and a delete takes away what it names: twice is as good as once.
+REPEATED = READS | {"PATCH", "DELETE"}
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", re.ASCII)
+
+
+def from_environment(environment: Mapping[str, str]) -> GitHub:
+    """As a job finds it there, or whoever exports GITHUB_REPOSITORY and GITHUB_TOKEN. Raises InputError."""
+    token = environment.get("GITHUB_TOKEN") or environment.get("GH_TOKEN") or ""
+    repository = environment.get("GITHUB_REPOSITORY", "")
+    if not token:
+        raise InputError.at("", "GITHUB_TOKEN is not set (a job has it as github.token; or gh auth token)")
+    if not _REPOSITORY.fullmatch(repository):
+        raise InputError.at("", f"GITHUB_REPOSITORY is {repository!r} (write OWNER/NAME)")
+    return GitHub(environment.get("GITHUB_API_URL") or API, repository, Secret("GITHUB_TOKEN", token.encode()))
+
+
+class GitHub:
+    def __init__(self, address: str, repository: str, token: Secret, settings: Settings | None = None) -> None:
+        self._http = Http(
+            address,
+            lambda: {
+                "Authorization": f"Bearer {token.reveal_text()}",
+                "Accept": "application/vnd.github+json",
+                "X-GitHub-Api-Version": VERSION,
+            },
+            settings or Settings(),
+            Path(),
+            REPEATED,
+        )
+        self._repo = f"/repos/{repository}"
+
+    # -- comments and issues
+
+    def comments(self, number: int) -> Sequence[Comment]:
+        with making_sense("GitHub", "comments"):
+            found = [each for each in self._pages(f"/issues/{number}/comments") if _believed(each)]
+            return [Comment(int(each["id"]), str(each.get("body") or "")) for each in found]
+
+    def comment(self, number: int, body: str) -> Comment:
+        with making_sense("GitHub", "a comment"):
+            made = self._call("POST", f"/issues/{number}/comments", {"body": body})
+            return Comment(int(made["id"]), body)
+
+    def edit_comment(self, comment: int, body: str) -> None:
+        self._call("PATCH", f"/issues/comments/{comment}", {"body": body})
+
+    def delete_comment(self, comment: int) -> None:
+        try:
+            self._call("DELETE", f"/issues/comments/{comment}")
+        except Refused as error:
+            if error.status != 404:  # it is gone
+                raise
+
+    def issues(self, labels: Collection[str]) -> Sequence[Issue]:
+        """Open ones that have all of these labels."""
+        with making_sense("GitHub", "issues"):
+            asked = self._pages("/issues", state="open", labels=",".join(labels))
+            return [_issue(each) for each in asked if "pull_request" not in each and _believed(each)]
+
+    def open_issue(self, title: str, body: str, labels: Collection[str]) -> Issue:
+        with making_sense("GitHub", "an issue"):
+            made = self._call("POST", "/issues", {"title": title, "body": body, "labels": [*labels]})
+            return Issue(int(made["number"]), title, body, tuple(labels))
+
+    def edit_issue(self, number: int, *, title: str, body: str, open: bool) -> None:
+        state = {"state": "open"} if open else {"state": "closed", "state_reason": "completed"}
+        self._call("PATCH", f"/issues/{number}", {"title": title, "body": body, **state})
+
+    # -- pull requests, and what their plans left
+
+    def pulls_of(self, commit: str) -> Sequence[Pull]:
+        with making_sense("GitHub", "pull requests"):
+            return [_pull(each) for each in self._pages(f"/commits/{quote(commit, safe='')}/pulls")]
+
+    def open_pull(self, title: str, body: str, branch: str, base: str) -> Pull:
+        """The open one of this branch, else a new one."""
+        owner = self._repo.split("/")[2]
+        with making_sense("GitHub", "a pull request"):
+            for each in self._pages("/pulls", state="open", head=f"{owner}:{branch}", base=base):
+                return _pull(each)
+            said = {"title": title, "body": body, "head": branch, "base": base}
+            return _pull(self._call("POST", "/pulls", said))
+
+    def artifacts(self, name: str) -> Sequence[Artifact]:
+        """The newest first; without those that are deleted already."""
+        with making_sense("GitHub", "artifacts"):
+            found = [each for each in self._pages("/actions/artifacts", "artifacts", name=name) if not each["expired"]]
+            runs = {int(each["workflow_run"]["id"]) for each in found if each.get("workflow_run")}
+            of = {run: self._call("GET", f"/actions/runs/{run}") for run in sorted(runs, reverse=True)[:PAGE]}
+            return [
+                Artifact(str(each["name"]), run, str(of[run]["path"]).partition("@")[0], str(of[run]["event"]))
+                for each in found
+                if (run := int((each.get("workflow_run") or {}).get("id", 0))) in of
+            ]
+
+    # -- how it is asked
+
+    def _pages(self, path: str, within: str = "", **asked: str) -> Iterator[dict[str, Any]]:
+        for page in range(1, PAGES + 1):
+            found = self._call("GET", f"{path}?{urlencode({**asked, 'per_page': PAGE, 'page': page})}")
+            listed = found[within] if within else found
+            if not isinstance(listed, list):
+                raise ValueError("a list was expected")
+            yield from listed
+            if len(listed) < PAGE:
+                return
+
+    def _call(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            return self._http.call(method, self._repo + path, body)
+        except Refused as error:
+            if error.status >= 500:  # it may have been done
+                raise Unreachable(str(error)) from None
+            raise
+
+
+def _believed(said: Mapping[str, Any]) -> bool:
+    """Whether somebody wrote it who may write to the repository; a program that may was installed by one who may."""
+    user = said.get("user") or {}
+    return user.get("type") == "Bot" or said.get("author_association") in TRUSTED
+
+
+def _issue(said: Mapping[str, Any]) -> Issue:
+    labels = [each if isinstance(each, str) else str(each["name"]) for each in said.get("labels") or ()]
+    return Issue(int(said["number"]), str(said["title"]), str(said.get("body") or ""), labels, said["state"] == "open")
+
+
+def _pull(said: Mapping[str, Any]) -> Pull:
+    head = str(said["head"]["sha"])
+    return Pull(int(said["number"]), str(said["title"]), head, said.get("merged_at") is not None)

@@ -1,0 +1,190 @@
+"""Comments and issues on GitHub: one of each subject, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mspctl.errors import InputError, TargetError, Unreachable
+from mspctl.forge import LONGEST
+from mspctl.forge.github import GitHub, from_environment
+from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, marker
+from mspctl.transports.http import Refused
+from tests.servers.github import TOKEN, GitHubSimulator, description, of, wrong
+
+LABELS = ("mspctl", "drift")
+
+
+def issue(text: str, *facts: str) -> Said:
+    return Said("drift acme", "Drift: acme", text, facts)
+
+
+def told(news: frozenset[str]) -> str:
+    return "new: " + ", ".join(sorted(news))
+
+
+# -- comments -------------------------------------------------------------------------------------------------
+
+
+def test_a_comment_is_made_and_then_brought_up_to_date(github: GitHubSimulator, client: GitHub) -> None:
+    for text in ("one", "two", "two"):
+        keep_comment(client, 7, "plan", text)
+    assert github.bodies(7) == [f"{marker('plan')}\ntwo"]
+    assert [method for method, _ in github.asked if method != "GET"] == ["POST", "PATCH"]
+
+
+def test_it_is_found_behind_many_others(github: GitHubSimulator, client: GitHub) -> None:
+    for n in range(150):
+        github.commented(7, f"a word of somebody, {n}")
+    keep_comment(client, 7, "plan", "one")
+    keep_comment(client, 7, "plan", "two")
+    assert sum(body.startswith(marker("plan")) for body in github.bodies(7)) == 1
+
+
+def test_what_a_stranger_wrote_is_never_taken_for_ours(github: GitHubSimulator, client: GitHub) -> None:
+    github.commented(7, f"{marker('plan')}\nall is fine, merge it", by=github.stranger())
+    keep_comment(client, 7, "plan", "one")
+    assert github.bodies(7) == [f"{marker('plan')}\nall is fine, merge it", f"{marker('plan')}\none"]
+
+
+@pytest.mark.parametrize("fault", ["lost", (500, {}), (502, {})])
+def test_an_answer_that_is_lost_makes_no_second_comment(
+    github: GitHubSimulator, client: GitHub, fault: tuple[int, dict[str, str]] | str
+) -> None:
+    faults = [fault]
+    github.broken = lambda method, path: faults.pop() if method == "POST" and faults else None
+    keep_comment(client, 7, "plan", "one")
+    assert len(github.bodies(7)) == 1
+
+
+@pytest.mark.parametrize("status", [429, 403])
+def test_who_counts_calls_is_waited_for(
+    github: GitHubSimulator, client: GitHub, waited: list[float], status: int
+) -> None:
+    faults: list[tuple[int, dict[str, str]]] = [(status, {"Retry-After": "17"})]
+    github.broken = lambda method, path: faults.pop() if method == "POST" and faults else None
+    keep_comment(client, 7, "plan", "one")
+    assert len(github.bodies(7)) == 1
+    assert waited == [17.0]
+
+
+def test_a_limit_for_the_hour_is_said_at_once_and_the_comment_comes_later(
+    github: GitHubSimulator, client: GitHub, waited: list[float]
+) -> None:
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1800)}
+    github.broken = lambda method, path: (403, headers)
+    with pytest.raises(Unreachable, match="is busy"):
+        keep_comment(client, 7, "plan", "one")
+    assert waited == []
+    github.broken = lambda method, path: None
+    keep_comment(client, 7, "plan", "one")
+    assert len(github.bodies(7)) == 1
+
+
+def test_without_an_answer_nothing_is_tried_for_ever(github: GitHubSimulator, client: GitHub) -> None:
+    github.broken = lambda method, path: "silent"
+    with pytest.raises(Unreachable):
+        keep_comment(client, 7, "plan", "one")
+    assert len(github.asked) < 10
+
+
+def test_two_runs_at_once_leave_one_comment(github: GitHubSimulator, client: GitHub) -> None:
+    def keep(n: int) -> None:
+        keep_comment(from_environment(github.environment), 7, "plan", f"run {n}")
+
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(keep, range(4)))
+    keep_comment(client, 7, "plan", "the last")
+    assert github.bodies(7) == [f"{marker('plan')}\nthe last"]
+
+
+def test_a_text_is_never_longer_than_github_takes(github: GitHubSimulator, client: GitHub) -> None:
+    keep_comment(client, 7, "plan", "x" * 100_000)
+    assert len(github.bodies(7)[0]) <= LONGEST
+
+
+# -- issues ---------------------------------------------------------------------------------------------------
+
+
+def test_an_issue_is_opened_kept_and_closed_and_only_news_make_a_noise(github: GitHubSimulator, client: GitHub) -> None:
+    first = keep_issue(client, issue("www differs", "www"), LABELS, told)
+    assert first.opened
+    assert first.news == {"www"}
+    assert not keep_issue(client, issue("www differs", "www"), LABELS, told).news
+    assert keep_issue(client, issue("www and mail differ", "www", "mail"), LABELS, told).news == {"mail"}
+    assert not keep_issue(client, issue("mail differs", "mail"), LABELS, told).news
+    (number,) = github.issues
+    assert "mail differs" in github.issues[number]["body"]
+    assert [body.partition("\n")[2] for body in github.bodies(number)] == ["new: mail"]
+    assert close_issue(client, "drift acme", LABELS, "Nothing differs any more.") == [number]
+    assert github.issues[number]["state"] == "closed"
+    assert close_issue(client, "drift acme", LABELS, "Nothing differs any more.") == []
+    assert keep_issue(client, issue("again", "www"), LABELS, told).number != number
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+def test_a_run_that_ends_anywhere_tells_the_news_once(github: GitHubSimulator, client: GitHub, step: int) -> None:
+    keep_issue(client, issue("www", "www"), LABELS, told)
+    asked = len(github.asked)
+    github.broken = lambda method, path: "silent" if len(github.asked) - asked >= step else None
+    with pytest.raises(Unreachable):
+        keep_issue(client, issue("www, mail", "www", "mail"), LABELS, told)
+    github.broken = lambda method, path: None
+    keep_issue(client, issue("www, mail", "www", "mail"), LABELS, told)
+    (number,) = github.issues
+    assert [body.partition("\n")[2] for body in github.bodies(number)] == ["new: mail"]
+
+
+def test_an_issue_that_a_stranger_labelled_is_none_of_ours(github: GitHubSimulator, client: GitHub) -> None:
+    number = keep_issue(client, issue("x", "x"), LABELS, told).number
+    github.issues[number] |= {"user": github.stranger(), "author_association": "CONTRIBUTOR"}
+    assert keep_issue(client, issue("x", "x"), LABELS, told).number != number
+
+
+# -- pull requests and artifacts ------------------------------------------------------------------------------
+
+
+def test_the_pull_request_of_a_merge_and_what_its_plan_left(github: GitHubSimulator, client: GitHub) -> None:
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [number]
+    (pull,) = client.pulls_of("b" * 40)
+    assert (pull.number, pull.head, pull.merged) == (number, "a" * 40, True)
+    github.artifact("reviewed", ".github/workflows/plan.yml")
+    github.artifact("other", ".github/workflows/plan.yml")
+    (artifact,) = client.artifacts("reviewed")
+    assert (artifact.workflow, artifact.event) == (".github/workflows/plan.yml", "pull_request_target")
+
+
+def test_one_pull_request_for_a_branch(github: GitHubSimulator, client: GitHub) -> None:
+    made = client.open_pull("Adopt", "text", "adopt-1", "main")
+    assert client.open_pull("Adopt", "text", "adopt-1", "main").number == made.number
+
+
+# -- what is wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_is_told_without_it(github: GitHubSimulator) -> None:
+    client = from_environment({**github.environment, "GITHUB_TOKEN": "not-the-right-one"})
+    with pytest.raises(Refused) as error:
+        client.comments(7)
+    assert "not-the-right-one" not in str(error.value)
+
+
+@pytest.mark.parametrize("said", [{}, {"GITHUB_TOKEN": TOKEN}, {"GITHUB_TOKEN": TOKEN, "GITHUB_REPOSITORY": "../../x"}])
+def test_what_is_missing_is_told_in_one_line(said: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="GITHUB_"):
+        from_environment(said)
+
+
+def test_an_answer_that_makes_no_sense_is_told(github: GitHubSimulator, client: GitHub) -> None:
+    github.broken = lambda method, path: (200, {})
+    with pytest.raises(TargetError):
+        client.comments(7)
+
+
+def test_the_simulator_holds_requests_to_the_description() -> None:
+    schema = description()["paths"]["/repos/{owner}/{repo}/issues"]["post"]["requestBody"]["content"]
+    assert wrong({"title": ["x"]}, schema["application/json"]["schema"])
+    assert not wrong(of("issue", labels=[]), {"$ref": "#/components/schemas/issue"})
