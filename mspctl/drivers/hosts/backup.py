@@ -29,8 +29,10 @@ WATCHED = Watched(
     state=(f"{STATES}/backup-*.json",),
 )
 SETS = ("paths", "exclude", "keep")
-SAID = ("repository", "host_key", "append_only", "upload", *SETS)  # in the file of JSON
-SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int} | dict.fromkeys(SETS, list)  # the others are text
+SAID = ("repository", "host_key", "append_only", "upload", "check", "read", *SETS)  # in the file of JSON
+SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int, "check": int, "read": int} | dict.fromkeys(
+    SETS, list
+)  # the others are text
 
 
 def accept(resource: Resource) -> None:
@@ -131,8 +133,9 @@ def known(facts: Facts) -> Outputs:
     for path, state in facts["state"].items():
         if isinstance(state, dict):
             name = PurePosixPath(path).stem.removeprefix("backup-")
-            for key in ("started", "ended", "bytes", "before", "copies", "latest"):
+            for key in ("started", "ended", "bytes", "before", "copies", "latest", "checked"):
                 found[f"{name} {key}"] = state[key] if isinstance(state.get(key), int) else 0
             found[f"{name} ok"] = state.get("ok") is True
-            found[f"{name} error"] = " ".join(str(state.get("error", "")).split())[:300]
+            for key in ("error", "broken"):
+                found[f"{name} {key}"] = " ".join(str(state.get(key, "")).split())[:300]
     return found
