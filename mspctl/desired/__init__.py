@@ -7,7 +7,8 @@ second wave of the same apply.
 
 Time is part of what is declared: what ended is not declared any more, what has not begun not yet. A section says in
 `timed` which resources are otherwise than they were because of the time alone, gone ones included, and why; that is
-all that `apply --due` needs. A mailbox that is disabled until its purge date and then gone is such a resource.
+all that `apply --due` needs. A mailbox that is disabled until its purge date and then gone is such a resource. What
+the target itself says anew each time (addresses of names) is in `follows` as well, so that it is asked.
 """
 
 from __future__ import annotations

@@ -231,6 +231,7 @@ TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::
         ("services: machines", "services: tcp/70000", "is no service"),
         ("[198.51.100.0/28], services: [ssh]", "any", "is half the world"),
         ("management: {from: [198.51.100.0/28], services: [ssh]}\n", "", "management: is missing"),
+        ("objects: {nvr", "objects: {all: '*.example.com', nvr", "is no address"),
         ("management: {from: [", "management: {from: [office.example, ", r"office\.example is a name"),
         ("id: no-smtp", "id: browse", r"browse is the id of .*sede\.yaml:8 already"),
         ("id: no-smtp", "id: management", "is the id of the rule that lets us in"),

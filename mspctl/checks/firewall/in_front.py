@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mspctl.checks import Facts
+from mspctl.checks.firewall.live import firewalls
 from mspctl.finding import Finding, Severity
-from mspctl.kinds.firewall import FACET
 
 CODES = {"firewall.in-front": "something that is not managed decides in front of our rules"}
 _REMEDY = "take it away on the device, write it as a rule in Git, or accept it until a day"
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
-    for declaration in facts.declared:
-        plan = facts.live.get(declaration.scope)
-        if declaration.scope.facet != FACET or plan is None:
-            continue
-        alarms = plan.facts.get("alarms")
-        path = f"{FACET}/{declaration.scope.name}"
+    for told, say in firewalls(facts):
+        alarms = told.get("alarms")
         for text in alarms if isinstance(alarms, tuple) else ():
-            yield Finding(
-                "firewall.in-front", Severity.WARNING, facts.customer.name, path, str(text), _REMEDY, declaration.source
-            )
+            yield say("firewall.in-front", Severity.WARNING, str(text), _REMEDY)

@@ -462,7 +462,11 @@ class Table:
         if order:
             self.resources.append(firewall.order(order))
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
-        if not whole or not {*_BASE} <= {rule.key for rule, _ in live} or not self._in_order([r for r, _ in live]):
+        if (
+            not whole
+            or not {*_BASE} <= {rule.key for rule, _ in live if rule.comment.startswith("base:")}
+            or not self._in_order([r for r, _ in live])
+        ):
             self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
         for each in self.foreign:
             self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
@@ -497,7 +501,8 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
     """The resource that comes to exactly these rules, else one that says they were changed."""
     try:
         found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
-        same = sorted(r.key for r in made_of(found)) == sorted(r.key for r in group)
+        made = [*made_of(found)]
+        same = made == group or sorted(r.key for r in made) == sorted(r.key for r in group)  # mostly the first
     except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
         return _by_hand(Resource(id_, {}))
     return found if same else _by_hand(found)

@@ -290,15 +290,19 @@ class _Checker:
         for number, one in enumerate(self.device.static_nat):
             path: Path = ("static_nat", number)
             self._zones_known((*path, "zone"), [one.zone])
-            if {":" in one.outside, ":" in one.inside} == {True, False} and "." in one.outside + one.inside:
-                self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
+            hosts: list[str] = []
             for name in ("outside", "inside"):
                 found = self._resolved((*path, name), [getattr(one, name)], self.names.addresses)
-                if found is not None and _only_host(found) is None:
-                    self.add((*path, name), f"{getattr(one, name)} is not one host")
+                if found is not None:
+                    host = _only_host(found)
+                    hosts += [host] if host else []
+                    if host is None:
+                        self.add((*path, name), f"{getattr(one, name)} is not one host")
                 first = seen.setdefault((one.zone, name, found or frozenset()), path)
                 if found and first is not path:
                     self.add((*path, name), f"{getattr(one, name)} is at {self.place((*first, name))} already")
+            if len({":" in host for host in hosts}) > 1:
+                self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
 
     def _pairs(self) -> None:
         seen: dict[tuple[str, str], Path] = {}
