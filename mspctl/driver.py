@@ -23,6 +23,7 @@ from mspctl.errors import Error, SecretError, TargetError
 from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
+from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
@@ -77,7 +78,8 @@ class Reading:
     token: str = ""  # cheap fingerprint taken with this read; "" when the target has none
     missing: frozenset[str] = frozenset()  # kinds that could not be read whole: never planned
     exists: bool = True  # False: the target answered, and this scope is not there yet
-    facts: Outputs = field(default_factory=dict)  # what findings want to know; neither planned nor recorded
+    # What findings want to know; neither planned nor recorded. `alarms` (texts) are the first lines of every report.
+    facts: Outputs = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,14 @@ class Logs(Protocol):
 class Releases(Logs, Protocol):
     def release(self, message: Waiting | Junk, who: str) -> None:
         """Let it go where it belongs, and write down on the server who wanted it. Raises Stale when it is gone."""
+
+
+@runtime_checkable
+class Others(Protocol):
+    """Optional, of firewalls: what else on the device has a say about a packet."""
+
+    def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
+        """In the order of its way; nothing of what the resources in `reading` say themselves."""
 
 
 @runtime_checkable

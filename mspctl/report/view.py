@@ -23,6 +23,7 @@ from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 
+IN_FRONT = "firewall.in-front"  # the finding that says the same as alarms do; who accepts it has no alarm
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
 SHOWN_TOGETHER = 3  # things of which the same is said, likewise
 
@@ -90,7 +91,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         _plan_summary(plan),
         [*_retired(plan), *_warned(warnings)],
         _plan_document(plan),
-        _alarms(plan.emergencies),
+        [*_alarms(plan.emergencies), *_in_front(plan.scopes)],
     )
 
 
@@ -105,7 +106,9 @@ def of_drift(plan: Plan, findings: Findings, proved: str = "") -> View:
     facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside", *([proved] if proved else ())]
     summary = " ".join([*_findings_summary(findings), _drift_summary(plan)]) + _unread(plan)
     document = {**_plan_document(plan), "findings": _findings_document(findings)}
-    alarms = _alarms(plan.emergencies)
+    let = {(each.finding.customer, each.finding.path) for each in findings.accepted if each.finding.code == IN_FRONT}
+    told = [s for s in plan.scopes if (s.scope.customer, f"{s.scope.facet}/{s.scope.name}") not in let]
+    alarms = [*_alarms(plan.emergencies), *_in_front(told)]
     return View("drift", "DRIFT", facts, blocks, summary, _retired(plan), document, alarms)
 
 
@@ -126,6 +129,16 @@ def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
         f"Emergency apply by {each.who.partition(' <')[0]} on {each.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC:"
         f" {each.reason}; {count(changes, 'change')}; not yet in Git's main: {each.branch}"
         for each, changes in _runs(emergencies)
+    ]
+
+
+def _in_front(scopes: Iterable[ScopePlan]) -> list[str]:
+    """What targets say that nobody may overlook."""
+    return [
+        f"{plan.scope.customer} {plan.scope.facet}/{plan.scope.name}: {each}"
+        for plan in scopes
+        if isinstance(alarms := plan.facts.get("alarms"), tuple)
+        for each in alarms
     ]
 
 
@@ -410,7 +423,7 @@ def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending."
     elif failed or unread:
         summary += f" To finish, run again: {command}"
     notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
-    alarms = _alarms(outcome.emergencies)
+    alarms = [*_alarms(outcome.emergencies), *_in_front(outcome.plans)]
     return View("apply", "APPLY", _apply_facts(outcome), blocks, summary, notes, _outcome_document(outcome), alarms)
 
 
