@@ -27,6 +27,7 @@ COMMANDS = {
     "apply": "Carry out what Git declares, and nothing else.",
     "drift": "Show what was changed outside, and findings.",
     "affected": "Tell which customers a change touches.",
+    "comment": "Write a report into a comment on a pull request.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

@@ -32,6 +32,7 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
@@ -43,11 +44,14 @@ def command(
     reason: str,
     yes: bool,
     wait: float,
+    report: str | None,
     form: str,
 ) -> Exit:
+    from pathlib import Path
+
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import render, view
+    from mspctl.report import kept, render, view
 
     review = saved(selected.paths)
     check_options(due, emergency, revert, reason, review)
@@ -66,9 +70,11 @@ def command(
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
+    shown = view.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    if report:
+        kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
-        done = "Nothing else is due." if due else "Nothing is pending."
-        console.say(render(view.of_outcome(outcome, again, done), form), end="")
+        console.say(render(shown, form), end="")
     return outcome.exit_code
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
+@options.kept
+@options.exit_zero
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
@@ -26,6 +28,8 @@ def command(
     revert: bool,
     due: bool,
     save: str | None,
+    report: str | None,
+    exit_zero: bool,
     form: str,
 ) -> Exit:
     from pathlib import Path
@@ -33,7 +37,7 @@ def command(
     from mspctl import sealed
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import render, view
+    from mspctl.report import kept, render, view
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
@@ -41,5 +45,8 @@ def command(
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
-    console.say(render(view.of_plan(plan, work.estate.warnings), form), end="")
-    return plan.exit_code
+    shown = view.of_plan(plan, work.estate.warnings)
+    if report:
+        kept.save(Path(report), shown)
+    console.say(render(shown, form), end="")
+    return plan.exit_code.softened() if exit_zero else plan.exit_code

@@ -6,6 +6,7 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
 
     precious(resource)                    what a service cannot do without: "MX of the zone"
     widens(before, after, resources)      why a change lets in too much
+    opens(before, after)                  whether a change lets in more than before
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
 """
@@ -40,6 +41,12 @@ def widens(before: Resource | None, after: Resource | None, resources: Sequence[
     resource = after or before
     found: str = _of(resource.id.kind, "widens", "")(before, after, resources) if resource else ""
     return found
+
+
+def opens(before: Resource | None, after: Resource | None) -> bool:
+    """Whether a change lets in somebody or something that was not let in before."""
+    resource = after or before
+    return bool(_of(resource.id.kind, "opens", "")(before, after)) if resource else False
 
 
 def in_words(resource: Resource) -> str:

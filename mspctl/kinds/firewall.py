@@ -166,6 +166,23 @@ def widens(before: Resource | None, after: Resource | None, resources: Sequence[
     return "it opens something to everybody, from anywhere"
 
 
+def opens(before: Resource | None, after: Resource | None) -> bool:
+    """Whether something is let through that was not; a way in that ends later is another way in."""
+    if after is None or not _lets_through(after):
+        return False
+    if before is None or not _lets_through(before):
+        return True
+    if after.id.kind == RULE:
+        return _reaches_more(before, after)
+    names = before.fields.keys() | after.fields.keys()
+    return any(before.fields.get(name) != after.fields.get(name) for name in names - {"log"})
+
+
+def _lets_through(resource: Resource) -> bool:
+    kind, accepts = resource.id.kind, resource.fields.get("action") == "accept"
+    return kind in (FORWARD, NAT) or (kind in (RULE, POLICY) and accepts)
+
+
 def _comes_from(resource: Resource) -> frozenset[str]:
     return frozenset({text(resource, "zone")}) if resource.id.kind == FORWARD else texts(resource, "from")
 
