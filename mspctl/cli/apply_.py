@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HELP = """Carry out what Git declares, and nothing else.
 
-PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: then only what was reviewed is done."""
+PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: then only what was reviewed is done.
+Several files are carried out together."""
 
 
 @click.command("apply", help=HELP)
@@ -86,14 +87,15 @@ def check_options(due: bool, emergency: bool, revert: bool, reason: str, review:
 
 
 def saved(paths: Sequence[str]) -> Sealed | None:
-    """The plan in the file that was named, if a file was."""
+    """The plans in the files that were named, if files were, as one."""
     from pathlib import Path
 
     from mspctl import sealed
 
-    if len(paths) != 1 or not Path(paths[0]).is_file():
+    if not paths or not all(Path(path).is_file() for path in paths):
         return None
-    return sealed.parse(Path(paths[0]).read_text(encoding="utf-8", errors="replace"), paths[0])
+    found = (Path(path).read_text(encoding="utf-8", errors="replace") for path in paths)
+    return sealed.joined([*map(sealed.parse, found, paths)])
 
 
 def limited(plan: Plan, review: Sealed) -> Plan:

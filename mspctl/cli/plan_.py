@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
+@click.option("--base", metavar="REF", default="", help="Contact nothing that is reached otherwise than REF says.")
 @options.kept
 @options.exit_zero
 @options.output("text", "json", "markdown", "html")
@@ -28,6 +29,7 @@ def command(
     revert: bool,
     due: bool,
     save: str | None,
+    base: str,
     report: str | None,
     exit_zero: bool,
     form: str,
@@ -41,7 +43,7 @@ def command(
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
-    work = Workspace(directory, selected, only_due=due, ahead=not due)
+    work = Workspace(directory, selected, only_due=due, ahead=not due, base=base)
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
