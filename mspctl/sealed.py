@@ -31,6 +31,11 @@ class Sealed:
     revert: bool  # whether it was to undo what was changed outside
     changes: Mapping[Scope, Sequence[Change]]
 
+    def of(self, customers: Collection[str]) -> Sealed:
+        """Only what is of these customers; () means all."""
+        mine = {scope: found for scope, found in self.changes.items() if not customers or scope.customer in customers}
+        return replace(self, changes=mine)
+
 
 def joined(found: Sequence[Sealed]) -> Sealed:
     """Several plans, of different scopes, as one. Raises InputError when they are not."""

@@ -55,7 +55,7 @@ class Trusted:
 
 
 def _way(host: Host | None) -> tuple[object, ...] | None:
-    return host and (host.address, host.port, host.user, host.keys, host.jump)
+    return (host.address, host.port, host.user, host.keys, host.jump) if host else None
 
 
 def trusted(now: Estate, base: str) -> Trusted:

@@ -28,6 +28,8 @@ COMMANDS = {
     "drift": "Show what was changed outside, and findings.",
     "affected": "Tell which customers a change touches.",
     "comment": "Write a report into a comment on a pull request.",
+    "issue": "Keep issues about drift, or about what did not land.",
+    "reviewed": "Find the plan that was reviewed before a merge.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

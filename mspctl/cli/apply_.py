@@ -54,7 +54,7 @@ def command(
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import kept, render, view
 
-    review = saved(selected.paths)
+    review = saved(selected.paths, selected.customers)
     check_options(due, emergency, revert, reason, review)
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
@@ -86,8 +86,8 @@ def check_options(due: bool, emergency: bool, revert: bool, reason: str, review:
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
-def saved(paths: Sequence[str]) -> Sealed | None:
-    """The plans in the files that were named, if files were, as one."""
+def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
+    """The plans in the files that were named, if files were, as one; of these customers if any are named."""
     from pathlib import Path
 
     from mspctl import sealed
@@ -95,7 +95,7 @@ def saved(paths: Sequence[str]) -> Sealed | None:
     if not paths or not all(Path(path).is_file() for path in paths):
         return None
     found = (Path(path).read_text(encoding="utf-8", errors="replace") for path in paths)
-    return sealed.joined([*map(sealed.parse, found, paths)])
+    return sealed.joined([*map(sealed.parse, found, paths)]).of(customers)
 
 
 def limited(plan: Plan, review: Sealed) -> Plan:

@@ -17,8 +17,9 @@ can hurt is an annotation."""
 @click.argument("files", metavar="REPORT...", nargs=-1, required=True)
 @click.option("--pull-request", "pull", required=True, type=click.IntRange(1), metavar="NUMBER", help="Where to.")
 @click.option("--of", "jobs", type=click.IntRange(1), metavar="NUMBER", help="How many jobs there were.")
+@click.option("--head", metavar="COMMIT", help="Say nothing when the pull request is at another one by now.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the comment and post nothing.")
-def command(files: tuple[str, ...], pull: int, jobs: int | None, dry_run: bool) -> Exit:
+def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | None, dry_run: bool) -> Exit:
     from dataclasses import replace
 
     from mspctl.cli import forge
@@ -37,7 +38,11 @@ def command(files: tuple[str, ...], pull: int, jobs: int | None, dry_run: bool) 
         return Exit.DONE
     forge.summarize(shown, pull)
     try:
-        keep_comment(forge.github(), pull, shown.kind, text)
+        github = forge.github()
+        if head is not None and github.pull(pull).head != head:
+            console.hint(f"#{pull} has gone on since {head[:12]}; the run for what it is now says the rest.")
+            return Exit.DONE
+        keep_comment(github, pull, shown.kind, text)
     except Unreachable as error:
         console.error(str(error))
         console.hint("The comment is not up to date; the reports are kept: run the job, or this command, again.")
