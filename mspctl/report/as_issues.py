@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from mspctl.report import as_markdown
 from mspctl.report.as_markdown import code, inline
-from mspctl.report.digest import counts, cut, places
+from mspctl.report.digest import Place, counts, cut, places
 from mspctl.report.view import Line, Tone, View
 
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
@@ -73,7 +73,7 @@ def _scopes(shown: View) -> list[dict[str, object]]:
     return found if isinstance(found, list) else []
 
 
-def _heavy(shown: View) -> Iterator[as_markdown.Place]:
+def _heavy(shown: View) -> Iterator[Place]:
     return (p for p in places(shown) if p.line.tone in TOLD and p.line.label != SILENT)
 
 
