@@ -8,6 +8,7 @@ file is written.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mspctl import desired, edit
@@ -16,7 +17,7 @@ from mspctl.diff import Difference
 from mspctl.errors import InputError
 from mspctl.load import Estate
 from mspctl.plan import ScopePlan, Wanted
-from mspctl.resource import Cause, Id, Resource
+from mspctl.resource import UNKNOWN, Cause, Id, Resource
 
 OUTSIDE = frozenset({Cause.DRIFT, Cause.CONFLICT, Cause.TAKE_OVER, Cause.CAME_BACK})
 
@@ -28,23 +29,30 @@ def rewrite(estate: Estate, plans: Iterable[ScopePlan], causes: Collection[Cause
         scope = plan.scope
         for difference in plan.left:
             if difference.cause in causes and wanted(scope, difference.id):
-                _agree(chosen.setdefault((scope.customer, scope.facet, scope.name), {}), difference, causes)
+                adopted = _whole(difference) if difference.id in plan.kept else _adopted(difference, causes)
+                _agree(chosen.setdefault((scope.customer, scope.facet, scope.name), {}), difference.id, adopted)
     files = [
         desired.back(facet).rewrite(estate, customer, name, found) for (customer, facet, name), found in chosen.items()
     ]
     return desired.once_each(file for file in files if file.adopted)
 
 
-def _agree(chosen: dict[Id, Resource | None], difference: Difference, causes: Collection[Cause]) -> None:
+def _agree(chosen: dict[Id, Resource | None], id_: Id, adopted: Resource | None) -> None:
     """One scope's name on several targets is one file, and a file cannot say two things."""
-    adopted = _adopted(difference, causes)
-    if difference.id in chosen and _fields(chosen[difference.id]) != _fields(adopted):
-        raise InputError.at("", f"{difference.id.name} is different on two targets (adopt with --target one of them)")
-    chosen[difference.id] = adopted
+    if id_ in chosen and _fields(chosen[id_]) != _fields(adopted):
+        raise InputError.at("", f"{id_.name} is different on two targets (adopt with --target one of them)")
+    chosen[id_] = adopted
 
 
 def _fields(resource: Resource | None) -> Mapping[str, object] | None:
     return resource.fields if resource else None
+
+
+def _whole(difference: Difference) -> Resource | None:
+    """Of what has no line in Git, all that can be read."""
+    live = difference.live
+    known = {name: value for name, value in live.fields.items() if value is not UNKNOWN} if live else {}
+    return live and replace(live, fields=known)
 
 
 def _adopted(difference: Difference, causes: Collection[Cause]) -> Resource | None:

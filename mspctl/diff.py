@@ -221,7 +221,7 @@ def _settled(declared: Resource, record: Record, live: Resource, written: Collec
     """What of a live resource is ours; None while that is in doubt, and for what somebody else made."""
     if live.fields == declared.fields and UNKNOWN not in declared.fields.values():
         return Resource(declared.id, declared.fields)  # as nearly all are
-    fields: dict[str, Value] = {}
+    fields = _left_alone(declared, record, live)
     for name, value in declared.fields.items():
         now, before = live.fields.get(name), _recorded(record, name)
         unread = now is UNKNOWN and (name in written or all(old == value for old in _while_there(before)))
@@ -233,6 +233,17 @@ def _settled(declared: Resource, record: Record, live: Resource, written: Collec
         if left is not None and left is not ABSENT:
             fields[name] = left
     return Resource(declared.id, fields)
+
+
+def _left_alone(declared: Resource, record: Record, live: Resource) -> dict[str, Value]:
+    """Fields that Git no longer speaks of, and which are as we left them: once it does again, they are still ours."""
+    fields: dict[str, Value] = {}
+    for name in {n for state in record.states if state for n in state.fields} - declared.fields.keys():
+        left = {*_while_there(_recorded(record, name))}
+        value = left.pop() if len(left) == 1 else None
+        if value is not None and value is not ABSENT and live.fields.get(name) in (value, UNKNOWN):
+            fields[name] = value
+    return fields
 
 
 _GRAVITY = (Cause.CAME_BACK, Cause.CONFLICT, Cause.TAKE_OVER, Cause.DRIFT, Cause.PENDING, Cause.UNMANAGED)

@@ -20,6 +20,7 @@ from threading import Semaphore
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
+from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.resource import Change, Id, Resource, Scope, Value
@@ -183,6 +184,40 @@ class Logs(Protocol):
 class Releases(Logs, Protocol):
     def release(self, message: Waiting | Junk, who: str) -> None:
         """Let it go where it belongs, and write down on the server who wanted it. Raises Stale when it is gone."""
+
+
+@runtime_checkable
+class Installs(Protocol):
+    """Optional: lets hosts install their updates now. What is declared does not change by it."""
+
+    def install(self, left: Mapping[Scope, int]) -> Iterator[Reading | Failed]:
+        """
+        Begin, and end when so many seconds are over; what is there afterwards, as it is read. A host that still
+        installs is left at it; one that reboots is waited for.
+        """
+
+
+@runtime_checkable
+class Collects(Protocol):
+    """Optional: says what hosts are made of, for `inventory collect`."""
+
+    def collect(self, hosts: Mapping[str, Sequence[str]]) -> Mapping[str, Inspected | TargetError]:
+        """An answer of each host, by full name; each looks for those addresses that are on a network of its own."""
+
+
+@runtime_checkable
+class Errands(Protocol):
+    """
+    Optional, of drivers only: has a program of ours run once where a scope lives. A proof or a restore is such an
+    errand; the program is sent along and kept nowhere, writes only what it is for, and cleans up after itself.
+    """
+
+    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
+        """
+        What the last of these programs answers (files of `playbooks/files`, by name; it may import those before it).
+
+        Raises TargetError, with the program's last words where it failed.
+        """
 
 
 @dataclass(frozen=True, slots=True)

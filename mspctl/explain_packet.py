@@ -41,9 +41,20 @@ def asked(site: Site, source: str, destination: str, service: str, at: datetime)
     span = services.ports(fitting[0]) if len(fitting) == 1 else None
     if len(fitting) != 1 or fitting[0].endswith(ANY) or (span and span[1] != span[2]):
         raise InputError.at("", f"{service} is not one service (write tcp/443, udp/53, icmp/echo-request)")
+    _not_outside(site, names, receiver, goes)
     if sender.version != receiver.version and goes != SELF:
         raise InputError.at("", f"{sender} and {receiver} are not of one family")
     return Packet(came, goes, sender, receiver, fitting[0], at)
+
+
+def _not_outside(site: Site, names: Names, receiver: Address, goes: str) -> None:
+    """A host's address outside is no address of the device: which zone the host is in, nobody else can say."""
+    for one in site.device.static_nat if goes in (SELF, *(n.zone for n in site.device.static_nat)) else ():
+        (outside,) = names.addresses([one.outside])
+        if outside == str(receiver):
+            (inside,) = names.addresses([one.inside])
+            text = f"{receiver} is {one.id}'s address outside (write the zone of {inside}: lan:{receiver})"
+            raise InputError.at("", text)
 
 
 def _fits(service: str, sender: Address) -> bool:
@@ -69,17 +80,19 @@ def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet) -> Iterat
     found = {who: packets.decide(held, packet) for who, held in resources.items()}
     for who, decision in found.items():
         rule = next((r for r in resources[who] if r.id == decision.by), None)
-        yield f"{who}: {_VERBS[decision.action]} by {_named(rule)}{f', sent to {decision.to}' if decision.to else ''}"
+        said = f"{who}: {_VERBS[decision.action]} by {_named(rule, decision.because)}"
+        said += f", sent to {decision.to}" if decision.to else ""
+        yield f"{said}, seen there as {decision.seen_as}" if decision.seen_as else said
         if rule is not None and (words := firewall.in_words(rule)):
             yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
-    if len({(d.action, d.to) for d in found.values()}) > 1:
+    if len({(d.action, d.to, d.seen_as) for d in found.values()}) > 1:
         yield "They do not agree: somebody changed the device, or Git is ahead of it (mspctl drift, mspctl plan)."
 
 
 _VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
 
 
-def _named(rule: Resource | None) -> str:
+def _named(rule: Resource | None, because: str) -> str:
     if rule is None:
-        return "nothing at all (no rule decides)"
+        return because or "nothing at all (no rule decides)"
     return f"{rule.id.kind.partition('.')[2]} {rule.id.name}"

@@ -104,6 +104,12 @@ def _wider(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]
     return {c.id: why for c in changes if (why := kinds.widens(c.before, c.after, after))}
 
 
+def opening(changes: Sequence[Change], live: Sequence[Resource]) -> set[Id]:
+    """What lets in what was kept out; it is told before everything else."""
+    after = [*_after(changes, live).values()]
+    return {c.id for c in changes if kinds.opens(c.before, c.after, live, after)}
+
+
 def _after(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, Resource]:
     """What a scope holds when its changes are carried out."""
     after = {r.id: r for r in live}

@@ -69,25 +69,26 @@ class Page:
     outputs: Mapping[str, Value] = field(default_factory=dict)
     resources: Mapping[Id, Resource | date] = field(default_factory=dict)  # a date: deleted by us on that day
     intents: Mapping[tuple[Id, str], Resource | None] = field(default_factory=dict)  # (id, run) → what it is to be
+    kept: Mapping[Id, date] = field(default_factory=dict)  # switched off, their lines taken out: the last day
     used: Mapping[str, date] = field(default_factory=dict)  # approval → the day on which it let something through
     emergencies: Mapping[str, Emergency] = field(default_factory=dict)  # by run
     last: Object = field(default_factory=dict)  # what the run that wrote it did, as JSON; `landing` reads it
 
     @property
     def record(self) -> ScopeRecord:
-        records = {id: _record(recorded) for id, recorded in self.resources.items()}
+        records = {id: _record(recorded, self.kept.get(id)) for id, recorded in self.resources.items()}
         for (id, _), intended in sorted(self.intents.items(), key=itemgetter(0)):
             known = records.setdefault(id, NEVER)
             if intended not in known.states:
-                records[id] = Record((*known.states, intended))
+                records[id] = replace(known, states=(*known.states, intended))
         return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used), self.emergencies)
 
 
 NEVER = Record((None,))
 
 
-def _record(recorded: Resource | date) -> Record:
-    return Record((None,), recorded) if isinstance(recorded, date) else Record((recorded,))
+def _record(recorded: Resource | date, kept_until: date | None) -> Record:
+    return Record((None,), recorded) if isinstance(recorded, date) else Record((recorded,), kept_until=kept_until)
 
 
 def _state(recorded: Resource | date) -> Resource | None:
@@ -166,6 +167,7 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
             for (id, owner), intended in page.intents.items()
             if not _resolved(id, owner, run, end)
         },
+        kept=_kept(page, end),
         used={**page.used, **dict.fromkeys(end.used, today)},
         emergencies=_after(page, run, end),
     )
@@ -173,6 +175,12 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
     if not involved and new == page and _owner(new) == _owner(page):
         return page
     return replace(new, last=_last_to_json(run, end))
+
+
+def _kept(page: Page, end: Finished) -> dict[Id, date]:
+    """A day that was given stays; what is declared again, or gone, has none any more."""
+    waiting = {id: last for id, last in page.kept.items() if id not in end.settled}
+    return waiting | {id: page.kept.get(id, last) for id, last in end.kept.items()}
 
 
 def _after(page: Page, run: Run, end: Finished) -> dict[str, Emergency]:
@@ -248,6 +256,7 @@ def merged(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | No
         outputs=_stepped(was.outputs, we.outputs, they.outputs),
         resources=_stepped(was.resources, we.resources, they.resources),
         intents=_stepped(was.intents, we.intents, they.intents) | doubts,
+        kept=_stepped(was.kept, we.kept, they.kept),
         used={**they.used, **we.used},
         emergencies=_stepped(was.emergencies, we.emergencies, they.emergencies),
     )
@@ -272,6 +281,7 @@ def rendered(page: Page) -> bytes:
         "outputs": object_of({name: line(to_json(value)) for name, value in sorted(page.outputs.items())}),
         "resources": list_of(resources),
         "intents": list_of(intents),
+        "kept": list_of(line(_kept_to_json(*item)) for item in sorted(page.kept.items())),
         "used": object_of({key: line(day.isoformat()) for key, day in sorted(page.used.items())}),
         "emergencies": object_of({run: line(_emergency_to_json(e)) for run, e in sorted(page.emergencies.items())}),
         "last": object_of(last),
@@ -290,6 +300,10 @@ def _intent_to_json(key: tuple[Id, str], intended: Resource | None) -> Object:
     if intended is None:
         return {"run": run, "kind": id.kind, "name": id.name, "fields": None}
     return {"run": run, **to_json(_sorted(intended))}
+
+
+def _kept_to_json(id: Id, until: date) -> Object:
+    return {"kind": id.kind, "name": id.name, "until": until.isoformat()}
 
 
 def _emergency_to_json(emergency: Emergency) -> Object:
@@ -364,13 +378,14 @@ def _page_from_json(data: object) -> Page:
         raise ValueError('it has no "format"')
     if version > FORMAT:
         raise LedgerError(f"the ledger was made by a newer mspctl (format {version}); update this program")
-    sections = ("outputs", "resources", "intents", "used", "emergencies", "last")
+    sections = ("outputs", "resources", "intents", "kept", "used", "emergencies", "last")
     document = members(data, "a page", required=("format", "scope"), optional=sections)
     return Page(
         scope_from_json(document["scope"]),
         {name: value_from_json(value) for name, value in an_object(document.get("outputs", {})).items()},
         _unique(_recorded_from_json(item) for item in a_list(document.get("resources", []))),
         _unique(_intent_from_json(item) for item in a_list(document.get("intents", []))),
+        _unique(_kept_from_json(item) for item in a_list(document.get("kept", []))),
         {key: date.fromisoformat(str(day)) for key, day in an_object(document.get("used", {})).items()},
         {run: _emergency_from_json(said) for run, said in an_object(document.get("emergencies", {})).items()},
         an_object(document.get("last", {})),
@@ -390,6 +405,11 @@ def _intent_from_json(data: object) -> tuple[tuple[Id, str], Resource | None]:
     resource = {name: member for name, member in document.items() if name != "run"}
     intended = None if document["fields"] is None else resource_from_json(resource)
     return (id_from_json(document), text(document, "run")), intended
+
+
+def _kept_from_json(data: object) -> tuple[Id, date]:
+    document = members(data, "what is kept", required=("kind", "name", "until"))
+    return id_from_json(document), date.fromisoformat(text(document, "until"))
 
 
 def _emergency_from_json(data: object) -> Emergency:

@@ -32,6 +32,7 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"})
+INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ def _in_order(problems: Problems) -> list[Problem]:
 def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     folder = Folder(root, "inventory", problems)
     for name, is_folder in folder.entries():
-        if not (is_folder or name in INVENTORY_FILES) or (is_folder and name != "baselines"):
-            known = {*INVENTORY_FILES, "baselines"}
+        if name not in (INVENTORY_FOLDERS if is_folder else INVENTORY_FILES):
+            known = INVENTORY_FILES | INVENTORY_FOLDERS
             problems.add(None, "", f"is no part of an inventory{nearest_file(name, known)}", file=folder.shown(name))
     targets = _file(folder, "targets.yaml", TargetsFile, problems)
     contracts = _file(folder, "contracts.yaml", ContractsFile, problems)

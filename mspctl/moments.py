@@ -185,6 +185,18 @@ class Window:
             for begins in self._beginnings(local.date() - DAY, local.date())
         )
 
+    def bounds(self, now: datetime, zone: str) -> tuple[datetime, datetime] | None:
+        """When it opened and when it closes, while it is open; where clocks are set back it closes the first time."""
+        clocks = timezone(zone)
+        local = now.astimezone(clocks).replace(tzinfo=None)
+        for begins in self._beginnings(local.date() - DAY, local.date()):
+            start = _first(begins, clocks)
+            put_off = self._is_put_off(begins, now, clocks)
+            ends = start + self.length if put_off else _first(begins + self.length, clocks)
+            if (put_off or begins <= local < begins + self.length) and now < ends:
+                return start, ends
+        return None
+
     def opens(self, now: datetime, zone: str) -> datetime:
         """The first time from `now` on at which it is open."""
         if self.is_open(now, zone):
@@ -285,6 +297,11 @@ def _instants(local: datetime, clocks: ZoneInfo) -> list[datetime]:
     """When clocks show a local time: once, twice in an overlap, never in a gap."""
     both = {local.replace(tzinfo=clocks, fold=fold).astimezone(UTC) for fold in (0, 1)}
     return sorted(i for i in both if i.astimezone(clocks).replace(tzinfo=None) == local)
+
+
+def _first(local: datetime, clocks: ZoneInfo) -> datetime:
+    """The first instant at which clocks show a time, or the one at which they jump over it."""
+    return next(iter(_instants(local, clocks)), None) or _after_gap(local, clocks)
 
 
 def _day_begins(day: date, clocks: ZoneInfo) -> datetime:

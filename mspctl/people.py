@@ -1,5 +1,5 @@
 """
-People who come, leave, or get another name: edits of a customer's mail.yaml.
+People who come, leave, or get another name: edits of a customer's mail.yaml. `doors.py` does the same for firewalls.
 
 Each function gives edits of YAML in place. What they come to is read as `load` reads it, and offered to the target's
 reader, before anything is written; a problem with what was typed names the option it was typed for.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Protocol
 
 from mspctl import edit, strict_yaml
 from mspctl.desired import Rewritten, Selection, declarations
@@ -25,14 +25,30 @@ from mspctl.model.permissions import APPROVAL_DAYS
 from mspctl.model.sections import mail as section
 from mspctl.model.sections.mail.people import Leaver
 from mspctl.moments import Clock, Moment
-from mspctl.plan import Plan, Standing, accept
+from mspctl.plan import Plan, Standing, Step, accept
 from mspctl.record import ScopeRecord
-from mspctl.resource import Id, Scope
+from mspctl.resource import Id, Scope, Value
 from mspctl.strict_yaml import Map, Problems, find_value
 from mspctl.targets import Targets
 
 Entry = dict[str, edit.Plain]
 _OPTIONS = {"": "ADDRESS", "aliases": "--alias", "forwards": "--forward"}
+
+
+class Subject(Protocol):
+    """What a command edits YAML for: somebody's address, a firewall."""
+
+    @property
+    def customer(self) -> str: ...
+    @property
+    def section(self) -> str: ...
+    @property
+    def file(self) -> str:
+        """The file that is edited, from the repository's root."""
+
+    @property
+    def address(self) -> str:
+        """What it is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,14 @@ class Person:
     @property
     def address(self) -> str:
         return f"{self.local}@{self.domain}"
+
+    @property
+    def section(self) -> str:
+        return "mail"
+
+    @property
+    def file(self) -> str:
+        return _file(self.customer)
 
     def path(self, *keys: str) -> tuple[str, ...]:
         return ("domains", self.key, *keys)
@@ -240,19 +264,19 @@ def last(estate: Estate, who: Person, kind: str) -> Keys:
 
 
 def edited(
-    estate: Estate, who: Person, edits: Sequence[Edit], entry: Keys = (), called: Mapping[str, str] = _OPTIONS
+    estate: Estate, who: Subject, edits: Sequence[Edit], entry: Keys = (), called: Mapping[str, str] = _OPTIONS
 ) -> Edited:
     """
     The file with the edits, after everything was read again with it. `entry` is the path of what was typed: what is
     wrong within it has no line yet, and its keys are `called` otherwise on the command line. Raises InputError; nothing
     is written.
     """
-    file = _file(who.customer)
+    file = who.file
     before = _text(estate, file)
     after = edit.edit(before, edits, file=file)
     try:
         found = load(estate.root, [who.customer], estate.now, {file: after})
-        if refused := _refused(found, who.customer) - _refused(estate, who.customer):
+        if refused := _refused(found, who) - _refused(estate, who):
             raise InputError(sorted(refused))
     except InputError as error:
         told = (_typed(problem, dotted(entry), called) for problem in error.problems)
@@ -260,11 +284,11 @@ def edited(
     return Edited(Rewritten(file, before, after, 1), found)
 
 
-def _refused(estate: Estate, customer: str) -> set[Problem]:
+def _refused(estate: Estate, who: Subject) -> set[Problem]:
     """What targets could not hold, wherever it stands."""
     targets = Targets(estate)
     found: set[Problem] = set()
-    for declaration in declarations(estate, Selection([customer], ["mail"]), {}, estate.now):
+    for declaration in declarations(estate, Selection([who.customer], [who.section]), {}, estate.now):
         reader = targets.reader(declaration.scope)
         for resources in (declaration.resources, declaration.later):
             problems = accept(reader, replace(declaration, resources=resources))[1]
@@ -293,12 +317,13 @@ def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:
     return replace(problem, line=line, text=text)
 
 
-def approvals(estate: Estate, who: Person, before: Plan, plan: Plan, why: str) -> Rewritten:
-    """The customer's approvals.yaml with a line for each change that needs one now, and did not need it before."""
+def approvals(estate: Estate, who: Subject, before: Plan, plan: Plan, why: str) -> Rewritten:
+    """The customer's approvals.yaml with a line for each change that needs one, and was not planned before."""
     file = f"customers/{who.customer}/approvals.yaml"
     text = _text(estate, file)
     until = _today(estate, who.customer) + timedelta(days=APPROVAL_DAYS)
-    waiting = [one for one in _unapproved(plan) if one not in {*_unapproved(before)}]
+    planned = {(p.scope, step.change.id): _does(step) for p in before.scopes for step in p.steps}
+    waiting = [one for one, step in _unapproved(plan).items() if planned.get(one) != _does(step)]
     lines: list[Entry] = [
         {"resource": f"{scope.facet}/{scope.name}/{id_.name}", "why": why, "until": edit.Bare(f"{until}")}
         for scope, id_ in waiting
@@ -307,11 +332,16 @@ def approvals(estate: Estate, who: Person, before: Plan, plan: Plan, why: str) -
     return Rewritten(file, text, after, len(lines))
 
 
-def _unapproved(plan: Plan) -> list[tuple[Scope, Id]]:
-    return [(p.scope, s.change.id) for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL]
+def _unapproved(plan: Plan) -> dict[tuple[Scope, Id], Step]:
+    return {(p.scope, s.change.id): s for p in plan.scopes for s in p.steps if s.standing is Standing.APPROVAL}
 
 
-def next_step(who: Person, plan: Plan) -> str:
+def _does(step: Step) -> list[Mapping[str, Value] | None]:
+    """What a step does, wherever in the file it is declared."""
+    return [side.fields if side else None for side in (step.change.before, step.change.after)]
+
+
+def next_step(who: Subject, plan: Plan) -> str:
     """For who does not live in Git: what has not happened yet, and what makes it happen."""
     targets = " and ".join(sorted({one.scope.target for one in plan.scopes}))
     merge = f"commit customers/{who.customer} and merge it"
@@ -345,7 +375,7 @@ def follows(edited: Edited, who: Person) -> Iterator[tuple[str, str]]:
     if lists := [*_left(own, who)]:
         yield "lists", f"out of {', '.join(lists)}"
     last = leaver.keep_until or Moment(leaver.left.day + timedelta(seconds=own.keep_for))
-    yield "mailbox", f"kept until {last}; then it goes, once somebody approves"
+    yield "mailbox", f"kept until {last}; then it goes, when a backup of it was proved or somebody approves"
 
 
 def _mail(leaver: Leaver) -> str:

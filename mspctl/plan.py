@@ -54,6 +54,7 @@ class Step:
     standing: Standing = Standing.DUE
     reason: str = ""
     approval: str = ""  # the key of the approval that lets a guarded change through
+    opens: bool = False  # it lets in what was kept out
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class ScopePlan:
     facts: Outputs = field(default_factory=dict)  # what findings want to know besides, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
+    kept: Collection[Id] = ()  # switched off, their lines taken out: Git has no line for them
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
+    words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
 
     @property
@@ -202,6 +205,8 @@ def plan_scope(
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
         learned = {i: r for i, r in learned.items() if r is not None}
     steps = [_step(change, approval, reasons.get(change.id, ""), declaration) for change, approval in chosen]
+    opening = guards.opening(changes, reading.resources)
+    steps = [replace(step, opens=True) if step.change.id in opening else step for step in steps]
     if declaration.gone:
         steps = _leaving(steps, left)
     return ScopePlan(
@@ -210,7 +215,7 @@ def plan_scope(
         steps,
         left,
         [r.id for r in declared if UNKNOWN in r.fields.values() and wanted(scope, r.id)],
-        {i: r for i, r in learned.items() if _says_new(recorded.get(i), r)},
+        {i: r for i, r in learned.items() if _says_new(recorded.get(i), r, i in declaration.kept)},
         reading.resources if any(step.standing is Standing.DUE for step in steps) else (),
         "" if reading.missing else reading.token,  # what could not be read whole is read again
         reading.exists,
@@ -219,6 +224,8 @@ def plan_scope(
         facts=reading.facts,
         accepted=accepted,
         gone=declaration.gone,
+        kept=declaration.kept.keys(),
+        words=declaration.words,
     )
 
 
@@ -268,15 +275,16 @@ def _timed(change: Change, declaration: Declaration) -> str:
     """What time did to a resource, or will do."""
     if change.cause is not Cause.PENDING:
         return ""
-    return declaration.timed.get(change.id) or declaration.ends.get(change.id, "")
+    said = "" if change.id in declaration.words else declaration.ends.get(change.id, "")
+    return declaration.timed.get(change.id) or said
 
 
 def _joined(*reasons: str) -> str:
     return "; ".join(filter(None, reasons))
 
 
-def _says_new(record: Record | None, settles: Resource | None) -> bool:
-    if record is None or len(record.states) != 1:
+def _says_new(record: Record | None, settles: Resource | None, kept: bool) -> bool:
+    if record is None or len(record.states) != 1 or kept != (record.kept_until is not None):
         return True
     state = record.states[0]
     return state is None or settles is None or state.fields != settles.fields

@@ -19,6 +19,7 @@ class Record:
 
     states: tuple[Resource | None, ...]
     tombstone: date | None = None  # day on which we deleted it; states is then (None,)
+    kept_until: date | None = None  # its line was taken out, and it is switched off until this day
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +66,5 @@ class Finished:
     error: str = ""  # why the rest did not land; its intent then stays unresolved
     used: Collection[str] = ()  # approvals that let something through
     written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)  # true, of what else is in doubt
+    kept: Mapping[Id, date] = field(default_factory=dict)  # switched off because their lines were taken out: until when
     over: Collection[str] = ()  # runs of emergencies: Git declares what they did, or it was undone on purpose

@@ -13,7 +13,8 @@ from functools import partial
 import pytest
 
 from mspctl import sealed
-from mspctl.apply import MAX_WAVES, Outcome, ScopeOutcome
+from mspctl.apply import MAX_WAVES, Outcome
+from mspctl.carry_out import ScopeOutcome, on_target
 from mspctl.desired import Outputs
 from mspctl.driver import Landed, Traits, Work
 from mspctl.errors import LockError, TargetError, Unreachable
@@ -919,7 +920,7 @@ class Killing(Inline):
         self.when = when
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if fn.__name__ == "_target":
+        if fn is on_target:
             if self.when == "before":
                 raise Killed
             super().submit(fn, *args, **kwargs)
@@ -971,7 +972,7 @@ def test_a_kill_among_several_targets_records_those_that_were_done(bench: Server
     class Half(Inline):
         def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
             future: Future[object] = Future()
-            if fn.__name__ != "_target" or args[1][0].plan.scope != WEST:
+            if fn is not on_target or args[1][0].plan.scope != WEST:
                 return super().submit(fn, *args, **kwargs)
             threading.Timer(0.1, future.set_exception, [Killed()]).start()
             return future

@@ -50,6 +50,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
+    from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import kept, render, view
@@ -62,12 +63,15 @@ def command(
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
-    if due and not plan.scopes and form == "text":
+    say = console.say if form == "text" else console.hint
+    waiting = updating.find(work) if due else []
+    if due and not (plan.scopes or waiting) and form == "text":
         return Exit.DONE
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:
         console.say(render(view.of_plan(plan, work.estate.warnings), form))
-    if plan.changes and not yes and sys.stdin.isatty():
+    updating.tell(waiting, say)
+    if (plan.changes or waiting) and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
@@ -76,7 +80,8 @@ def command(
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
         console.say(render(shown, form), end="")
-    return outcome.exit_code
+    installed = updating.install(work, waiting, say) if waiting else Exit.DONE
+    return outcome.exit_code or installed
 
 
 def check_options(due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None) -> None:

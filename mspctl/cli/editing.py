@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Rewritten
-    from mspctl.people import Edited, Person
+    from mspctl.people import Edited, Subject
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ approve_option = click.option(
 
 def finish(
     work: Workspace,
-    who: Person,
+    who: Subject,
     edited: Edited,
     words: Iterable[tuple[str, str]] = (),
     *,
@@ -118,12 +118,12 @@ def _put_on_list(
     return finish(work, who, edited, words, dry_run=dry_run, approve=approve)
 
 
-def _ahead(work: Workspace, who: Person, files: Sequence[Rewritten]) -> Workspace:
+def _ahead(work: Workspace, who: Subject, files: Sequence[Rewritten]) -> Workspace:
     """The repository as it will be."""
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
 
-    return Workspace(str(work.root), Selection([who.customer], ["mail"]), instead={f.file: f.after for f in files})
+    return Workspace(str(work.root), Selection([who.customer], [who.section]), instead={f.file: f.after for f in files})
 
 
 def _write(root: Path, files: Sequence[Rewritten]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -102,6 +102,11 @@ class Observing(Workspace):
     def _everything(self) -> Mapping[Scope, ScopeRecord]:
         self._look_up({*self._skipped})
         return self.recorded
+
+    def _recorded_of(self, asked: Collection[Scope]) -> Mapping[Scope, ScopeRecord]:
+        known = self.recorded  # first, for it says what is not read
+        self._look_up(asked)
+        return known
 
     def _look_up(self, asked: Iterable[Scope]) -> None:
         missing = self._skipped.intersection(asked)

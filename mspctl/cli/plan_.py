@@ -37,6 +37,7 @@ def command(
     from pathlib import Path
 
     from mspctl import sealed
+    from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import kept, render, view
@@ -51,4 +52,7 @@ def command(
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")
-    return plan.exit_code.softened() if exit_zero else plan.exit_code
+    waiting = updating.find(work) if due else []
+    updating.tell(waiting, console.say if form == "text" else console.hint)
+    code = plan.exit_code or (Exit.DIFFERS if waiting else Exit.DONE)
+    return code.softened() if exit_zero else code

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from mspctl import due, emergency, retired, sealed
+from mspctl import assets, due, emergency, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
@@ -25,11 +25,13 @@ from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
 from mspctl.git_branch import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
+from mspctl.kinds.assets import AssetsOf
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
 from mspctl.model.folder import NOTHING
+from mspctl.moments import Clock
 from mspctl.observations import Observations
 from mspctl.plan import PENDING, Plan, ScopePlan, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
@@ -172,7 +174,7 @@ class Workspace:
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""
         windows = any(target.window for target in self.estate.inventory.targets.values())
-        return windows or any(map(due.concerns, self.declare({})))
+        return windows or any(d.keeps or due.concerns(d) for d in self.declare({}))
 
     def _emergencies(self, plans: Sequence[ScopePlan]) -> list[Emergency]:
         """What a report begins with."""
@@ -210,7 +212,8 @@ class Workspace:
 
     def _meant(self, outputs: Outputs) -> list[Declaration]:
         """What is declared, and what left Git and may go."""
-        found = [*self.declare(outputs), *retired.named(self.retired, self.recorded, self.estate, self.now)]
+        found = self._with_kept(self.declare(outputs))
+        found += retired.named(self.retired, self.recorded, self.estate, self.now)
         if self.urgent:
             found = [replace(d, urgent=True) for d in found]
         found = self._with_backups(found)
@@ -219,6 +222,19 @@ class Workspace:
         concerned = [d for d in found if due.concerns(d)]
         self.made_due = {d.scope: due.due(self._accepted(d), self.recorded.get(d.scope)) for d in concerned}
         return [d for d in concerned if self.made_due[d.scope]]
+
+    def _with_kept(self, found: Sequence[Declaration]) -> list[Declaration]:
+        """With what was taken out of Git, and is switched off before it goes."""
+        recorded = self._recorded_of([d.scope for d in found if d.keeps])
+        zones = {name: customer.info.timezone for name, customer in self.estate.customers.items()}
+        return [
+            soft_delete.kept(d, recorded.get(d.scope), Clock(self.now, zones[d.scope.customer]).today) if d.keeps else d
+            for d in found
+        ]
+
+    def _recorded_of(self, asked: Collection[Scope]) -> Mapping[Scope, ScopeRecord]:
+        """What is recorded, at least of these, in full."""
+        return self.recorded if asked else {}
 
     def _with_backups(self, found: list[Declaration]) -> list[Declaration]:
         """What is to go because its time is over goes only when a backup of it was proved; so that is looked up."""
@@ -299,9 +315,9 @@ class Workspace:
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
-        declared = self._declarations(self.outputs())
+        declared = self._with_kept(self._declarations(self.outputs()))
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
-        ask: dict[type, checks.Ask] = {Gauge: self._measure}
+        ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
         if outside:
             ask |= {ZoneQuestion: self._ask_about_zones, NameQuestion: self._ask_about_names}
         return checks.find(facts, ask, outside=outside, trials=self.trials, proved=self.proved)

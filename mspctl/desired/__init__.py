@@ -15,7 +15,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from importlib import import_module
 from typing import Protocol
 
@@ -33,6 +33,14 @@ Outputs = Mapping[Scope, Mapping[str, Value]]
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How long things of a kind are kept when their line is taken out, and what switches them off meanwhile."""
+
+    days: int
+    off: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Declaration:
     """What Git says about one scope."""
 
@@ -46,11 +54,14 @@ class Declaration:
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
     ends: Mapping[Id, str] = field(default_factory=dict)  # what will end by itself: "until 2027-03-31"
+    words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, with names people know and their ends
     later: Sequence[Resource] = ()  # what will be declared when its time has come
     hours: Hours = ALWAYS  # when changes may be carried out
     closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"
     urgent: bool = False  # an emergency waits for no window, and may change what an earlier one left
     backup: Proof | None = None  # the last proof that what the scope holds can be restored
+    keeps: Mapping[str, Keep] = field(default_factory=dict)  # by kind: what is not deleted with its line
+    kept: Mapping[Id, date] = field(default_factory=dict)  # such things, each with its last day: see `soft_delete`
 
     def over(self, kinds: Collection[str]) -> list[Id]:
         """Things of these kinds whose time is over: they are declared no more, and nobody took them out."""

@@ -221,14 +221,15 @@ def _indented(lines: Sequence[str], by: int) -> list[str]:
     return [" " * by + line if line else line for line in lines]
 
 
-def dump(value: Plain, *, width: int = WIDTH, comment: str = "") -> str:
+def dump(value: Plain, *, width: int = WIDTH, comment: str = "", tall: bool = False) -> str:
     """
     A new document: block style, short leaf collections on one line when they fit, keys as given, `comment` on top.
+    `tall`: everything on its own line, so that what changes is a line of a difference.
     Raises InputError for what the reader would refuse or read differently.
     """
     value = plain_data(value)
     head = [f"# {line}".rstrip() for line in comment.splitlines()]
-    text = "\n".join([*head, *block(value, Style(width=width))]) + "\n"
+    text = "\n".join([*head, *block(value, Style(width=width, flow_maps=not tall, flow_lists=not tall))]) + "\n"
     problems = strict_yaml.Problems()
     if strict_yaml.parse(text, "new document", problems) != value or problems:
         raise InputError(problems or [Problem("new document", 0, 1, "", "cannot be written as YAML")])

@@ -6,7 +6,7 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
 
     precious(resource)                    what a service cannot do without: "MX of the zone"
     widens(before, after, resources)      why a change lets in too much
-    opens(before, after)                  whether a change lets in more than before
+    opens(before, after, was, will)       whether a change lets in what was kept out
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
 """
@@ -43,10 +43,10 @@ def widens(before: Resource | None, after: Resource | None, resources: Sequence[
     return found
 
 
-def opens(before: Resource | None, after: Resource | None) -> bool:
-    """Whether a change lets in somebody or something that was not let in before."""
+def opens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> bool:
+    """Whether a change lets in what was kept out; `was` and `will`: all that its scope holds before and then."""
     resource = after or before
-    return bool(_of(resource.id.kind, "opens", "")(before, after)) if resource else False
+    return bool(resource and _of(resource.id.kind, "opens", None)(before, after, was, will))
 
 
 def in_words(resource: Resource) -> str:

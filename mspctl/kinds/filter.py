@@ -33,7 +33,6 @@ ALIASES, LIMITS, SIGNING = (Id(f"filter.{name}", name) for name in ("alias_domai
 WIDEST = {4: 8, 6: 16}  # prefix lengths; a network that is wider names everybody rather than somebody
 
 _KEY_NAME = "._domainkey"
-_WORDS = frozenset({"why", "asked_by", "ticket"})  # fields of an entry that let nobody in
 _OUTPUT = "dkim "
 _RATE = re.compile(r"([1-9][0-9]{0,6}) ?/ ?([1-9][0-9]{0,3})?([smhdw])")
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -180,10 +179,3 @@ def fold_rate(text: str) -> str:
     seconds = int(found[2] or 1) * _SECONDS[found[3]]
     unit = next(unit for unit, each in _SECONDS.items() if seconds % each == 0)
     return f"{found[1]}/{seconds // _SECONDS[unit]}{unit}"
-
-
-def opens(before: Resource | None, after: Resource | None) -> bool:
-    """Whether mail is let past the filter that was not."""
-    if after is None or after.id.kind != ALLOW:
-        return False
-    return before is None or any(before.fields.get(n) != v for n, v in after.fields.items() if n not in _WORDS)

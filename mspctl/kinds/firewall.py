@@ -22,8 +22,9 @@ forwards, then rules in their order, then policies, then the default.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from mspctl.kinds import addresses, services
 from mspctl.resource import Id, Resource, Value
@@ -34,6 +35,7 @@ MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 ANY, SELF = "any", "self"
 MANAGEMENT = "management"  # the rule that lets us in; it is always the first
+BY_HAND = "changed by hand"  # in place of what is not understood
 WEEK = 7 * 24 * 60  # minutes
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -161,26 +163,9 @@ def widens(before: Resource | None, after: Resource | None, resources: Sequence[
     inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
     if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
         return ""
-    if before is not None and _lets_anybody(before) and not _reaches_more(before, after):
+    if before is not None and _lets_anybody(before) and _lets_all(before, after):
         return ""
     return "it opens something to everybody, from anywhere"
-
-
-def opens(before: Resource | None, after: Resource | None) -> bool:
-    """Whether something is let through that was not; a way in that ends later is another way in."""
-    if after is None or not _lets_through(after):
-        return False
-    if before is None or not _lets_through(before):
-        return True
-    if after.id.kind == RULE:
-        return _reaches_more(before, after)
-    names = before.fields.keys() | after.fields.keys()
-    return any(before.fields.get(name) != after.fields.get(name) for name in names - {"log"})
-
-
-def _lets_through(resource: Resource) -> bool:
-    kind, accepts = resource.id.kind, resource.fields.get("action") == "accept"
-    return kind in (FORWARD, NAT) or (kind in (RULE, POLICY) and accepts)
 
 
 def _comes_from(resource: Resource) -> frozenset[str]:
@@ -193,47 +178,141 @@ def _lets_anybody(resource: Resource) -> bool:
     return lets and any(addresses.covers(source, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0"))
 
 
-def _reaches_more(before: Resource, after: Resource) -> bool:
-    """Whether something that is let through now was not before."""
-    if before.id.kind == FORWARD:
-        return before.fields != after.fields
-    if any(not (texts(before, n) >= texts(after, n) or texts(before, n) == {ANY}) for n in ("from", "to")):
-        return True
-    if not addresses.covers(texts(before, "destination"), texts(after, "destination")):
-        return True
-    timed = (text(before, "until"), texts(before, "hours")) != (text(after, "until"), texts(after, "hours"))
-    return timed or not services.covers(texts(before, "services"), texts(after, "services"))
+def opens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> bool:
+    """Whether a change lets through something that was not. `was` and `will` are all that is there before and then."""
+    resource = after or before
+    assert resource is not None, "a change has a before or an after"
+    kind = resource.id.kind
+    if kind == ORDER.kind:
+        return _overtakes(rules(was), rules(will))
+    if kind == ZONE:
+        return bool(before and after and texts(after, "interfaces") - texts(before, "interfaces"))
+    if kind == NAT:
+        return after is not None
+    lets, did = (r is not None and _lets_through(r) for r in (after, before))
+    if lets or did or kind != RULE:
+        return lets and not (did and before and after and _lets_all(before, after))
+    return before is not None and not (after and _lets_all(after, before))  # what was shut out, and is not
 
 
-def in_words(resource: Resource) -> str:
-    """What a rule or forward does, in words: `accepts tcp/8443 from 198.51.100.24 only to 10.20.1.60`."""
-    source = _places(texts(resource, "source"), "only")
+def _overtakes(was: Sequence[Resource], will: Sequence[Resource]) -> bool:
+    """Whether what lets through has come before what shuts out the same."""
+    old = {r.id: n for n, r in enumerate(was)}
+    shut: list[Resource] = []
+    for rule in reversed(will):
+        if rule.id not in old:
+            continue
+        if not _lets_through(rule):
+            shut.append(rule)
+        elif any(old[each.id] < old[rule.id] and _meet(each, rule) for each in shut):
+            return True
+    return False
+
+
+def _meet(one: Resource, other: Resource) -> bool:
+    """Whether both can decide about the same packet."""
+    return (
+        all(texts(one, n) & texts(other, n) or ANY in texts(one, n) | texts(other, n) for n in ("from", "to"))
+        and all(addresses.meet(texts(one, n), texts(other, n)) for n in ("source", "destination"))
+        and services.meet(texts(one, "services"), texts(other, "services"))
+    )
+
+
+def _lets_through(resource: Resource) -> bool:
+    return resource.id.kind == FORWARD or resource.fields.get("action") == "accept"
+
+
+def _lets_all(one: Resource, other: Resource) -> bool:
+    """Whether one rule, forward or policy decides about all that another does, whenever that does."""
+    if not (_as_long(one, other) and addresses.covers(_source(one), _source(other))):
+        return False
+    if one.id.kind == FORWARD:
+        return all(one.fields[name] == other.fields[name] for name in ("zone", "listen", "to", "port"))
+    if one.id.kind == POLICY:
+        return True
+    return (
+        all(texts(one, n) >= texts(other, n) or texts(one, n) == {ANY} for n in ("from", "to"))
+        and addresses.covers(texts(one, "destination"), texts(other, "destination"))
+        and services.covers(texts(one, "services"), texts(other, "services"))
+    )
+
+
+def _source(resource: Resource) -> frozenset[str]:
+    return texts(resource, "source") or addresses.ANY
+
+
+def _as_long(one: Resource, other: Resource) -> bool:
+    until, ends = text(one, "until"), text(other, "until")
+    week, hours_ = texts(one, "hours"), texts(other, "hours")
+    return (not until or bool(ends and ends <= until)) and (not week or bool(hours_ and hours_ <= week))
+
+
+Called = Mapping[frozenset[str], str]  # what people call addresses
+
+
+def in_words(resource: Resource, called: Called = MappingProxyType({}), when: str | None = None) -> str:
+    """
+    What a rule or forward does: `opens tcp/8443 on wan from 198.51.100.24 only → 10.20.1.60 port 443`.
+
+    `when` says at which times, in the words of whoever wrote them; else it is told as the device knows it.
+    """
+    if resource.id.kind in _SAID:
+        return _SAID[resource.id.kind](resource, called)
+    source = _places(texts(resource, "source"), "only", called)
     if resource.id.kind not in (RULE, FORWARD) or str(resource.fields.get("action", "accept")) not in _VERBS:
         return ""
     if resource.id.kind == FORWARD:
         port = resource.fields.get("port") or ""
-        to = f"{text(resource, 'to')}{f' port {port}' if port else ''}"
+        to = f"{_places(frozenset({text(resource, 'to')}), '', called)}{f' port {port}' if port else ''}"
         what = f"opens {services.spoken(texts(resource, 'listen'))} on {text(resource, 'zone')} from {source} → {to}"
     else:
-        away = _places(texts(resource, "destination"), "")
+        away = _places(texts(resource, "destination"), "", called)
         zones = f"{', '.join(sorted(texts(resource, 'from')))} → {', '.join(sorted(texts(resource, 'to')))}"
         what = f"{_VERBS[str(resource.fields['action'])]} {services.spoken(texts(resource, 'services'))} {zones}"
         what += f" from {source}" if source != "anywhere" else ""
         what += f" to {away}" if away != "anywhere" else ""
+    return what + (_when(resource) if when is None else when)
+
+
+def _nat_said(resource: Resource, called: Called) -> str:
+    inside = _places(frozenset({text(resource, "inside")}), "", called)
+    return f"{text(resource, 'outside')} on {text(resource, 'zone')} is {inside}"
+
+
+def _masquerade_said(resource: Resource, called: Called) -> str:
+    source = _places(texts(resource, "source"), "only", called)
+    return f"has the device's own address there{f': {source}' if source != 'anywhere' else ''}"
+
+
+def _action_said(resource: Resource, called: Called) -> str:
+    what = "what nothing else decides" if resource.id == DEFAULT else "what no rule decides"
+    verb = _VERBS.get(text(resource, "action"))
+    return f"{verb} {what}{', and logs it' if resource.fields.get('log') else ''}" if verb else ""
+
+
+_SAID: Mapping[str, Callable[[Resource, Called], str]] = {
+    NAT: _nat_said,
+    MASQUERADE: _masquerade_said,
+    POLICY: _action_said,
+    DEFAULT.kind: _action_said,
+}
+
+
+def _when(resource: Resource) -> str:
     until = text(resource, "until")
-    return (
-        what + (f", until {until} UTC" if until else "") + (", at some hours only" if texts(resource, "hours") else "")
-    )
+    return (f", until {until} UTC" if until else "") + (", at some hours only" if texts(resource, "hours") else "")
 
 
 _VERBS = {"accept": "lets through", "drop": "drops", "reject": "rejects"}
 MOST_NAMED = 4  # addresses in a sentence
 
 
-def _places(found: frozenset[str], only: str) -> str:
+def _places(found: frozenset[str], only: str, called: Called) -> str:
     if found == addresses.ANY:
         return "anywhere"
     named = addresses.in_order(found)
+    if name := called.get(found):
+        named = [f"{name} {named[0]}" if len(named) == 1 else name]
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return f"{', '.join(named[:MOST_NAMED])}{more}{f' {only}' if only else ''}"
 

@@ -17,13 +17,20 @@ from mspctl.kinds.addresses import Address
 from mspctl.kinds.firewall import ANY, SELF, text, texts
 from mspctl.resource import Id, Resource
 
+# What begins a connection of ICMP, as kernels see it; other kinds answer to something, or are nothing.
+_BEGINS = frozenset({"icmp/echo-request", "icmp/timestamp-request", "icmpv6/echo-request"})
+_NEIGHBOURS = frozenset(
+    f"icmpv6/nd-{kind}" for kind in ("router-solicit", "router-advert", "neighbor-solicit", "neighbor-advert")
+)
+_UNTRACKED = _NEIGHBOURS | {"icmpv6/mld-listener-query", "icmpv6/mld-listener-report"}
+
 
 @dataclass(frozen=True, slots=True)
 class Packet:
     """The first packet of a connection, as it arrives."""
 
     came: str  # the zone it comes from; `self`: the device sends it
-    goes: str  # the zone it would leave by; `self`: it is for an address of the device
+    goes: str  # the zone it would leave by; `self`: it is for the device. For a host's address outside: the host's zone
     source: Address
     destination: Address
     service: str  # in normal form, with one port: "tcp/443", "icmp/echo-request", "esp"
@@ -34,7 +41,9 @@ class Packet:
 class Decision:
     action: str  # accept, drop, reject
     by: Id | None  # the resource that decides; None: nothing is said, so it is dropped
-    to: str = ""  # where a forward sends it: "10.20.1.60 tcp/443"
+    to: str = ""  # where a forward or a host's other address sends it: "10.20.1.60 tcp/443"
+    seen_as: str = ""  # the source that is seen there, if it is another one: "203.0.113.9", "the device"
+    because: str = ""  # what decides when no resource does
 
     @property
     def passes(self) -> bool:
@@ -44,19 +53,31 @@ class Decision:
 def decide(resources: Sequence[Resource], packet: Packet) -> Decision:
     """What becomes of a packet."""
     if packet.came == SELF:
-        return Decision("accept", None)
-    packet = _inside(resources, packet)
-    for resource in resources:
-        if resource.id.kind == firewall.FORWARD and _is_forwarded(resource, packet):
+        return Decision("accept", None, because="the device itself, which sends it")
+    if packet.goes == SELF and packet.service in _NEIGHBOURS:
+        return Decision("accept", None, because="what IPv6 itself needs")
+    if packet.service.startswith("icmp") and packet.service not in _BEGINS | _UNTRACKED:
+        return Decision("drop", None, because="what it is: it answers to nothing")
+    inside = _inside(resources, packet)
+    for resource in sorted(resources, key=lambda r: r.id):
+        if resource.id.kind == firewall.FORWARD and _is_forwarded(resource, packet, inside):
             return Decision("accept", resource.id, _sent_to(resource, packet))
+    action, by = _judged(resources, inside)
+    if action != "accept":
+        return Decision(action, by)
+    to = f"{inside.destination} {packet.service}" if inside.destination != packet.destination else ""
+    return Decision(action, by, to, _seen_as(resources, inside))
+
+
+def _judged(resources: Sequence[Resource], packet: Packet) -> tuple[str, Id | None]:
     for rule in firewall.rules(resources):
         if matches(rule, packet):
-            return Decision(str(rule.fields["action"]), rule.id)
+            return str(rule.fields["action"]), rule.id
     for id_ in (Id(firewall.POLICY, firewall.pair(packet.came, packet.goes)), firewall.DEFAULT):
         for resource in resources:
             if resource.id == id_:
-                return Decision(str(resource.fields["action"]), id_)
-    return Decision("drop", None)
+                return str(resource.fields["action"]), id_
+    return "drop", None
 
 
 def matches(rule: Resource, packet: Packet) -> bool:
@@ -77,7 +98,7 @@ def _in_zones(zone: str, zones: frozenset[str]) -> bool:
 
 def _inside(resources: Sequence[Resource], packet: Packet) -> Packet:
     """A packet for a host's outside address goes to its inside one."""
-    for resource in resources:
+    for resource in sorted(resources, key=lambda r: r.id):
         if (
             resource.id.kind == firewall.NAT
             and packet.came == text(resource, "zone")
@@ -87,17 +108,37 @@ def _inside(resources: Sequence[Resource], packet: Packet) -> Packet:
     return packet
 
 
-def _is_forwarded(forward: Resource, packet: Packet) -> bool:
+def _is_forwarded(forward: Resource, packet: Packet, inside: Packet) -> bool:
+    """A host that has an address of its own outside is reached there by the ports that forwards open, too."""
+    to = ipaddress.ip_address(text(forward, "to"))
+    if inside.destination != packet.destination:
+        ours = inside.destination == to and forward.fields["port"] in (0, _port(packet.service))
+    else:
+        ours = packet.goes == SELF and packet.destination.version == to.version
     return (
-        packet.goes == SELF
+        ours
         and packet.came == text(forward, "zone")
-        and packet.destination.version == ipaddress.ip_address(text(forward, "to")).version
         and addresses.holds(texts(forward, "source"), packet.source)
         and services.covers(texts(forward, "listen"), frozenset({packet.service}))
         and firewall.holds_at(forward, packet.at)
     )
 
 
+def _port(service: str) -> int:
+    found = services.ports(service)
+    return found[1] if found else 0
+
+
 def _sent_to(forward: Resource, packet: Packet) -> str:
     protocol, _, port = packet.service.partition("/")
     return f"{text(forward, 'to')} {protocol}/{forward.fields['port'] or port}"
+
+
+def _seen_as(resources: Sequence[Resource], packet: Packet) -> str:
+    for resource in sorted(resources, key=lambda r: r.id):
+        leaves = resource.id.kind == firewall.NAT and packet.goes == text(resource, "zone")
+        if leaves and str(packet.source) == text(resource, "inside"):
+            return text(resource, "outside")
+    id_ = Id(firewall.MASQUERADE, firewall.pair(packet.came, packet.goes))
+    held = (r for r in resources if r.id == id_ and packet.source.version == 4)
+    return "the device" if any(addresses.holds(texts(r, "source"), packet.source) for r in held) else ""

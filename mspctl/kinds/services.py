@@ -16,7 +16,7 @@ from mspctl.kinds import shown
 
 ANY = frozenset({"any"})
 WITH_PORTS = ("tcp", "udp", "sctp")
-ALONE = ("ah", "esp", "gre", "igmp", "ospf", "vrrp")  # protocols without anything to choose
+ALONE = ("esp", "gre", "igmp", "ospf", "vrrp")  # protocols without anything to choose; ah is none with IPv6
 ICMP = frozenset(
     "echo-reply destination-unreachable redirect echo-request router-advertisement router-solicitation time-exceeded"
     " parameter-problem timestamp-request timestamp-reply".split()

@@ -12,7 +12,7 @@ from mspctl.report.digest import cut, places, visible
 from mspctl.report.view import Line, Tone, View
 
 MOST = 10  # of each level; GitHub shows no more of one step
-LEVELS = {Tone.BAD: "error", Tone.SEVERE: "error", Tone.TAKE: "warning"}
+LEVELS = {Tone.BAD: "error", Tone.SEVERE: "error", Tone.TAKE: "warning", Tone.OPENS: "warning"}
 LONGEST = 500  # characters
 
 

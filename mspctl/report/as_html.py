@@ -16,6 +16,7 @@ from mspctl.report.view import Block, Line, Tone, View
 SIGNS = {
     Tone.ADD: "+",
     Tone.CHANGE: "~",
+    Tone.OPENS: "!",
     Tone.TAKE: "–",
     Tone.OUTSIDE: "!",
     Tone.QUIET: "·",

@@ -21,6 +21,7 @@ SIGNS = {
     Tone.DONE: "+",
     Tone.CHANGE: "!",
     Tone.WARN: "!",
+    Tone.OPENS: "!",
     Tone.TAKE: "-",
     Tone.BAD: "-",
     Tone.SEVERE: "-",

@@ -12,6 +12,7 @@ from mspctl.report.view import Block, Line, Tone, View
 SIGNS = {
     Tone.ADD: "+",
     Tone.CHANGE: "~",
+    Tone.OPENS: "!",
     Tone.TAKE: "-",
     Tone.OUTSIDE: "!",
     Tone.QUIET: " ",
@@ -23,6 +24,7 @@ SIGNS = {
 COLOURS = {
     Tone.ADD: "green",
     Tone.CHANGE: "yellow",
+    Tone.OPENS: "magenta",
     Tone.TAKE: "red",
     Tone.OUTSIDE: "magenta",
     Tone.BAD: "red",

@@ -1,5 +1,6 @@
 """
-What a report says, before how it looks: first what takes away, then what else changes, then what does not happen.
+What a report says, before how it looks: first what lets in and what takes away, then what else changes, then what does
+not happen.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 
 from mspctl import kinds
-from mspctl.apply import Outcome, ScopeOutcome
+from mspctl.apply import Outcome
+from mspctl.carry_out import ScopeOutcome
 from mspctl.diff import Difference
 from mspctl.errors import Problem
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
@@ -25,13 +28,13 @@ SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
 SHOWN_TOGETHER = 3  # things of which the same is said, likewise
 
 
-# What can hurt without being a loss, in the order in which it comes first.
-OPENS, UNAPPROVED = HEEDED = ("Opens", "Needs an approval")
+UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
 class Tone(enum.StrEnum):
     ADD = "add"
     CHANGE = "change"
+    OPENS = "opens"  # lets in what was kept out
     TAKE = "take"  # takes away
     OUTSIDE = "outside"  # somebody else's doing
     QUIET = "quiet"
@@ -51,7 +54,7 @@ class Line:
     detail: str = ""
     source: str = ""
     remedy: str = ""  # what somebody should do about it
-    heed: str = ""  # the heading under which it stands on top, too: one of HEEDED
+    heed: str = ""  # the heading under which it stands on top, too: UNAPPROVED or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +146,21 @@ def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
 
 
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
-    return sorted(scopes, key=lambda s: (s.scope.customer, s.scope.facet, s.scope.name, s.scope.target))
+    """By customer; what lets in what was kept out comes first."""
+    scopes = [*scopes]
+    open_ = {s.scope.customer for s in scopes if _opens(s)}
+    names = [(s.scope.customer, not _opens(s), s.scope.facet, s.scope.name, s.scope.target) for s in scopes]
+    ordered = sorted(zip(names, range(len(scopes)), scopes, strict=True), key=lambda row: (row[0][0] not in open_, row))
+    return [scope for _, _, scope in ordered]
+
+
+def _opens(plan: ScopePlan) -> bool:
+    return any(step.opens for step in plan.steps)
 
 
 def _worth_telling(scope: ScopePlan) -> bool:
-    told = scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone
-    return bool(told or not scope.exists)
+    """A scope of which nothing is declared and nothing is there is not made, so nothing is said of it."""
+    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone)
 
 
 def _facts(plan: Plan) -> list[str]:
@@ -207,7 +219,7 @@ def _unread(counts: Counts) -> str:
 
 
 def _plan_block(plan: ScopePlan, kind: str) -> Block:
-    lines = [_step_line(step) for step in _worst_first(plan.steps)]
+    lines = [_step_line(step, plan) for step in _worst_first(plan.steps)]
     if any(step.standing is Standing.APPROVAL for step in plan.steps):
         where = f"customers/{plan.scope.customer}/approvals.yaml"
         lines.append(Line(Tone.QUIET, "approvals", "", f"are given by name, in {where}"))
@@ -216,7 +228,7 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
         lines = [Line(Tone.BAD, label, detail=text) for text in plan.error.splitlines()]
     elif plan.gone:
         lines.insert(0, _going(plan))
-    elif not plan.exists and kind == "plan":
+    elif not plan.exists and kind == "plan" and (plan.steps or plan.unknown):
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
@@ -234,18 +246,18 @@ def _going(plan: ScopePlan) -> Line:
 
 def _worst_first(steps: Sequence[Step]) -> list[Step]:
     order = {"delete": 0, "rename": 1, "update": 2, "create": 3}
-    return sorted(steps, key=lambda s: (order[s.change.verb], s.change.id))
+    return sorted(steps, key=lambda s: (not s.opens, order[s.change.verb], s.change.id))
 
 
-def _step_line(step: Step) -> Line:
-    line = change_line(step.change)
+def _step_line(step: Step, plan: ScopePlan) -> Line:
+    line = change_line(step.change, plan.words.get(step.change.id, ""))
+    line = replace(line, tone=Tone.OPENS) if step.opens else line
     if step.standing is Standing.DUE:
-        heed = OPENS if kinds.opens(step.change.before, step.change.after) else ""
-        detail = f"{line.detail} [{step.reason}]" if step.reason else line.detail
-        return replace(line, detail=detail, heed=heed)
+        return replace(line, detail=f"{line.detail} [{step.reason}]") if step.reason else line
     if step.standing is Standing.APPROVAL:
         said = f"{line.label}s {line.detail}: {step.reason}"
-        return Line(Tone.OUTSIDE, str(step.standing), line.name, said, line.source, heed=UNAPPROVED)
+        tone = Tone.OPENS if step.opens else Tone.OUTSIDE
+        return Line(tone, str(step.standing), line.name, said, line.source, heed="" if step.opens else UNAPPROVED)
     return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} [{step.reason}]", line.source)
 
 
@@ -436,7 +448,7 @@ def outcome_summary(counts: Counts, command: str, done: str = "Nothing is pendin
 
 
 def _waiting(plan: ScopePlan) -> list[Line]:
-    return [_step_line(step) for step in _worst_first(plan.steps) if step.standing is not Standing.DUE]
+    return [_step_line(step, plan) for step in _worst_first(plan.steps) if step.standing is not Standing.DUE]
 
 
 def apply_facts(counts: Counts) -> list[str]:
@@ -449,11 +461,13 @@ def apply_facts(counts: Counts) -> list[str]:
 
 def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
     lines = []
-    for change in end.landed:
-        line = change_line(change)
+    words = plan.words if plan else {}
+    opened = {step.change.id for step in plan.steps if step.opens} if plan else set()
+    for change in sorted(end.landed, key=lambda each: each.id not in opened):
+        line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.DONE, f"{change.verb}d", line.name, line.detail, line.source))
     for change in end.failed:
-        line = change_line(change)
+        line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that nobody has made") for i in end.waits]
     before = plan.outputs if plan else {}
@@ -470,16 +484,18 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
 # -- words ----------------------------------------------------------------------------------------------------
 
 
-def change_line(change: Change) -> Line:
+def change_line(change: Change, words: str = "") -> Line:
+    """`words`: what its section says that it does then."""
     why = f" ({_UNDONE[change.cause]})" if change.cause in _UNDONE else ""
     if change.before is None and change.after is not None:
-        return Line(Tone.ADD, "create", change.id.name, spoken(change.after) + why, change.after.source)
+        return Line(Tone.ADD, "create", change.id.name, (words or spoken(change.after)) + why, change.after.source)
     if change.after is None and change.before is not None:
         return Line(Tone.TAKE, "delete", change.id.name, spoken(change.before) + why)
     assert change.before is not None, "a change has a before or an after"
     assert change.after is not None, "a change has a before or an after"
     before, after, named = change.before.fields, change.after.fields, _has_lists(change.after)
     parts = [_step_said(change.id.kind, name, before.get(name), after[name], named) for name in change.changed]
+    parts += [f"now {words}"] if (words := words or kinds.in_words(change.after)) else []
     if change.verb == "rename":
         return Line(
             Tone.CHANGE,
@@ -506,8 +522,21 @@ def _step_said(kind: str, name: str, before: Value | None, after: Value, named: 
         if len(gone) == len(new) == 1:
             return f"{which}{gone[0]} → {new[0]}"
         return which + ", ".join([*(f"- {v}" for v in gone), *(f"+ {v}" for v in new)])
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return f"{name}: {', '.join(_moves(before, after))}"
     was, will = _pair(kind, name, before, after)
     return f"{name} {was} → {will}"
+
+
+def _moves(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[str]:
+    """How one order becomes another; of long ones nobody reads all."""
+    now = [name for name in before if name in {*after}]
+    matcher = SequenceMatcher(None, now, [name for name in after if name in {*now}], autojunk=False)
+    stay = {name for block in matcher.get_matching_blocks() for name in now[block.a : block.a + block.size]}
+    yield from (f"- {name}" for name in before if name not in {*after})
+    for above, name in zip(("", *after), after, strict=False):
+        if name not in stay:
+            yield f"{'' if name in now else '+ '}{name} {f'after {above}' if above else 'first'}"
 
 
 def _pair(kind: str, name: str, *values: Value | None) -> tuple[str, ...]:
@@ -521,9 +550,9 @@ def _worded(kind: str, name: str, value: Value | None) -> str:
 
 
 def spoken(resource: Resource) -> str:
+    """A resource's fields in one line: values first, the rest by name."""
     if words := kinds.in_words(resource):
         return words
-    """A resource's fields in one line: values first, the rest by name."""
     return ", ".join(_fields(resource))
 
 
@@ -594,13 +623,19 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
         "error": plan.error,
         "unreachable": plan.unreachable,
         "seen_at": plan.seen_at and plan.seen_at.isoformat(),
-        "changes": [{**_change(s.change), "standing": str(s.standing), "reason": s.reason} for s in plan.steps],
+        "changes": [_step_document(s, plan) for s in _worst_first(plan.steps)],
         "left": [_left(d, plan) for d in plan.left],
         "accepted": [
             _left(a.difference, plan) | {"who": a.who, "why": a.why, "until": f"{a.until}"} for a in plan.accepted
         ],
         "unknown": [i.name for i in plan.unknown],
     }
+
+
+def _step_document(step: Step, plan: ScopePlan) -> dict[str, object]:
+    words = plan.words.get(step.change.id, "")
+    said = {"standing": str(step.standing), "reason": step.reason, "opens": step.opens, "words": words}
+    return {**_change(step.change), **said}
 
 
 def _change(change: Change) -> dict[str, object]:

@@ -138,7 +138,7 @@ def desk(firewall: Firewall, tmp_path: Path) -> Iterator[Desk]:
 def test_from_yaml_to_packets(desk: Desk) -> None:
     shown = desk.run("plan")
     assert shown.code == 2
-    assert "opens tcp/8443 on wan from 203.0.113.9 only → 10.20.0.9 port 443" in shown.out
+    assert "opens tcp/8443 on wan from 203.0.113.9 only → server 10.20.0.9 port 443" in shown.out
     desk.applied()
     assert desk.call("lan", HOSTS["wan"], 443) == f"ok ::ffff:{FIREWALL['wan']}"  # masqueraded
     assert desk.call("lan", HOSTS6["wan"], 443) == f"ok {HOSTS6['lan']}"  # IPv6 is not
@@ -158,6 +158,29 @@ def test_from_yaml_to_packets(desk: Desk) -> None:
     assert desk.run("drift").code == 0
 
 
+def test_a_change_by_hand_is_adopted_and_a_run_undone(desk: Desk) -> None:
+    desk.applied()
+    table = desk.firewall.nft("-a", "list", "table", "inet", "mspctl-sede")
+    by_hand = table.replace("203.0.113.9", "203.0.113.7")
+    assert by_hand.count("203.0.113.7") == 2  # where it is translated, and where it is let through
+    gone = [line for line in by_hand.splitlines() if '"rule:no-http"' not in line]
+    desk.firewall.nft("-f", "-", given="delete table inet mspctl-sede\n" + "\n".join(gone))
+    said = desk.run("adopt", "brenta")
+    assert said.code == 0, said.err
+    after = (desk.root / FILE).read_text()
+    assert "only_from: [203.0.113.7], why:" in after
+    assert "no-http" not in after
+    desk.applied()  # what is left is a note of the order
+    assert desk.run("drift").code == 0
+    desk.write("only_from: [203.0.113.9]", "only_from: [203.0.113.5]")
+    desk.applied()
+    said = desk.run("undo", "brenta")
+    assert said.code == 0, said.err
+    assert (desk.root / FILE).read_text().count("only_from: [203.0.113.7]") == 1
+    assert "no-http" not in (desk.root / FILE).read_text()
+    desk.applied()
+
+
 def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
     desk.applied()
     asked = ("firewall", "explain", "brenta", "sede", "wan:203.0.113.9", "self", "tcp/8443", "--live")
@@ -170,6 +193,8 @@ def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
     said = desk.run(*asked)
     assert said.out.splitlines()[0] == "Git: dropped by default default"
     assert "They do not agree" in said.out
+    said = desk.run("firewall", "explain", "brenta", "sede", "lan:server", "wan:203.0.113.9", "https", "--live")
+    assert said.out.splitlines()[0] == "Git: let through by rule browse, seen there as the device", said.out
     for wrong, told in (
         (("wna:203.0.113.9", "self", "https"), "there is no zone wna (did you mean wan?)"),
         (("wan:server", "lan:10.20.0.0/24", "https"), "is not one address"),

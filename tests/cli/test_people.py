@@ -148,7 +148,7 @@ def test_who_leaves_moves_and_the_words_say_what_follows(run: Run) -> None:
         "  log-in   off with the next apply",
         "  mail     goes to acquisti, x@partner.example, until 2190-04-05, then it is refused",
         "  lists    out of group tutti",
-        "  mailbox  kept until 2190-09-05; then it goes, once somebody approves",
+        "  mailbox  kept until 2190-09-05; then it goes, when a backup of it was proved or somebody approves",
     ]
     assert said.out.splitlines()[-1] == NEXT
     applied(run)

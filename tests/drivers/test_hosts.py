@@ -207,19 +207,28 @@ def test_updates_are_installed_as_declared(
     holds = [kind.hold("demo")] if held else []
     rig.machine(rig.scopes[0]).archive(*archive)
     bench, scope, machine = patched(rig, but(POLICY, what=what), WINDOW, *holds)
-    assert dict(bench.plan()[scope].facts) | {"at": 0} == NEVER_COUNTED
+    assert dict(bench.plan()[scope].facts) | {"at": 0, "boot": ""} == NEVER_COUNTED
     machine.run("systemctl", "start", "mspctl-patching-facts.service")
     facts = bench.plan()[scope].facts
     assert (facts["pending"], facts["security"]) == (0 if held else 1, int(archive is SECURITY and not held))
     machine.run("systemctl", "start", "mspctl-patching.service")
     assert machine.sh("dpkg-query -W -f '${Version}' demo") == expected
     after = bench.plan()[scope].facts
+    assert int(str(after["began"])) <= int(str(after["at"]))
+    assert after["began"] == pytest.approx(time.time(), abs=600)
     assert after["pending"] == (0 if held or expected == "1.1" else 1)
     assert after["asked"] == pytest.approx(time.time(), abs=600)
     machine.sh("dpkg --purge demo")
 
 
-NEVER_COUNTED = {"pending": -1, "security": -1, "at": 0, "asked": 0, "since": 0, "reboot": False, "failed": False}
+NEVER_COUNTED: Mapping[str, Value] = {
+    **dict.fromkeys(("pending", "security"), -1),
+    **dict.fromkeys(("at", "asked", "since", "began"), 0),
+    "reboot": False,
+    "failed": False,
+    "running": False,
+    "boot": "",
+}
 
 
 def test_counts_without_an_archive_are_unknown(rig: PatchingRig) -> None:

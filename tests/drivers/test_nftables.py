@@ -224,11 +224,15 @@ class TestNftables(DriverContract):
         (rule("named", source=several("updates.vendor.example.")), "knows no names"),
         (rule("never", source=several("10.0.0.1"), services=several("icmpv6/any")), "could never hold"),
         (rule("never", source=several("10.0.0.1"), destination=several("2001:db8::1")), "could never hold"),
+        (forward("never", source=several("2001:db8::1")), "could never hold"),
+        (masquerade("lan > wan", several("2001:db8::/32")), "could never hold"),
         (Resource(Id("dns.rrset", "www A"), {"ttl": 1}), r"holds no dns\.rrset"),
     )
     adjusted = (
         rule("mixed", source=several("10.0.0.1"), services=several("tcp/1", "icmp/any", "icmpv6/any")),
         rule("mixed", source=several("10.0.0.1", "2001:db8::1"), destination=several("10.0.0.2")),
+        forward("mixed", source=several("10.0.0.1", "2001:db8::1")),
+        masquerade("lan > wan", several("10.0.0.1", "2001:db8::1")),
     )
     many = tuple(rule(f"r{n}", source=several(f"10.{n >> 8}.{n & 255}.1")) for n in range(300))
     removes_scopes = True
@@ -256,7 +260,7 @@ SERVICES = st.sets(
             "icmp/echo-request",
             "icmpv6/any",
             "esp",
-            "ah",
+            "gre",
         ]
     ),
     min_size=1,

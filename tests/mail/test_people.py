@@ -94,7 +94,8 @@ def test_what_is_deleted_is_gone_and_who_comes_after_sees_none_of_it(office: Off
     server.wait_for(office.at("luca"), password("luca"), "secret")
     office.approve("luca")
     with at_work(office, "luca") as sessions:
-        office.apply("mailboxes:", box("paolo"))
+        over = "  luca: {left: 2026-01-01, keep_until: 2026-01-02}"
+        office.apply("mailboxes:", box("paolo"), "leavers:", over)
         assert both_ended(office, sessions)
     assert not server.logs_in(office.at("luca"), password("luca"))
     assert wait(lambda: server.deliver(office.at("luca")).code == 550)

@@ -165,6 +165,22 @@ def test_which_rule_decides(
     assert decision.passes == (by not in ("", "no-smtp"))
 
 
+def test_what_becomes_of_addresses(tmp_path: Path) -> None:
+    held = [*resources(brenta(tmp_path, SEDE.replace("policies: [", f"static_nat: [{MAIL}]\npolicies: ["))).values()]
+
+    def decide(came: str, goes: str, source: str, destination: str, service: str) -> packets.Decision:
+        return packets.decide(held, Packet(came, goes, ip_address(source), ip_address(destination), service, NOW))
+
+    assert decide("lan", "wan", "10.20.1.7", "192.0.2.1", "tcp/443").seen_as == "the device"
+    assert decide("lan", "wan", "10.20.1.9", "192.0.2.1", "tcp/443").seen_as == "203.0.113.9"
+    assert decide("lan", "wan", "2001:db8:20::1", "2001:db8::1", "tcp/443").seen_as == ""
+    assert decide("wan", "lan", "192.0.2.1", "203.0.113.9", "tcp/443").passes is False
+    machines = decide("dmz", "wan", "10.20.1.60", "192.0.2.1", "tcp/8001")
+    assert (machines.passes, machines.seen_as) == (True, "")
+    assert decide("lan", "wan", "10.20.1.7", "192.0.2.1", "icmp/echo-reply").because
+    assert decide("wan", "self", "2001:db8::1", "2001:db8::2", "icmpv6/nd-neighbor-solicit").passes
+
+
 def test_outside_its_hours_a_rule_does_not_count(tmp_path: Path) -> None:
     found = [*resources(brenta(tmp_path)).values()]
     sunday = datetime(2027, 3, 7, 12, tzinfo=UTC)
@@ -199,6 +215,10 @@ def test_one_device_can_be_the_section_itself(tmp_path: Path) -> None:
     assert (one.scope.name, one.mode, one.source) == ("main", "observe", "customers/brenta/firewall.yaml")
 
 
+MAIL = "{id: mail, zone: wan, outside: 203.0.113.9, inside: 10.20.1.9}"
+TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::9'")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -231,6 +251,8 @@ def test_one_device_can_be_the_section_itself(tmp_path: Path) -> None:
         ("from: lan, to: dmz, action", "from: guest, to: dmz, action", r"lets guests \(guest\) into dmz"),
         ("from: lan, to: dmz, action", "from: wan, to: dmz, action", "lets everybody outside into dmz"),
         ("policies: [", "policies: [{from: lan, to: dmz, action: drop}, ", "is said at"),
+        ("policies: [", f"static_nat: [{MAIL}, {TWO}]\npolicies: [", r"203\.0\.113\.9 is at .* already"),
+        ("policies: [", f"static_nat: [{MAIL6}]\npolicies: [", "is of another family"),
         ("target: fw-sede", "target: fw-sed", r"fw-sed is not in inventory/targets\.yaml"),
         ("services: {machines", "services: {https", "is a well-known service"),
         ("objects: {nvr", "objects: {10.0.0.1: 10.0.0.2, nvr", "cannot name an object"),

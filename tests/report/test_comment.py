@@ -115,7 +115,9 @@ def test_another_file_is_no_report(tmp_path: Path, content: str) -> None:
 def test_what_can_hurt_comes_first_and_then_a_table() -> None:
     plan = a_plan(3, 4)
     forward = Resource(Id("firewall.rule", "nvr"), RULE, "customers/customer-0/firewall.yaml:9")
-    opening = ScopePlan(Scope("fw-1", "firewall", "sede", "customer-0"), steps=[Step(Change(None, forward))])
+    opening = ScopePlan(
+        Scope("fw-1", "firewall", "sede", "customer-0"), steps=[Step(Change(None, forward), opens=True)]
+    )
     guarded = [Step(Change(record("@ MX", "10 mx."), None), Standing.APPROVAL, "it is the last MX of the zone")]
     last = ScopePlan(Scope("ns-1", "dns", "acme.example", "customer-9"), steps=guarded)
     text = comment(replace(plan, scopes=[*plan.scopes, opening, last]))

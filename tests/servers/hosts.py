@@ -2,9 +2,9 @@
 Customers' hosts for tests: real Debian machines with systemd and sshd, under systemd-nspawn, each on a LAN of ours.
 
 One tree, made by mmdebstrap (a minute) and kept in a cache folder that may vanish, serves all machines; what they write
-is in memory and forgotten when they stop. The LAN is a network namespace with a bridge. To reach it from here, a relay
-listens on loopback ports and connects from inside: so a test needs no namespace of its own, and a machine's port can be
-closed as if somebody had pulled its cable.
+is in memory, outlives a reboot, and is forgotten when they stop. The LAN is a network namespace with a bridge. To reach
+it from here, a relay listens on loopback ports and connects from inside: so a test needs no namespace of its own, and a
+machine's port can be closed as if somebody had pulled its cable.
 
 Needs root, because namespaces do. Only what was started here is ended, by its id.
 """
@@ -38,7 +38,7 @@ USERS = ("root", "ops", "guest")  # ops may use sudo, guest may not
 
 PACKAGES = (
     "openssh-server python3 systemd systemd-sysv dbus iproute2 ca-certificates sudo "
-    "procps tzdata unattended-upgrades restic"
+    "procps tzdata unattended-upgrades restic clamav-daemon clamav-freshclam clamdscan"
 ).split()
 MASKED = (
     "systemd-modules-load systemd-udevd systemd-udev-trigger console-getty getty.target e2scrub_all.timer "
@@ -48,6 +48,7 @@ MASKED = (
 PREPARE = f"""set -eu
 root=$1
 chroot "$root" systemctl mask -q {MASKED}
+chroot "$root" systemctl disable -q clamav-daemon.service clamav-daemon.socket clamav-freshclam.service
 chroot "$root" useradd -m -s /bin/bash ops
 chroot "$root" useradd -m -s /bin/bash guest
 echo 'ops ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/ops"
@@ -55,7 +56,7 @@ printf '%s\\n' 'UseDNS no' 'AuthorizedKeysFile /etc/ssh/people' 'MaxStartups 100
 mv "$root/etc/ssh/lab.conf" "$root/etc/ssh/sshd_config.d/lab.conf"
 : >"$root/etc/ssh/people"
 mkdir -p "$root/srv/archive"
-chroot "$root" sh -c 'cd /srv/archive && apt-get -qq download unattended-upgrades restic'
+chroot "$root" sh -c 'cd /srv/archive && apt-get -qq download unattended-upgrades restic clamdscan'
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$root/etc/machine-id"
 : >"$root/etc/ssh/ssh_host_ed25519_key"
 : >"$root/etc/machine-id"
@@ -64,6 +65,20 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/etc/resolv.conf" "$
 SLIM = [f"path-exclude=/usr/share/{each}/*" for each in ("man", "doc", "locale")]
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}  # at a console
+
+# What a machine writes is in memory, and outlives its reboots, but not the process that holds it.
+DISK = """
+tree=$1 disk=$2; shift 2
+mount -t tmpfs tmpfs "$disk"
+mkdir "$disk/upper" "$disk/work" "$disk/root"
+mount -t overlay overlay -o "lowerdir=$tree,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
+code=133 # it wants to be started again
+while [ $code = 133 ]; do
+  code=0
+  "$@" || code=$?
+done
+exit $code
+"""
 
 # An archive of packages in a folder, as APT knows Debian's for security: those of the image, and a package `demo` of
 # which the first version is installed and the second can be.
@@ -95,8 +110,9 @@ UPDATES = ("Debian", "stable", "bookworm")
 CLEAN = """
 cd /etc
 [ -n "$(ls -d apt/apt.conf.d/*mspctl* mspctl systemd/system/mspctl-* 2>/dev/null; apt-mark showhold)" ] || exit 0
-systemctl disable --now --quiet $(cd systemd/system; ls -d mspctl-*.timer) 2>/dev/null
-rm -rf apt/apt.conf.d/*mspctl* systemd/system/mspctl-* mspctl /usr/local/lib/mspctl /var/lib/mspctl /var/cache/mspctl*
+systemctl disable --now --quiet $(cd systemd/system; ls -d mspctl-*.timer mspctl-antivirus-*.service) 2>/dev/null
+rm -rf apt/apt.conf.d/*mspctl* systemd/system/mspctl-* mspctl /usr/local/lib/mspctl /var/lib/mspctl* /var/cache/mspctl*
+rm -rf /var/lib/clamav/*
 cd /srv/archive && rm -rf demo* Packages Release /var/lib/apt/lists/*_* /run/reboot-required /mnt/backup
 : >/etc/apt/sources.list
 apt-mark unhold $(apt-mark showhold) >/dev/null
@@ -194,6 +210,7 @@ class Machine:
     folder: Path
     leader: int = 0  # its PID 1, as we see it
     cable: ExitStack = field(default_factory=ExitStack)
+    process: subprocess.Popen[bytes] | None = None  # what keeps it running, through reboots
 
     def run(self, *command: str, said: bytes | None = None, check: bool = True) -> str:
         """What somebody at its console would do."""
@@ -209,6 +226,12 @@ class Machine:
     def archive(self, *of: str) -> None:
         """It has an archive of packages, of that label, suite and codename."""
         self.run("sh", "-s", *of, said=ARCHIVE.encode())
+
+    def rebooted(self) -> None:
+        """Whoever lets it reboot says so afterwards: its PID 1 is another one, and it is up again."""
+        assert self.process is not None
+        self.leader = _pid_1(self.process)
+        _await(self)
 
     @contextmanager
     def open(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -302,38 +325,50 @@ def _machine(lan: Lan, tree: Path, name: str, address: str, folder: Path) -> Ite
 
 @contextmanager
 def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
-    own = machine.folder
+    own, disk = machine.folder, machine.folder / "disk"
+    disk.mkdir()
     binds = {own / "host_key": "/etc/ssh/ssh_host_ed25519_key", own / "people": "/etc/ssh/people"}
     command = [
-        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--volatile=overlay"),
-        *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={tree}"),
+        *("unshare", "--mount", "sh", "-euc", DISK, "sh", str(tree), str(disk)),
+        *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
+        *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={disk}/root"),
         *(f"--network-namespace-path=/run/netns/{space}", "--resolv-conf=off", "--timezone=off"),
+        # Whoever scans on access asks the kernel to be asked: nspawn lets nobody, unless it is told to.
+        *("--system-call-filter=fanotify_init", "--system-call-filter=fanotify_mark"),
         *("--link-journal=no", "--console=pipe", *(f"--bind-ro={each}:{inside}" for each, inside in binds.items())),
     ]
     with (own / "console.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            machine.leader = _child_of(process)
+            machine.leader, machine.process = _pid_1(process), process
             yield
         finally:
             # The machine's PID 1, not nspawn: that then cleans up; killed itself it would leave the machine running.
-            with suppress(ProcessLookupError):
-                os.kill(machine.leader or process.pid, signal.SIGKILL)
+            try:
+                os.kill(_pid_1(process), signal.SIGKILL)
+            except (ProcessLookupError, AssertionError):
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait(SECONDS)
 
 
-def _child_of(process: subprocess.Popen[bytes]) -> int:
-    """The child that is PID 1 in a namespace of its own; there are others, which soon end."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+def _pid_1(process: subprocess.Popen[bytes]) -> int:
+    """The machine's: PID 1 in a namespace of its own, below what keeps it running."""
     for _ in range(20 * SECONDS):
         assert process.poll() is None, "systemd-nspawn did not start the machine"
-        for child in children.read_text().split():
+        for child in (grandchild for each in _children(process.pid) for grandchild in _children(each)):
             with suppress(OSError):
                 about = Path(f"/proc/{child}/status").read_text().splitlines()
                 if any(line.startswith("NSpid:") and line.split()[2:] == ["1"] for line in about):
                     return int(child)
         time.sleep(0.05)
     raise AssertionError("systemd-nspawn did not start the machine in time")
+
+
+def _children(pid: str | int) -> list[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return []
 
 
 def plug(lan: Lan, machine: Machine) -> None:

@@ -271,6 +271,10 @@ class Witness:
                 known = {n: {None if v == ABSENT else v for v in claim.of(n) or {None}} for n in claim.fields}
                 self.claims[place, name] = Claim({True}, {**known, SECRET: {declared[SECRET]}}, sure=True)
             return
+        for n in (claim.kept or claim).fields.keys() - declared.keys():  # Git is silent: ours while it is as we left it
+            ours = (claim.kept or claim).of(n) - {ABSENT}
+            if len(ours) == 1 and None not in ours and n in live and (n == SECRET or live[n] in ours):
+                fields[n] = ours
         gone = {cell for cell in self.foreign if cell[:2] == (place, name) and cell[2] not in {*live, *declared}}
         self.foreign -= gone  # taken away by somebody, and Git agrees
         for n in live.keys() - {SECRET}:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
+from mspctl.desired.firewall.words import Words
 from mspctl.kinds import firewall
 from mspctl.kinds.firewall import ANY
 from mspctl.model.customer import Customer
@@ -28,14 +29,23 @@ FACETS = (FACET,)
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     for name, site in customer.files.get(FACET, {}).items():
-        maker = _Maker(site, customer.info.timezone, now)
+        contacts = {contact.id: contact.name for contact in customer.info.contacts}
+        maker = _Maker(site, customer.info.timezone, now, Words(site.device, contacts, customer.info.timezone, now))
         maker.make()
-        yield Declaration(_scope(customer, name, site), maker.resources, site.file, timed=maker.timed, ends=maker.ends)
+        scope, timed, ends = _scope(customer, name, site), maker.timed, maker.ends
+        yield Declaration(scope, maker.resources, site.file, timed=timed, ends=ends, words=maker.words)
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
     for name, site in customer.files.get(FACET, {}).items():
         yield _scope(customer, name, site)
+
+
+def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
+    """What one device's YAML says at a moment, in a time zone."""
+    maker = _Maker(site, zone, now, Words(site.device, {}, zone, now))
+    maker.make()
+    return maker.resources
 
 
 def _scope(customer: Customer, name: str, site: Site) -> Scope:
@@ -49,6 +59,7 @@ class _Maker:
     site: Site
     zone: str  # time zone
     now: datetime
+    words: Words
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, str] = field(default_factory=dict)
@@ -101,7 +112,8 @@ class _Maker:
             action=rule.action,
             log=rule.log,
         )
-        self.resources.append(Resource(id_, fields | limits, source))
+        self.resources.append(made := Resource(id_, fields | limits, source))
+        self.words.add(made, rule)
         return True
 
     def _forward(self, names: Names, forward: Forward, source: str) -> None:
@@ -119,7 +131,8 @@ class _Maker:
             source=names.addresses(forward.only_from),
             log=forward.log,
         )
-        self.resources.append(Resource(id_, fields | limits, source))
+        self.resources.append(made := Resource(id_, fields | limits, source))
+        self.words.add(made, forward)
 
     def _nat(self, names: Names) -> None:
         device = self.site.device
@@ -149,7 +162,7 @@ class _Maker:
                 return None
             self.ends[id_] = f"closes itself {until}"
         window = names.schedule(schedule) if schedule else None
-        hours = firewall.hours(_in_utc(window, self.zone, self.now)) if window else frozenset()
+        hours = week_of(window, self.zone, self.now) if window else frozenset()
         if hours:
             self.timed.setdefault(id_, "clocks were set")
         return {"until": firewall.moment(until.ends(self.zone)) if until else "", "hours": hours}
@@ -161,6 +174,11 @@ class _Maker:
 
 def _pairs(sources: Iterable[str], destinations: Iterable[str]) -> list[str]:
     return [firewall.pair(a, b) for a in sources for b in destinations]
+
+
+def week_of(window: Window, zone: str, now: datetime) -> frozenset[str]:
+    """The hours of a schedule in UTC, with the clock as it is set now."""
+    return firewall.hours(_in_utc(window, zone, now))
 
 
 def _in_utc(window: Window, zone: str, now: datetime) -> Iterator[tuple[int, int]]:

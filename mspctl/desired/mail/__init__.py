@@ -3,8 +3,8 @@ Mail domains → a scope per domain where its mailboxes are, and one where its m
 their zones say is derived in `model/sections/mail/publish.py`.
 
 Who leaves is a mailbox in which nobody logs in; its mail goes to others for a while, and it is in no group any more.
-When its time is over it is not declared any more, and since it holds data, its delete waits for an approval. So does
-the delete of a mailbox whose line was simply taken out: until somebody names it, nothing happens to it.
+When its time is over it is not declared any more, and since it holds data, it goes only when a backup of it was proved.
+A mailbox whose line was simply taken out is one of somebody who left on the day on which that was applied.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from mspctl.desired import Declaration, Outputs
+from mspctl.desired import Declaration, Keep, Outputs
 from mspctl.desired.mail import filtering
 from mspctl.kinds import filter as filters
 from mspctl.kinds import mail
@@ -26,6 +26,7 @@ from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (mail.FACET, filters.FACET)
+OFF: Mapping[str, Value] = {"enabled": False, "receives": False, "keep_copy": True, "forwards": frozenset()}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
@@ -41,7 +42,13 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
             scope = Scope(own.target, mail.FACET, domain, customer.name, customer.info.engine)
             file = f"customers/{customer.name}/mail.yaml"
             yield Declaration(
-                scope, maker.resources, file, timed=maker.timed, ends=maker.ends, later=tuple(maker.later)
+                scope,
+                maker.resources,
+                file,
+                timed=maker.timed,
+                ends=maker.ends,
+                later=tuple(maker.later),
+                keeps={mail.MAILBOX: Keep(section.keep_for // 86400, OFF)},
             )
         if target and filters.FACET in target.facets:
             yield filtering.declared(customer, section, domain, key, now)

@@ -8,21 +8,30 @@ nothing else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.hosts import backup, patching
-from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
-from mspctl.errors import SecretError, Stale, TargetError, Unsupported
+from mspctl.drivers.hosts import antivirus, backup, patching
+from mspctl.drivers.hosts.assets import inspected
+from mspctl.drivers.hosts.bundle import Facet, Place, item, program, secrets, seen, watching
+from mspctl.errors import SecretError, Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Count, Model, Seconds
+from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import full_name, parts
 from mspctl.resource import Resource, Scope
 from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
-FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
+BOOT = 300  # seconds until a host that reboots is there again
+FACETS: Mapping[str, Facet] = {
+    "antivirus": cast(Facet, antivirus),
+    "backup": cast(Facet, backup),
+    "patching": cast(Facet, patching),
+}
+GRACE = 120  # seconds for an errand to clean up in, and for what is around it
 
 
 class Settings(Model):
@@ -36,7 +45,7 @@ class Settings(Model):
 class Hands(Protocol):
     """Whoever carries questions to hosts."""
 
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> Mapping[str, Answer]: ...
+    def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> Mapping[str, Answer]: ...
 
 
 class Reader:
@@ -46,6 +55,7 @@ class Reader:
         self.access = access
         said: Settings = access.settings
         key = lambda: access.secrets["ssh_key"]  # noqa: E731
+        self.patience = said.patience
         self.hands: Hands = Ansible(access.hosts, key, said.at_once, said.connect, said.patience)
 
     def accept(self, resource: Resource) -> Resource:
@@ -70,6 +80,10 @@ class Reader:
             for scope in by_host[host]:
                 yield Failed(scope, answer.error) if answer.error else _reading(scope, answer.result["facts"])
 
+    def collect(self, hosts: Mapping[str, Sequence[str]]) -> Mapping[str, Inspected | TargetError]:
+        asks = {host: Ask({"probe": [*addresses]}) for host, addresses in hosts.items()}
+        return {host: _inspected(answer) for host, answer in self.hands.run("collect", asks).items()}
+
 
 class Driver(Reader):
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
@@ -87,6 +101,45 @@ class Driver(Reader):
         for host, answer in self.hands.run("write", said).items():
             for one in asked[host]:
                 yield from _landed(one, answer)
+
+    def install(self, left: Mapping[Scope, int]) -> Iterator[Reading | Failed]:
+        before = {answer.scope: answer for answer in self.read([*left], {})}
+        there = {scope: answer for scope, answer in before.items() if isinstance(answer, Reading) and answer.exists}
+        patience = max(1, self.patience - 60)  # Ansible's own is longer
+        asks = {_host(scope): Ask({"left": left[scope], "patience": min(left[scope], patience)}) for scope in there}
+        begun = self.hands.run("install", asks)
+        said = {scope: begun[_host(scope)] for scope in there}
+        lost = {scope: there[scope].facts.get("boot") for scope, answer in said.items() if _goes_down(answer)}
+        refused = {scope: a.error for scope, a in said.items() if a.error and scope not in lost}
+        yield from (answer for answer in before.values() if answer.scope not in there)
+        yield from (Failed(scope, error) for scope, error in refused.items())
+        yield from self._back([scope for scope in there if not (scope in refused or scope in lost)], lost)
+
+    def _back(self, scopes: Sequence[Scope], lost: Mapping[Scope, object]) -> Iterator[Reading | Failed]:
+        """Read again; those that were lost in the middle most likely boot, and are waited for."""
+        until = time.monotonic() + BOOT
+        left = [*scopes, *lost]
+        while left:
+            again = []
+            for answer in [*self.read(left, {})]:
+                away = isinstance(answer, Failed) or answer.facts.get("boot") == lost.get(answer.scope)
+                if answer.scope in lost and away and time.monotonic() < until:
+                    again.append(answer.scope)
+                else:
+                    yield answer
+            left = again
+            time.sleep(2 if left else 0)
+
+    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
+        host = _host(scope)
+        if host not in self.access.hosts:
+            raise TargetError(f"{parts(scope)[1]} is not in hosts.yaml any more, or has no target there")
+        modules = [[name, program(name)] for name in programs]
+        sent = Ask({"modules": modules, "ask": dict(ask), "seconds": seconds})
+        answer = self.hands.run("run", {host: sent}, seconds + GRACE)[host]
+        if answer.error:
+            raise answer.error
+        return answer.result["answer"]
 
     def _prepare(self, work: Work, asking: _Asking) -> None:
         """What a host is asked for one scope; secrets are looked up now, and only those that are written."""
@@ -123,6 +176,20 @@ def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
             return Reading(scope, [*seen(facet, facts, Place(*parts(scope)))], facts=facet.known(facts))
     except TargetError as error:
         return Failed(scope, error)
+
+
+def _goes_down(answer: Answer) -> bool:
+    """Whether a host that installs is about to boot; most likely, if it was lost meanwhile."""
+    return isinstance(answer.error, Unreachable) or bool(answer.result.get("facts", {}).get("stopping"))
+
+
+def _inspected(answer: Answer) -> Inspected | TargetError:
+    if answer.error:
+        return answer.error
+    try:
+        return inspected(answer.result["facts"])
+    except (TypeError, ValueError, KeyError):
+        return TargetError("what it says of itself makes no sense")
 
 
 def _landed(work: Work, answer: Answer) -> Iterator[Landed | Failed]:

@@ -136,7 +136,7 @@ def _service(text: str) -> str:
         "[Unit]\nDescription=Updates, as unattended-upgrades installs them\n"
         "Wants=network-online.target\nAfter=network-online.target\n\n"
         "[Service]\nType=oneshot\nNice=10\n"
-        "ExecStartPre=-/usr/bin/apt-get -q update\n"
+        f"ExecStartPre=-/usr/bin/python3 {COUNTER} began\n"
         "ExecStart=/usr/bin/unattended-upgrade\n"
         f"ExecStartPost=-/usr/bin/python3 {COUNTER}\n"
         f"# The window is over then: it ends with the package at hand.\nTimeoutStartSec={length}\n"
@@ -194,9 +194,10 @@ def known(facts: Facts) -> Outputs:
     state = facts["state"].get(STATE)
     state = state if isinstance(state, dict) else {}
     counted: dict[str, Value] = {name: _number(state.get(name), -1) for name in ("pending", "security")}
-    times: dict[str, Value] = {name: _number(state.get(name), 0) for name in ("at", "asked", "since")}
-    failed = facts["units"].get(f"{RUN}.service", {}).get("active") == "failed"
-    return counted | times | {"reboot": bool(facts["reboot"]), "failed": failed}
+    times: dict[str, Value] = {name: _number(state.get(name), 0) for name in ("at", "asked", "since", "began")}
+    active = facts["units"].get(f"{RUN}.service", {}).get("active")
+    now = {"failed": active == "failed", "running": active in ("activating", "deactivating")}
+    return counted | times | now | {"reboot": bool(facts["reboot"]), "boot": str(facts.get("boot", ""))}
 
 
 def _number(value: object, otherwise: int) -> int:

@@ -16,7 +16,7 @@ import ipaddress
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +35,6 @@ CHAINS: dict[str, Json] = {
     "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
     "notes": {},
 }
-BY_HAND = "changed by hand"
 _ZONE = "zone_"
 _ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -143,7 +142,7 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     for resource in sorted(resources, key=lambda r: r.id):
         by_kind.setdefault(resource.id.kind, []).append(resource)
     found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
-    for resource in (*by_kind.get(firewall.FORWARD, ()), *by_kind.get(firewall.NAT, ()), *firewall.rules(resources)):
+    for resource in (*by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *firewall.rules(resources)):
         found += kept.get(resource.id) or made_of(resource)
     for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
         for resource in by_kind.get(kind, ()):
@@ -169,7 +168,10 @@ def made_of(resource: Resource) -> Iterator[Rule]:
 
 
 def held(resource: Resource) -> Resource:
-    """A rule as the table will have it: what cannot meet, because it is of another family, is left out."""
+    """A resource as the table will have it: what cannot meet, because it is of another family, is left out."""
+    if (version := _only_family(resource)) is not None:
+        source = addresses.of_family(texts(resource, "source"), version)
+        return replace(resource, fields={**resource.fields, "source": source})
     if resource.id.kind != firewall.RULE:
         return resource
     meet = [f for f in (None, 4, 6) if _places(resource, f) is not None]
@@ -183,7 +185,14 @@ def held(resource: Resource) -> Resource:
             fields[name] = frozenset(a for f in families if f for a in addresses.of_family(said, f))
     other = {4: "icmpv6", 6: "icmp"}.get(families[0] or 0) if len(families) == 1 else ""
     fields["services"] = frozenset(s for s in texts(resource, "services") if s.partition("/")[0] != other)
-    return Resource(resource.id, fields, resource.source, resource.handle, resource.was)
+    return replace(resource, fields=fields)
+
+
+def _only_family(resource: Resource) -> int | None:
+    """The family of what can only be of one: where a forward goes, and IPv4 where an address is shared."""
+    if resource.id.kind == firewall.FORWARD:
+        return ipaddress.ip_address(text(resource, "to")).version
+    return 4 if resource.id.kind == firewall.MASQUERADE else None
 
 
 def comment_of(id_: Id) -> str:
@@ -307,7 +316,10 @@ def _forward(resource: Resource) -> Iterator[Rule]:
     zone, to, port = text(resource, "zone"), text(resource, "to"), resource.fields["port"]
     version = ipaddress.ip_address(to).version
     family, comment = _IP[version], comment_of(resource.id)
-    source = _address("saddr", addresses.of_family(texts(resource, "source"), version), version)
+    sources = addresses.of_family(texts(resource, "source"), version)
+    if not sources:
+        return
+    source = _address("saddr", sources, version)
     (listen,) = _services(texts(resource, "listen"), version)
     protocol = next(iter(texts(resource, "listen"))).partition("/")[0]
     there = [_match(_payload(protocol, "dport"), port)] if port else listen
@@ -333,9 +345,11 @@ def _nat(resource: Resource) -> Iterator[Rule]:
 
 
 def _masquerade(resource: Resource) -> Iterator[Rule]:
-    """Of IPv4 only: with IPv6 nobody needs it."""
     came, goes = firewall.zones_of(resource.id.name)
-    source = _address("saddr", addresses.of_family(texts(resource, "source"), 4), 4)
+    sources = addresses.of_family(texts(resource, "source"), 4)
+    if not sources:
+        return
+    source = _address("saddr", sources, 4)
     only = [] if source else [_match(_meta("nfproto"), "ipv4")]
     expr = [*only, *_zone("iifname", came), *_zone("oifname", goes), *source, {"masquerade": None}]
     yield Rule("postrouting", comment_of(resource.id), expr)
@@ -483,7 +497,7 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
 
 def _by_hand(resource: Resource) -> Resource:
     name = _TELLING[resource.id.kind]
-    value: Value = frozenset({BY_HAND}) if name == "source" else BY_HAND
+    value: Value = frozenset({firewall.BY_HAND}) if name == "source" else firewall.BY_HAND
     return Resource(resource.id, {**resource.fields, name: value})
 
 

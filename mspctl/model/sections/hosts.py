@@ -16,7 +16,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from mspctl.fields import Day, Model, Name, Port, Seconds, SectionModel, Text, one_line, one_or_many, typed
+from mspctl.fields import (
+    Day,
+    Model,
+    Name,
+    Names,
+    Network,
+    Port,
+    Seconds,
+    SectionModel,
+    Text,
+    one_line,
+    one_or_many,
+    typed,
+)
 from mspctl.kinds import dns, shown
 from mspctl.kinds.hosts import FACET, Host, full_name
 from mspctl.model.base import nearest
@@ -32,6 +45,7 @@ WANTED: tuple[Wanted, ...] = ("antivirus", "backup", "patching")
 MAX_JUMPS = 4
 
 _OS = re.compile(r"[a-z]+-[a-z0-9]+(?:\.[a-z0-9]+)*")
+_PATTERN = re.compile(r"[a-z0-9*?][a-z0-9+.*?-]*")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -143,14 +157,43 @@ class Entry(Model):
     waived: dict[Wanted, Waiver] = {}  # sections that it does without
 
 
+def _pattern(value: Any) -> str:
+    text = typed(value)
+    if not _PATTERN.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no name of packages (write teamviewer, or teamviewer* for all of them)")
+    return text
+
+
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+
+
+class Rule(Model):
+    """Why some software is forbidden, or allowed."""
+
+    why: Text
+    until: Day | None = None  # the last day on which that holds
+    hosts: Names = ()  # only there; without, everywhere
+
+
+class Software(Model):
+    """Packages, by name or pattern; what is allowed is so although it is forbidden."""
+
+    forbidden: dict[Pattern, Rule] = {}
+    allowed: dict[Pattern, Rule] = {}
+
+
 class Section(SectionModel):
     defaults: Entry = Entry()  # what every host has unless it says otherwise
     hosts: dict[Name, Entry] = {}
+    software: Software = Software()  # what may not be installed
+    others: dict[Network, Text] = {}  # addresses of devices that are no hosts of ours, and whose they are
 
 
 class Checks(Model):
     """`hosts` in inventory/checks.yaml."""
 
+    collected: Seconds = 8 * 86400  # if hosts were asked before that, nobody knows what is installed on them
+    missing: Seconds = 14 * 86400  # hosts that answered last before that are told
     warranty: Seconds = 60 * 86400  # warranties that end within this are told
     loan: Seconds = 30 * 86400  # likewise loans
     waiver: Seconds = 14 * 86400  # likewise waivers
@@ -183,6 +226,17 @@ def entries(customer: Customer) -> Mapping[str, Entry]:
     """The customer's hosts by name; none where nothing is said of them."""
     section = customer.sections.get("hosts")
     return section.hosts if isinstance(section, Section) else {}
+
+
+def software(customer: Customer) -> Software:
+    section = customer.sections.get("hosts")
+    return section.software if isinstance(section, Section) else Software()
+
+
+def others(customer: Customer) -> Mapping[str, str]:
+    """Networks with devices that are no hosts of ours, and whose they are."""
+    section = customer.sections.get("hosts")
+    return section.others if isinstance(section, Section) else {}
 
 
 def reached(customer: Customer, wanted: Callable[[Entry], bool] = lambda entry: True) -> Iterator[Host]:
@@ -227,6 +281,18 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
                 first = seen.setdefault((entry.address, entry.port, entry.jump or ""), name)
                 if first != name:
                     _add(customer, problems, f"is the address of {first} too", name, "address")
+        _check_software(customer, problems)
+
+
+def _check_software(customer: Customer, problems: Problems) -> None:
+    rules, data = software(customer), customer.data.get("hosts")
+    for part, found in (("forbidden", rules.forbidden), ("allowed", rules.allowed)):
+        for pattern, rule in found.items():
+            for name in rule.hosts:
+                if name not in entries(customer):
+                    path = ("software", part, pattern, "hosts")
+                    text = f"there is no host {name}{nearest(name, entries(customer))}"
+                    problems.add(find(data, path), ".".join(path), text)
 
 
 def _add(customer: Customer, problems: Problems, text: str, *path: str, level: str = "error") -> None:

@@ -1,4 +1,7 @@
-"""Asks the archive, and counts what could be installed; a timer starts it on each host that mspctl patches."""
+"""
+Asks the archive, and counts what could be installed; a timer starts it on each host that mspctl patches. `began`: an
+installation begins.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from typing import Any, Dict, Tuple
 
@@ -27,6 +31,7 @@ def main() -> None:
         "pending": len(lines) if counted else -1,
         "security": len(security) if counted else -1,
         "since": (before.get("since") or now) if security else 0,
+        "began": now if sys.argv[1:] == ["began"] else before.get("began", 0),
     }
     os.makedirs(os.path.dirname(STATE), exist_ok=True)
     with open(STATE + ".new", "w") as file:

@@ -52,6 +52,12 @@ def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
     return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
 
 
+def outside(device: Device) -> set[str]:
+    """Zones in which everybody else is: they say so, or one has another address there."""
+    said = {name for name, zone in device.zones.items() if zone.outside}
+    return said.union(*(each.destination_zones for each in device.masquerade))
+
+
 def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
     """Add every problem of one device."""
     _Checker(device, data, clock, problems).check()
@@ -64,10 +70,7 @@ class _Checker:
         self.clock = clock
         self.problems = problems
         self.names = Names(device)
-        self.outside = {
-            *(name for name, zone in device.zones.items() if zone.outside),
-            *(zone for each in device.masquerade for zone in each.destination_zones),
-        }
+        self.outside = outside(device)
 
     def add(self, path: Path, text: str, *, at_value: bool = True, level: str = "error") -> None:
         self.problems.add(find(self.data, path), dotted(path), text, at_value=at_value, level=level)
@@ -278,13 +281,19 @@ class _Checker:
             seen.append((("forwards", number), forward))
 
     def _static_nat(self) -> None:
+        seen: dict[tuple[str, str, frozenset[str]], Path] = {}
         for number, one in enumerate(self.device.static_nat):
             path: Path = ("static_nat", number)
             self._zones_known((*path, "zone"), [one.zone])
+            if {":" in one.outside, ":" in one.inside} == {True, False} and "." in one.outside + one.inside:
+                self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
             for name in ("outside", "inside"):
                 found = self._resolved((*path, name), [getattr(one, name)], self.names.addresses)
                 if found is not None and _only_host(found) is None:
                     self.add((*path, name), f"{getattr(one, name)} is not one host")
+                first = seen.setdefault((one.zone, name, found or frozenset()), path)
+                if found and first is not path:
+                    self.add((*path, name), f"{getattr(one, name)} is at {self.place((*first, name))} already")
 
     def _pairs(self) -> None:
         seen: dict[tuple[str, str], Path] = {}

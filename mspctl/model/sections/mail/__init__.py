@@ -92,7 +92,7 @@ class Checks(Model):
 
 class Section(SectionModel):
     domains: dict[ZoneName, Domain] = {}
-    keep_for: Seconds = 90 * 86400  # how long a leaver's mailbox is kept, unless keep_until says otherwise
+    keep_for: Seconds = 90 * 86400  # a mailbox without a line is kept for, and a leaver's without keep_until
 
 
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:

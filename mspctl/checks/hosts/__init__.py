@@ -1,7 +1,8 @@
 """
-Hosts that nobody looks after in some way, and dates that matter: warranties, loans, waivers.
+Hosts that nobody looks after in some way, and dates that matter: warranties, loans, waivers; and what was collected of
+them (`assets.py`).
 
-Nobody is asked. Whether a host has a section is up to that section: its module says which hosts it covers.
+No host is asked. Whether a host has a section is up to that section: its module says which hosts it covers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from mspctl.checks import Facts, Seen
+from mspctl.checks.hosts import assets
 from mspctl.finding import Finding, Severity
+from mspctl.kinds.assets import AssetsOf
 from mspctl.kinds.hosts import FACET, scope_name
 from mspctl.model import sections
 from mspctl.model.sections.hosts import WANTED, Checks, Entry, entries, place
@@ -22,8 +25,13 @@ CODES = {
     "hosts.waiver": "what a host does without is waived for a few more days only",
     "hosts.warranty": "a host's warranty ends soon, or has ended",
     "hosts.loan": "a host on loan has to go back",
+    **assets.CODES,
 }
 DOES = {"antivirus": "has no antivirus", "backup": "has no backup", "patching": "is not patched"}
+
+
+def questions(facts: Facts) -> Iterator[AssetsOf]:
+    yield AssetsOf(facts.customer.name)
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
@@ -38,6 +46,7 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
         if facts.wants(host.scope(""), "hosts"):
             yield from host.warranty()
             yield from host.loan()
+    yield from assets.findings(facts, settings, seen.get(AssetsOf(facts.customer.name)))
 
 
 @dataclass(frozen=True, slots=True)

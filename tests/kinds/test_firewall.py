@@ -1,0 +1,137 @@
+"""What lets in what was kept out, and what rules do in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from mspctl.kinds import firewall
+from mspctl.resource import Id, Resource, Value
+
+ANY = frozenset({"any"})
+
+
+def several(*values: str) -> frozenset[str]:
+    return frozenset(values)
+
+
+def rule(name: str = "a", **said: Value) -> Resource:
+    usual: dict[str, Value] = {
+        "from": several("wan"), "to": several("lan"), "source": several("192.0.2.0/24"), "destination": ANY,
+        "services": several("tcp/443"), "action": "accept", "log": False, "until": "", "hours": frozenset(),
+    }  # fmt: skip
+    return Resource(Id(firewall.RULE, name), usual | firewall.fields(**said))
+
+
+def forward(**said: Value) -> Resource:
+    usual: dict[str, Value] = {
+        "zone": "wan", "listen": several("tcp/8443"), "to": "10.0.0.9", "port": 443, "source": several("192.0.2.1"),
+        "log": False, "until": "", "hours": frozenset(),
+    }  # fmt: skip
+    return Resource(Id(firewall.FORWARD, "f"), usual | firewall.fields(**said))
+
+
+def other(kind: str, **said: Value) -> Resource:
+    return Resource(Id(kind, "lan > wan"), firewall.fields(**said))
+
+
+DROP = rule(action="drop")
+
+
+def policy(action: str) -> Resource:
+    return other(firewall.POLICY, log=False, action=action)
+
+
+def zone(*interfaces: str) -> Resource:
+    return other(firewall.ZONE, interfaces=several(*interfaces), outside=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "opens"),
+    [
+        (None, rule(), True),
+        (rule(), None, False),
+        (None, DROP, False),
+        (DROP, None, True),
+        (DROP, rule(), True),
+        (rule(), DROP, False),
+        (rule(), rule(log=True), False),
+        (rule(), rule(source=several("192.0.2.7")), False),
+        (rule(), rule(source=several("192.0.0.0/16")), True),
+        (rule(), rule(source=ANY), True),
+        (rule(destination=several("10.0.0.1")), rule(), True),
+        (rule(), rule(services=several("tcp/443", "tcp/80")), True),
+        (rule(services=several("tcp/1-1000")), rule(), False),
+        (rule(), rule(to=several("lan", "dmz")), True),
+        (rule(to=ANY), rule(), False),
+        (rule(), rule(until="2027-01-01 00:00"), False),
+        (rule(until="2027-01-01 00:00"), rule(), True),
+        (rule(until="2027-01-01 00:00"), rule(until="2027-01-02 00:00"), True),
+        (rule(until="2027-01-02 00:00"), rule(until="2027-01-01 00:00"), False),
+        (rule(hours=several("mon 01:00-02:00")), rule(), True),
+        (rule(), rule(hours=several("mon 01:00-02:00")), False),
+        (DROP, rule(action="drop", source=ANY), False),
+        (DROP, rule(action="drop", source=several("192.0.2.7")), True),
+        (DROP, rule(action="reject"), False),
+        (None, forward(), True),
+        (forward(), forward(log=True), False),
+        (forward(), forward(source=ANY), True),
+        (forward(), forward(to="10.0.0.8"), True),
+        (forward(source=ANY), forward(), False),
+        (forward(), None, False),
+        (None, other(firewall.NAT, inside="10.0.0.1"), True),
+        (other(firewall.NAT, inside="10.0.0.1"), None, False),
+        (None, other(firewall.MASQUERADE, source=ANY), False),
+        (policy(action="drop"), policy(action="accept"), True),
+        (policy(action="accept"), policy(action="accept"), False),
+        (policy(action="accept"), None, False),
+        (policy(action="drop"), None, False),
+        (zone("lan0"), zone("lan0", "vlan9"), True),
+        (zone("lan0", "vlan9"), zone("lan0"), False),
+        (None, zone("lan0"), False),
+    ],
+)
+def test_what_lets_in_what_was_kept_out(before: Resource | None, after: Resource | None, opens: bool) -> None:
+    was, will = ([r] if r else [] for r in (before, after))
+    assert firewall.opens(before, after, was, will) is opens
+
+
+@pytest.mark.parametrize(
+    ("was", "will", "opens"),
+    [
+        (["deny", "allow"], ["allow", "deny"], True),
+        (["allow", "deny"], ["deny", "allow"], False),
+        (["elsewhere", "allow"], ["allow", "elsewhere"], False),
+        (["deny", "deny2", "allow"], ["deny2", "deny", "allow"], False),
+        (["deny"], ["allow", "deny"], False),  # that the rule itself came is told of it
+    ],
+)
+def test_an_order_that_lets_in(was: Sequence[str], will: Sequence[str], opens: bool) -> None:
+    named = {
+        "deny": rule("deny", action="drop", source=ANY),
+        "deny2": rule("deny2", action="reject"),
+        "elsewhere": rule("elsewhere", action="drop", to=several("dmz")),
+        "allow": rule("allow"),
+    }
+    one, two = ([*(named[n] for n in names), firewall.order(names)] for names in (was, will))
+    assert firewall.opens(one[-1], two[-1], one, two) is opens
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        (rule(source=several("10.0.0.9")), "lets through https wan → lan from nvr 10.0.0.9 only"),
+        (forward(), "opens tcp/8443 on wan from 192.0.2.1 only → nvr 10.0.0.9 port 443"),
+        (other(firewall.NAT, zone="wan", outside="1.2.3.4", inside="10.0.0.9"), "1.2.3.4 on wan is nvr 10.0.0.9"),
+        (other(firewall.MASQUERADE, source=ANY), "has the device's own address there"),
+        (policy(action="drop"), "drops what no rule decides"),
+        (
+            Resource(firewall.DEFAULT, {"action": "reject", "log": True}),
+            "rejects what nothing else decides, and logs it",
+        ),
+        (rule(action=firewall.BY_HAND), ""),
+    ],
+)
+def test_in_words(resource: Resource, said: str) -> None:
+    assert firewall.in_words(resource, {several("10.0.0.9"): "nvr"}) == said
