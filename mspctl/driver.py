@@ -221,7 +221,7 @@ class Unmeasured:
     why: str
 
 
-Measured = int | datetime | None | Unmeasured  # None: it is known that there is none
+Measured = int | datetime | str | None | Unmeasured  # None: it is known that there is none
 
 
 @runtime_checkable

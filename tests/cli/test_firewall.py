@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,7 @@ forwards:
 masquerade: [{from: [lan, guest], to: wan}]
 """
 FILE = "customers/brenta/firewall/sede.yaml"
+THIS_MACHINE = ("firewall.unchecked", "firewall.updates", "firewall.support", "firewall.reboot")
 SERVE = """\
 import socketserver, sys, threading
 class Handler(socketserver.BaseRequestHandler):
@@ -127,6 +129,7 @@ def desk(firewall: Firewall, tmp_path: Path) -> Iterator[Desk]:
     root = estate(tmp_path, {"inventory/targets.yaml": targets, "customers/brenta/customer.yaml": "name: Brenta\n"})
     subprocess.run(["git", "init", "--quiet", root], check=True)
     (root / FILE).parent.mkdir(parents=True)
+    (root / "customers/brenta/accepted.yaml").write_text("accepted:\n" + "".join(map(_let_be, THIS_MACHINE)))
     desk = Desk(firewall, root)
     desk.write()
     firewall.nft("flush", "ruleset")
@@ -204,6 +207,28 @@ def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
     ):
         said = desk.run("firewall", "explain", "brenta", "sede", *wrong)
         assert (said.code, told in said.err) == (1, True), said.err
+
+
+def _let_be(code: str) -> str:
+    return f"- {{resource: firewall/sede, finding: {code}, why: a test, who: us, until: {_soon()}}}\n"
+
+
+def test_what_a_device_tells_of_itself_and_its_rules(desk: Desk) -> None:
+    desk.applied()
+    (desk.root / "inventory/checks.yaml").write_text("firewall: {idle: 1s}\n")
+    assert desk.call("wan", FIREWALL["wan"], 8443).startswith("ok")
+    idle = _paths(desk, "firewall.idle")
+    assert {"firewall/sede/browse", "firewall/sede/guests"} <= idle
+    assert not {"firewall/sede/web", "firewall/sede/management"} & idle
+    assert _paths(desk, "firewall.unsaved") == set()
+    desk.firewall.nft("add", "rule", "inet", "mspctl-sede", "forward", "tcp", "dport", "9", "drop")
+    assert _paths(desk, "firewall.unsaved") == {"firewall/sede"}
+
+
+def _paths(desk: Desk, code: str) -> set[str]:
+    """Where a finding was made."""
+    found = json.loads(desk.run("drift", "--output", "json").out)["findings"]["open"]
+    return {each["path"] for each in found if each["code"] == code}
 
 
 NAT = "static_nat: [{id: us, zone: "

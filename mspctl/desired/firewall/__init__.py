@@ -43,7 +43,7 @@ def scopes(customer: Customer) -> Iterator[Scope]:
 
 def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
     """What one device's YAML says at a moment, in a time zone."""
-    maker = _Maker(site, zone, now)
+    maker = _Maker(site, zone, now, Words(site.device, {}, zone, now))
     maker.make()
     return maker.resources
 
