@@ -205,6 +205,21 @@ class Collects(Protocol):
         """An answer of each host, by full name; each looks for those addresses that are on a network of its own."""
 
 
+@runtime_checkable
+class Errands(Protocol):
+    """
+    Optional, of drivers only: has a program of ours run once where a scope lives. A proof or a restore is such an
+    errand; the program is sent along and kept nowhere, writes only what it is for, and cleans up after itself.
+    """
+
+    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
+        """
+        What the last of these programs answers (files of `playbooks/files`, by name; it may import those before it).
+
+        Raises TargetError, with the program's last words where it failed.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Gauge:
     """What can be measured of one thing and nobody declares: the octets in a mailbox, when a rule was hit last."""

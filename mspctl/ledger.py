@@ -8,6 +8,7 @@ to be count as ours. `git log -p ledger` is the audit trail.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from mspctl.errors import LedgerError
 from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
@@ -37,7 +39,9 @@ from mspctl.ledger_page import (
 )
 from mspctl.record import Finished, Run, ScopeRecord
 from mspctl.resource import Id, Resource, Scope
+from mspctl.secrets import redact
 
+RESTORES = ".restores/"  # what was given back from backups, a file for each time and customer
 WITNESSES = 20  # commits by which a clock is judged
 BY_HAND = "written by hand, not by mspctl"
 AHEAD = timedelta(days=60)  # that nothing is applied for so long is nothing unusual
@@ -169,6 +173,37 @@ class Ledger:
             except RemoteError as error:
                 self._branch.keep(edits, stamp)
                 raise LedgerError(f"the outcome is kept locally, `mspctl ledger push` sends it: {error}") from error
+
+    def restored(self, run: Run, customer: str, said: Mapping[str, object]) -> None:
+        """
+        Record who asked for files of a customer's, and in the end what was given: a file for each run, kept for ever.
+
+        It is published before it returns; an end (it says `given` or `error`) that the remote does not take is kept on
+        the local branch. Raises LedgerError.
+        """
+        ends = "given" in said or "error" in said
+        page = {"format": 1, "run": run.id, "who": run.who, "when": self._now().isoformat(timespec="seconds"), **said}
+        content = redact(json.dumps(page, indent=1, ensure_ascii=False)).encode() + b"\n"
+        edits: dict[str, Edit] = {f"{RESTORES}{customer}/{run.id}.json": lambda old: content}
+        subject = f"restore: {'over' if ends else 'asked'}, {customer} {_one_line(str(said['host']))}"
+        with self._lock:
+            try:
+                self._branch.update(edits, lambda paths: Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n"))
+            except RemoteError as error:
+                if not ends:
+                    raise
+                self._branch.keep(edits, lambda paths: Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n"))
+                raise LedgerError(f"it is kept locally, `mspctl ledger push` sends it: {error}") from error
+
+    def restores(self, customer: str) -> list[dict[str, Any]]:
+        """What `restored` wrote, the newest first. Raises LedgerError for what it did not write."""
+        files = {p: b for p, b in self._branch.paths().items() if p.startswith(f"{RESTORES}{customer}/")}
+        contents = self._branch.read(files.values())
+        try:
+            found = [json.loads(contents[blob]) for blob in files.values()]
+            return sorted(found, key=lambda page: str(page["when"]), reverse=True)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise LedgerError(f"{RESTORES}{customer} in the ledger has something that mspctl did not write") from None
 
     def compact(self, who: str) -> int:
         """

@@ -16,12 +16,18 @@ from mspctl.resource import Id, Resource
 from tests.model.test_hosts import BACKUP, NOW, POLICY, loaded
 
 PATCHING = POLICY + "hosts:\n  srv-1: {holds: {samba: {why: ticket 1, until: 2027-12-31}}}  # as agreed\n"
+GUARDS = """policy: {product: clamav, on_access: /srv}
+scans:
+  own: {host: srv-1, paths: /srv, schedule: "02:30"}
+  all: {paths: /srv, schedule: "sun 02:30"}
+"""
 JOBS = BACKUP.replace("role: files", "host: srv-1")
 
 
 def adopted(tmp_path: Path, section: str, name: str, *, gone: bool = False, **fields: Any) -> Rewritten:
     """What comes of it when a resource on srv-1 is otherwise in these fields, or gone."""
     files = {"customers/acme/patching.yaml": PATCHING, "customers/acme/backup.yaml": JOBS}
+    files["customers/acme/antivirus.yaml"] = GUARDS
     estate = loaded(tmp_path, **files)
     (made,) = [d for d in declarations(estate, Selection(), {}, NOW) if d.scope.name == f"acme/srv-1/{section}"]
     (declared,) = [r for r in made.resources if r.id.name == name]
@@ -52,6 +58,15 @@ def test_a_job(tmp_path: Path) -> None:
     assert "notte" not in adopted(tmp_path, "backup", "notte", gone=True).after
 
 
+def test_an_engine_and_a_scan(tmp_path: Path) -> None:
+    said: dict[str, Any] = {"on_access": frozenset({"/srv", "/home"}), "prevent": False, "action": "report"}
+    after = adopted(tmp_path, "antivirus", "clamav", **said).after
+    assert after.startswith(GUARDS)
+    assert "hosts:" in after
+    assert "03:00" in adopted(tmp_path, "antivirus", "own", schedule="03:00").after
+    assert "own:" not in adopted(tmp_path, "antivirus", "own", gone=True).after
+
+
 @pytest.mark.parametrize(
     ("section", "name", "fields", "said"),
     [
@@ -59,6 +74,10 @@ def test_a_job(tmp_path: Path) -> None:
         ("patching", "window", {"timezone": "UTC"}, "has another timezone, which is the customer's"),
         ("patching", "policy", {"gone": True}, "is gone, and other hosts may share its policy"),
         ("backup", "notte", {"repository": "/mnt/other"}, "has another repository, which is said elsewhere"),
+        ("antivirus", "clamav", {"exclude": frozenset({"/x"})}, "nobody said why and until when"),
+        ("antivirus", "clamav", {"mirror": "https://other"}, "has another mirror, which is said elsewhere"),
+        ("antivirus", "clamav", {"gone": True}, "a host without antivirus says why"),
+        ("antivirus", "all", {"schedule": "03:00"}, "is not a scan of this file for this host alone"),
         ("backup", "notte", {"upload": 0}, "has another upload, which is said elsewhere"),
     ],
 )

@@ -14,13 +14,17 @@ from mspctl.kinds.hosts import FACET, parts
 from mspctl.model.sections.backup import Checks, Job, Section, jobs_of
 from mspctl.model.sections.hosts import entries
 from mspctl.plan import ScopePlan
+from mspctl.proof import LATE
 from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import find
+
+SMALL = 64 * 2**20  # octets; what grows by less than that is no news
 
 CODES = {
     "backup.rpo": "the newest copy is older than agreed, or there is none",
     "backup.failed": "the last run of a backup failed",
-    "backup.size": "a copy is much smaller than the one before",
+    "backup.size": "a copy is much smaller or larger than the one before",
+    "backup.check": "a repository is damaged, or was not checked for too long",
 }
 
 
@@ -70,6 +74,23 @@ class _Run:
         if live.get("ok") and size * 100 < before * (100 - settings.size):
             text = f"{what} holds {_spoken(size)}, the copy before held {_spoken(before)}"
             yield self._finding("backup.size", Severity.WARNING, text, "was something deleted, or left out?", ended)
+        elif live.get("ok") and size * 100 > before * (100 + settings.growth) and before and size - before > SMALL:
+            text = f"{what} holds {_spoken(size)}, the copy before held {_spoken(before)}"
+            remedy = "was something encrypted or filled up, or should it be left out?"
+            yield self._finding("backup.size", Severity.WARNING, text, remedy, ended)
+        if self.job.check and ended:
+            yield from self._checked(live, what, self.job.check.every, look)
+
+    def _checked(self, live: Mapping[str, Value], what: str, every: int, look: str) -> Iterator[Finding]:
+        last = _moment(live.get("checked"))
+        if live.get("broken"):
+            text = f"the repository of {what} did not pass its check: {live.get('broken')}"
+            remedy = f"save what can be read, then mend it (restic rebuild-index, or a new one); {look}"
+            yield self._finding("backup.check", Severity.SEVERE, text, remedy, last)
+        elif last and (self.facts.now - last).total_seconds() > LATE * every + self.job.rpo:
+            text = f"the repository of {what} was checked last on {last:%Y-%m-%d}, not every {spoken_duration(every)}"
+            remedy = f"it is checked after a run that ends well: {look}"
+            yield self._finding("backup.check", Severity.WARNING, text, remedy, last)
 
     def _live(self) -> Mapping[str, Value]:
         start = f"{self.name} "

@@ -38,6 +38,7 @@ COMMANDS = {
     "firewall": "Look after a customer's firewalls.",
     "inventory": "Print hosts for other programs: Ansible, OpenSSH.",
     "mail": "Look after a customer's mail.",
+    "restore": "Find files in backups, and give them back.",
     "secret": "Put secrets where they are looked for; hand passwords over.",
     "schema": "Write JSON Schemas for editors.",
     "unlock": "Show who holds which lock; break the lock of a dead run.",

@@ -302,7 +302,7 @@ class Workspace:
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
-        declared = self._declarations(self.outputs())
+        declared = self._with_kept(self._declarations(self.outputs()))
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
         ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
         if outside:

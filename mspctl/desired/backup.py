@@ -18,13 +18,13 @@ FACETS = ()  # the way back is that of `hosts`
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
-    for host, scope, jobs in _backed_up(customer):
+    for host, scope, jobs in backed_up(customer):
         made = [_job(customer, host, name, job) for name, job in jobs]
         yield Declaration(scope, made, f"customers/{customer.name}/backup.yaml")
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
-    return (scope for _, scope, _ in _backed_up(customer))
+    return (scope for _, scope, _ in backed_up(customer))
 
 
 def _section(customer: Customer) -> Section:
@@ -33,7 +33,8 @@ def _section(customer: Customer) -> Section:
     return section
 
 
-def _backed_up(customer: Customer) -> Iterator[tuple[str, Scope, list[tuple[str, Job]]]]:
+def backed_up(customer: Customer) -> Iterator[tuple[str, Scope, list[tuple[str, Job]]]]:
+    """Each host that has jobs: its name, the scope of its backups, and the jobs by name."""
     for name, entry, scope in places(customer, backup.SECTION):
         if jobs := [*jobs_of(_section(customer), name, entry)]:
             yield name, scope, jobs
@@ -53,6 +54,8 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
         "timezone": customer.info.timezone,
         "keep": backup.keeps((job.keep or Keep()).model_dump(exclude_none=True)),
         "upload": -(-(job.upload or 0) // 1024),
+        "check": job.check.every if job.check else 0,
+        "read": (job.check.read or 0) if job.check else 0,
     }
     return backup.job(name, fields, f"{mark.file}:{mark.line}" if mark else "")
 

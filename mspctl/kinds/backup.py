@@ -4,8 +4,9 @@ Backups that a host makes itself, as one kind of resource in its scope `…/back
 `backup.job` "notte": which `paths` without what `exclude` matches, into which `repository` (an absolute path, an https
 URL that speaks restic's REST protocol, or `sftp://user@host:port/path` of a host that has `host_key`), when
 (`schedule`, "mon-fri 02:30", in `timezone`), how many copies it keeps (`keep`, "daily 14"; none where the repository is
-`append_only`, which is thinned out from its own side), and how fast it may send (`upload`, KiB in a second; 0: as fast
-as it can). `password`, `login` and `key` say which secrets are meant, never what they are.
+`append_only`, which is thinned out from its own side), how fast it may send (`upload`, KiB in a second; 0: as fast as
+it can), and how often the repository is checked (`check`, seconds; 0: never) and how much of it read for that (`read`,
+percent). `password`, `login` and `key` say which secrets are meant, never what they are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SECTION = "backup"
 JOB = "backup.job"
 KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
+ERRAND = ("backup_job", "backup_restore")  # what restores on a host
+
 SECRETS = ("password", "login", "key")
 
 _SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
@@ -32,6 +35,10 @@ def fold_path(text: str) -> str:
     if not text.startswith("/") or "/../" in f"{text}/" or not text.isprintable():
         raise ValueError(f"{shown(text)} is not an absolute path (write /srv)")
     return text.rstrip("/") or "/"
+
+
+def within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def fold_url(text: str) -> str:

@@ -131,8 +131,15 @@ def which_password(value: Value | None) -> tuple[str, int]:
 
 # -- words ------------------------------------------------------------------------------------------------------
 
-_USUAL: dict[str, Value] = {"enabled": True, "receives": True, "keep_copy": True, "mailboxes": 0}
+_USUAL: dict[str, Value] = {"enabled": True, "receives": True, "keep_copy": True}
 _LISTS = {"forwards": "forwards", "shared_with": "shared with"}
+
+
+def in_words(resource: Resource) -> str:
+    """Of an alias domain, whose fields say nothing where it is as usual."""
+    if resource.id.kind != ALIAS_DOMAIN:
+        return ""
+    return "alias domain" if resource.fields["enabled"] else "alias domain, switched off"
 
 
 def worded(name: str, value: Value) -> str | None:
@@ -140,6 +147,8 @@ def worded(name: str, value: Value) -> str | None:
         return ""
     if name == "quota" and isinstance(value, int):
         return f"quota {rounded_size(value) if value > 0 else 'unlimited' if value == 0 else 'none'}"
+    if name == "mailboxes" and value == 0:
+        return "mailboxes unlimited"
     if name in _LISTS:
         return f"{_LISTS[name]} {' · '.join(addresses(value))}"
     return None

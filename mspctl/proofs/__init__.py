@@ -91,8 +91,14 @@ def trials(estate: Estate, selection: Selection) -> list[Trial]:
         if not selection.sections or name in selection.sections:
             for customer in estate.customers.values():
                 if name in customer.sections:
-                    found += [t for t in section(name).trials(customer, estate.inventory) if selection.covers(t.scope)]
+                    found += [t for t in section(name).trials(customer, estate.inventory) if _meant(t, selection)]
     return found
+
+
+def _meant(trial: Trial, selection: Selection) -> bool:
+    """A path may name one of several trials in a scope."""
+    named, paths = f"{path(trial)}/", [f"{each.rstrip('/')}/" for each in selection.paths]
+    return selection.covers(trial.scope) and (not paths or any(map(named.startswith, paths)))
 
 
 def make(trial: Trial, targets: Targets, now: datetime) -> Proof:

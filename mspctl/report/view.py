@@ -159,8 +159,8 @@ def _opens(plan: ScopePlan) -> bool:
 
 
 def _worth_telling(scope: ScopePlan) -> bool:
-    told = scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone
-    return bool(told or not scope.exists)
+    """A scope of which nothing is declared and nothing is there is not made, so nothing is said of it."""
+    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone)
 
 
 def _facts(plan: Plan) -> list[str]:
@@ -218,7 +218,7 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
         lines = [Line(Tone.BAD, label, detail=text) for text in plan.error.splitlines()]
     elif plan.gone:
         lines.insert(0, _going(plan))
-    elif not plan.exists and kind == "plan":
+    elif not plan.exists and kind == "plan" and (plan.steps or plan.unknown):
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
@@ -517,9 +517,9 @@ def _worded(kind: str, name: str, value: Value | None) -> str:
 
 
 def spoken(resource: Resource) -> str:
+    """A resource's fields in one line: values first, the rest by name."""
     if words := kinds.in_words(resource):
         return words
-    """A resource's fields in one line: values first, the rest by name."""
     return ", ".join(_fields(resource))
 
 

@@ -29,7 +29,7 @@ from mspctl.transports import ssh
 
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
-Do = Literal["read", "write", "collect", "install"]
+Do = Literal["read", "write", "run", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,14 +60,18 @@ class Ansible:
     connect: int = 10  # seconds until a host has answered
     patience: int = 900  # seconds for a host to finish
 
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> dict[str, Answer]:
-        """An answer for each host that is asked. Raises TargetError when Ansible itself cannot work."""
+    def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> dict[str, Answer]:
+        """
+        An answer for each host that is asked; each has so many seconds, if another number than usual.
+
+        Raises TargetError when Ansible itself cannot work.
+        """
         if not asks:
             return {}
         with _folder() as folder:
             self._prepare(folder, asks)
             _LOG.info("ansible: %s on %d hosts", do, len(asks))
-            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks))
+            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks), patience or self.patience)
             rows = _events(folder)
             if not rows:
                 raise TargetError(f"Ansible did nothing: {said or 'it gave no reason'}")
@@ -92,7 +96,7 @@ class Ansible:
             values = {each: secret.reveal_text() for each, secret in ask.secrets.items()}
             _write(folder / "asks" / f"{name}.secrets.json", json.dumps(values))
 
-    def _start(self, folder: Path, playbook: Path, hosts: int) -> str:
+    def _start(self, folder: Path, playbook: Path, hosts: int, patience: int) -> str:
         """Run it to the end; returns what it said last."""
         try:
             import ansible_runner
@@ -110,7 +114,7 @@ class Ansible:
             extravars={"mspctl_asks": str(folder / "asks")},
             forks=min(self.at_once, hosts),
             envvars=_environment(folder, path),
-            timeout=rounds * self.patience,
+            timeout=rounds * patience,
             event_handler=lambda event: False,  # so that none is kept
             quiet=True,
         )

@@ -21,7 +21,7 @@ from tests.model.test_hosts import KEY, POLICY, loaded
 HOSTS = f"hosts:\n  srv-1: {{target: servers, os: debian-12, address: 10.20.1.10, host_key: {KEY}}}\n"
 BACKUP = """repositories: {disk: {local: /mnt/backup, password: ACME_RESTIC}}
 jobs:
-  notte: {host: srv-1, paths: /srv, repository: disk, schedule: "02:30", rpo: 26h}
+  notte: {host: srv-1, paths: /srv, repository: disk, schedule: "02:30", rpo: 26h, check: {every: 7d}}
 """
 HOUR, DAY = 3600, 86400
 SECONDS = int(NOW.timestamp())
@@ -90,6 +90,13 @@ RAN: Mapping[str, Value] = {"ok": True, "error": "", "ended": SECONDS - HOUR, "l
         ({"bytes": 49, "before": 100}, ["backup.size warning"]),
         ({"bytes": 50, "before": 100}, []),
         ({"bytes": 0, "before": 2**30, "ok": False}, ["backup.failed severe"]),
+        ({"bytes": 2 * 2**30, "before": 2**30}, []),
+        ({"bytes": 2 * 2**30 + 1, "before": 2**30}, ["backup.size warning"]),
+        ({"bytes": 300, "before": 100}, []),
+        ({"checked": 0}, []),
+        ({"checked": SECONDS - 8 * DAY}, []),
+        ({"checked": SECONDS - 10 * DAY}, ["backup.check warning"]),
+        ({"checked": SECONDS - HOUR, "broken": "Fatal: repository contains errors"}, ["backup.check severe"]),
     ],
 )
 def test_backups(tmp_path: Path, live: dict[str, Value], said: list[str]) -> None:

@@ -29,8 +29,12 @@ exec(json.loads(sys.stdin.readline()), module)
 for line in sys.stdin:
     said = json.loads(line)
     try:
-        read = said["do"] == "read"
-        done = {"facts": module["read"](said["ask"])} if read else module["write"](said["ask"], said["secrets"])
+        if said["do"] == "write":
+            done = module["write"](said["ask"], said["secrets"])
+        elif said["do"] == "run":
+            done = {"answer": module["errand"](said["ask"])}
+        else:
+            done = {"facts": module["read"](said["ask"])}
     except (module["Refused"], OSError) as error:
         done = {"msg": str(error)}
     print(json.dumps(done), flush=True)
@@ -49,7 +53,7 @@ class Console:
         for process in self.served.values():
             self._say(process, MODULE)
 
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> dict[str, Answer]:
+    def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> dict[str, Answer]:
         return {name: self._one(do, name, ask) for name, ask in asks.items()}
 
     def _one(self, do: Do, name: str, ask: Ask) -> Answer:

@@ -39,6 +39,8 @@ FIELDS: dict[str, Value] = {
     "timezone": "Europe/Rome",
     "keep": frozenset[str](),
     "upload": 0,
+    "check": 0,
+    "read": 0,
 }
 NIGHT = kind.job("notte", FIELDS)
 NOON = kind.job("noon", {**FIELDS, "schedule": "12:00", "keep": frozenset({"daily 14", "last 2"})})
@@ -109,6 +111,8 @@ class TestBackup(DriverContract):
                 but(NIGHT, timezone="UTC"),
                 but(NIGHT, keep=frozenset({"daily 14", "weekly 8"})),
                 but(NIGHT, upload=2048),
+                but(NIGHT, check=604800),
+                but(NIGHT, read=5),
             ),
         ),
         Sample(NOON, (but(NOON, upload=512),)),
@@ -128,7 +132,9 @@ def backed_up(rig: BackupRig, *jobs: Resource) -> tuple[Workbench, Scope, Machin
     bench.declare(scope, *jobs)
     bench.converge()
     machine = rig.machine(scope)
-    machine.sh("mkdir -p /srv/data /mnt/backup; echo one >/srv/data/a; echo two >/srv/data/b; echo no >/srv/data/c.tmp")
+    machine.sh(
+        "rm -rf /srv/data; mkdir -p /srv/data /mnt/backup; cd /srv/data; echo one >a; echo two >b; echo no >c.tmp"
+    )
     return bench, scope, machine
 
 
@@ -179,6 +185,33 @@ def test_a_copy_without_some_files_is_a_copy_and_told(rig: BackupRig) -> None:
     facts = bench.plan()[scope].facts
     assert (facts["notte ok"], facts["notte copies"]) == (False, 1)
     assert "/srv/none" in str(facts["notte error"])
+
+
+def test_a_repository_is_checked_after_a_run(rig: BackupRig) -> None:
+    """And what is damaged there is told, though the copy itself was made."""
+    bench, scope, machine = backed_up(rig, but(NIGHT, paths=frozenset({"/srv/data"}), check=3600, read=100))
+    machine.run("systemctl", "start", "mspctl-backup-notte.service")
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte broken"]) == (True, "")
+    assert facts["notte checked"] == pytest.approx(time.time(), abs=600)
+    machine.sh(
+        "f=$(find /mnt/backup/acme/srv-1/data -type f | head -1); chmod u+w $f; printf XX | dd of=$f conv=notrunc"
+    )
+    machine.sh('sed -i \'s/"checked": [0-9]*/"checked": 1/\' /var/lib/mspctl/backup-notte.json')
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte checked"]) == (True, 1)
+    assert "repository contains errors" in str(facts["notte broken"])
+
+
+def test_a_repository_that_is_gone_is_not_made_anew(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, but(NIGHT, paths=frozenset({"/srv/data"})))
+    machine.run("systemctl", "start", "mspctl-backup-notte.service")
+    machine.sh("rm -r /mnt/backup/acme")
+    machine.run("systemctl", "start", "mspctl-backup-notte.service", check=False)
+    facts = bench.plan()[scope].facts
+    assert "the repository had copies, and is gone or away" in str(facts["notte error"])
+    assert machine.sh("ls /mnt/backup") == ""
 
 
 def test_a_value_that_was_edited_is_read_as_it_is(rig: BackupRig) -> None:

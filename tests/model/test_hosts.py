@@ -193,6 +193,8 @@ def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
         "timezone": "Europe/Rome",
         "keep": frozenset({"daily 14", "weekly 8"}),
         "upload": 2048,
+        "check": 0,
+        "read": 0,
         "amiss": frozenset(),
     }
     assert fuori.fields["repository"] == "https://backup.msp.example:8000/acme/nas"

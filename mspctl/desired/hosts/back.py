@@ -1,5 +1,5 @@
 """
-What is on a host → the YAML of its section: patching.yaml, backup.yaml.
+What is on a host → the YAML of its section: antivirus.yaml, backup.yaml, patching.yaml.
 
 What was changed on one host is said for that host, whatever it had from its role or a baseline; a job that several
 hosts share is not touched for one of them. What is amiss, and a hold of which nobody said why, cannot be said at all.
@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from mspctl import edit, strict_yaml
-from mspctl.desired import Rewritten, backup, patching
+from mspctl.desired import Rewritten, antivirus, backup, patching
 from mspctl.errors import Error, InputError
 from mspctl.fields import spoken_size
+from mspctl.kinds import antivirus as guards
 from mspctl.kinds import backup as jobs
 from mspctl.kinds import patching as policies
 from mspctl.kinds.hosts import AMISS, scope_name
@@ -93,9 +94,50 @@ def _backup(
             raise ValueError(f"has another {key}, which is said elsewhere")
 
 
+def _antivirus(
+    owner: Customer, host: str, text: str, before: Resource | None, id_: Id, live: Resource | None
+) -> Iterator[edit.Edit]:
+    if id_.kind == guards.SCAN:
+        path: Keys = ("scans", id_.name)
+        scan = find_value(strict_yaml.parse(text, "", Problems()), path)
+        if not isinstance(scan, Map) or scan.get("host") != host:
+            raise ValueError("is not a scan of this file for this host alone")
+        if live is None:
+            yield edit.Delete(path)
+            return
+    elif live is None:
+        raise ValueError("is gone, and a host without antivirus says why (waived in hosts.yaml)")
+    for key, value in _changed(before, live):
+        if key == "exclude":
+            raise ValueError("leaves something else out, and nobody said why and until when")
+        if (id_.kind, key) not in _SAID_AS:
+            raise ValueError(f"has another {key}, which is said elsewhere")
+        own: Keys = ("scans", id_.name) if id_.kind == guards.SCAN else ("hosts", host)
+        yield edit.Set((*own, *_SAID_AS[id_.kind, key]), _as_yaml(value))
+
+
+_SAID_AS: Mapping[tuple[str, str], Keys] = {
+    (guards.SCAN, "paths"): ("paths",),
+    (guards.SCAN, "schedule"): ("schedule",),
+    (guards.ENGINE, "on_access"): ("on_access",),
+    (guards.ENGINE, "prevent"): ("prevent",),
+    (guards.ENGINE, "action"): ("action",),
+}
+
+
+def _as_yaml(value: Value) -> str | list[str]:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 _Edits = Callable[[Customer, str, str, Resource | None, Id, Resource | None], Iterator[edit.Edit]]
-_EDITS: Mapping[str, _Edits] = {policies.SECTION: _patching, jobs.SECTION: _backup}
-_DECLARE = {policies.SECTION: patching.declare, jobs.SECTION: backup.declare}
+_EDITS: Mapping[str, _Edits] = {guards.SECTION: _antivirus, jobs.SECTION: _backup, policies.SECTION: _patching}
+_DECLARE = {
+    guards.SECTION: antivirus.declare,
+    jobs.SECTION: backup.declare,
+    policies.SECTION: patching.declare,
+}
 
 
 def _changed(before: Resource | None, live: Resource) -> Iterator[tuple[str, Value]]:

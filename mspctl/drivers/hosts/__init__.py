@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.hosts import backup, patching
+from mspctl.drivers.hosts import antivirus, backup, patching
 from mspctl.drivers.hosts.assets import inspected
-from mspctl.drivers.hosts.bundle import Facet, Place, item, secrets, seen, watching
+from mspctl.drivers.hosts.bundle import Facet, Place, item, program, secrets, seen, watching
 from mspctl.errors import SecretError, Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Count, Model, Seconds
 from mspctl.kinds.assets import Inspected
@@ -26,7 +26,12 @@ from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
 BOOT = 300  # seconds until a host that reboots is there again
-FACETS: Mapping[str, Facet] = {"backup": cast(Facet, backup), "patching": cast(Facet, patching)}
+FACETS: Mapping[str, Facet] = {
+    "antivirus": cast(Facet, antivirus),
+    "backup": cast(Facet, backup),
+    "patching": cast(Facet, patching),
+}
+GRACE = 120  # seconds for an errand to clean up in, and for what is around it
 
 
 class Settings(Model):
@@ -40,7 +45,7 @@ class Settings(Model):
 class Hands(Protocol):
     """Whoever carries questions to hosts."""
 
-    def run(self, do: Do, asks: Mapping[str, Ask]) -> Mapping[str, Answer]: ...
+    def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> Mapping[str, Answer]: ...
 
 
 class Reader:
@@ -124,6 +129,17 @@ class Driver(Reader):
                     yield answer
             left = again
             time.sleep(2 if left else 0)
+
+    def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
+        host = _host(scope)
+        if host not in self.access.hosts:
+            raise TargetError(f"{parts(scope)[1]} is not in hosts.yaml any more, or has no target there")
+        modules = [[name, program(name)] for name in programs]
+        sent = Ask({"modules": modules, "ask": dict(ask), "seconds": seconds})
+        answer = self.hands.run("run", {host: sent}, seconds + GRACE)[host]
+        if answer.error:
+            raise answer.error
+        return answer.result["answer"]
 
     def _prepare(self, work: Work, asking: _Asking) -> None:
         """What a host is asked for one scope; secrets are looked up now, and only those that are written."""

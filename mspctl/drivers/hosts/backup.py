@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from mspctl.driver import Outputs
-from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
+from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program, written
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import backup
 from mspctl.moments import times
@@ -30,8 +29,10 @@ WATCHED = Watched(
     state=(f"{STATES}/backup-*.json",),
 )
 SETS = ("paths", "exclude", "keep")
-SAID = ("repository", "host_key", "append_only", "upload", *SETS)  # in the file of JSON
-SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int} | dict.fromkeys(SETS, list)  # the others are text
+SAID = ("repository", "host_key", "append_only", "upload", "check", "read", *SETS)  # in the file of JSON
+SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int, "check": int, "read": int} | dict.fromkeys(
+    SETS, list
+)  # the others are text
 
 
 def accept(resource: Resource) -> None:
@@ -97,21 +98,11 @@ def parse(facts: Facts) -> Iterator[Resource]:
     for path, file in files.items():
         if path.startswith(f"{FOLDER}/") and path.endswith(".conf"):
             name = PurePosixPath(path).stem
-            said = _json(path, file["text"])
+            said = written(path, file["text"])
             fields: dict[str, Value] = {key: _value(path, key, said.get(key)) for key in SAID}
             fields |= {kind: _which(files.get(f"{FOLDER}/{name}.{kind}")) for kind in backup.SECRETS}
             when = _when(files.get(f"{UNITS}/mspctl-backup-{name}.timer"))
             yield backup.job(name, fields | when)
-
-
-def _json(path: str, text: str) -> dict[str, Any]:
-    try:
-        said = json.loads("".join(line for line in text.splitlines() if not line.startswith("#")))
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise TargetError(f"{path} is not what mspctl wrote there (no JSON)")
-    return said
 
 
 def _value(path: str, key: str, value: object) -> Value:
@@ -142,8 +133,9 @@ def known(facts: Facts) -> Outputs:
     for path, state in facts["state"].items():
         if isinstance(state, dict):
             name = PurePosixPath(path).stem.removeprefix("backup-")
-            for key in ("started", "ended", "bytes", "before", "copies", "latest"):
+            for key in ("started", "ended", "bytes", "before", "copies", "latest", "checked"):
                 found[f"{name} {key}"] = state[key] if isinstance(state.get(key), int) else 0
             found[f"{name} ok"] = state.get("ok") is True
-            found[f"{name} error"] = " ".join(str(state.get("error", "")).split())[:300]
+            for key in ("error", "broken"):
+                found[f"{name} {key}"] = " ".join(str(state.get(key, "")).split())[:300]
     return found

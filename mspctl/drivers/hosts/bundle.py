@@ -53,6 +53,13 @@ class Bundle:
     timers: Sequence[str] = ()  # enabled, and waiting for their time
     packages: Sequence[str] = ()
     holds: Sequence[str] = ()
+    services: Sequence[str] = ()  # enabled and running; what changes in the files, they take in
+    quiet: Sequence[str] = ()  # units that a package brings, and that must not run beside ours
+
+    @property
+    def units(self) -> list[str]:
+        """Those that are on."""
+        return [*self.timers, *self.services]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +132,16 @@ def deviations(bundle: Bundle, facts: Facts) -> Iterator[str]:
             yield f"{file.path} was edited"
         elif there["mode"] != file.mode:
             yield f"{file.path} has mode {there['mode'] or '?'}"
-    for name in bundle.timers:
+    for name in bundle.units:
         unit = facts["units"].get(name, {})
         if unit.get("enabled") != "enabled":
             yield f"{name} is {_switched(unit.get('enabled', ''))}"
         elif unit.get("active") != "active":
-            yield f"{name} is stopped"
+            yield f"{name} {'has failed' if unit.get('active') == 'failed' else 'is stopped'}"
+    for name in bundle.quiet:
+        unit = facts["units"].get(name, {})
+        if unit.get("enabled") == "enabled" or unit.get("active") == "active":
+            yield f"{name} runs beside ours"
     yield from (f"package {name} is not installed" for name in bundle.packages if name not in facts["packages"])
 
 
@@ -140,14 +151,25 @@ def _switched(enabled: str) -> str:
 
 def expected(bundle: Bundle, facts: Facts) -> dict[str, Any]:
     """What was read of all that a bundle touches: the host compares it before it writes."""
-    files, units = facts["files"], facts["units"]
+    files, units, on = facts["files"], facts["units"], [*bundle.units, *bundle.quiet]
     return {
         "files": {file.path: files[file.path]["sum"] if file.path in files else "" for file in bundle.files},
         "secret": [file.path for file in bundle.files if file.secret],
-        "units": {name: f"{units[name]['enabled']}/{units[name]['active']}" for name in bundle.timers if name in units},
+        "units": {name: f"{units[name]['enabled']}/{units[name]['active']}" for name in on if name in units},
         "packages": {name: name in facts["packages"] for name in bundle.packages},
         "held": {name: name in facts["held"] for name in bundle.holds},
     }
+
+
+def written(path: str, text: str) -> dict[str, Any]:
+    """What a file of JSON behind comments says. Raises TargetError."""
+    try:
+        said = json.loads("".join(line for line in text.splitlines() if not line.startswith("#")))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise TargetError(f"{path} is not what mspctl wrote there (no JSON)")
+    return said
 
 
 NONE_THERE: Facts = {"files": {}, "units": {}, "packages": {}, "held": []}
@@ -172,8 +194,12 @@ def item(facet: Facet, change: Change, place: Place) -> dict[str, Any]:
         "packages": [name for name in new.packages if not stays.names(f"package {name}")],
         "files": [_file(file) for file in _written(old, new, stays)],
         "absent": [file.path for file in old.files if file.path not in kept],
-        "on": [name for name in new.timers if not stays.names(name)],
-        "off": [name for name in old.timers if name not in new.timers],
+        "on": [name for name in new.units if not stays.names(name)],
+        "off": [
+            *(name for name in old.units if name not in new.units),
+            *(name for name in new.quiet if not stays.names(name)),
+        ],
+        "restart": [*new.services],
         "hold": {name: False for name in old.holds if name not in new.holds} | dict.fromkeys(new.holds, True),
     }
 

@@ -197,12 +197,15 @@ def _folded(text: str | None) -> str:
     return (text or "").strip().lower()
 
 
+_MEND = " (mend that row: its address, or its column domain)"
+
+
 def _local(address: str, domain: str) -> str:
     local, _, end = address.rpartition("@")
     if address != _folded(address):
         return address  # a second one, in a spelling of its own
     if not local or end != domain:
-        raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it")
+        raise TargetError(f"{address!r} is in the table of {domain}, and is no address of it{_MEND}")
     return local
 
 

@@ -12,8 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl import moments
-from mspctl.fields import Boolean, Count, Model, Name, Seconds, SectionModel, Size, Texts, one_line, one_or_many, typed
-from mspctl.kinds import backup
+from mspctl.fields import (
+    Boolean,
+    Count,
+    Model,
+    Name,
+    Percent,
+    Seconds,
+    SectionModel,
+    Size,
+    Texts,
+    ZoneName,
+    one_line,
+    one_or_many,
+    typed,
+)
+from mspctl.kinds import backup, mail
 from mspctl.model.base import nearest
 from mspctl.model.inventory import SecretName
 from mspctl.model.sections import hosts
@@ -93,6 +107,30 @@ class Repository(Model):
         return self.local or self.rest or self.sftp or ""
 
 
+class Check(Model):
+    """That the repository is whole, looked at after a run of the job."""
+
+    every: Seconds
+    read: Percent | None = None  # of what it holds, each time another part; by default only its structure
+
+
+class RestoreTest(Model):
+    """That what the job puts away can be restored, tried on the host itself in a scratch folder."""
+
+    every: Seconds
+    paths: Annotated[tuple[HostPath, ...], BeforeValidator(one_or_many)] = ()  # only these; by default everything
+    start: Name | None = None  # a script in playbooks/backup, run beside what was restored: does it work?
+    scratch: HostPath = "/var/tmp"  # noqa: S108  # a new folder is made there, and removed
+    within: Seconds = 4 * 3600  # it is ended then
+
+
+class Mailboxes(Model):
+    """A mail domain whose mailboxes lie on the host, all of them below one folder."""
+
+    target: Name
+    path: HostPath
+
+
 class Job(Model):
     host: Name | None = None
     role: Name | None = None  # for all hosts that have it
@@ -103,6 +141,9 @@ class Job(Model):
     keep: Keep | None = None
     rpo: Seconds  # how old the newest copy may be
     upload: Size | None = None  # in a second
+    check: Check | None = None
+    restore_test: RestoreTest | None = None
+    mailboxes: dict[ZoneName, Mailboxes] = {}  # by domain; a proof of theirs lets a leaver's go whose time is over
 
     @model_validator(mode="after")
     def _for_somebody(self) -> Job:
@@ -110,6 +151,12 @@ class Job(Model):
             raise ValueError("is for a host or for a role (write host: srv-1 or role: files)")
         if not self.paths:
             raise ValueError("has no paths")
+        if self.mailboxes and not (self.host and self.restore_test):
+            raise ValueError("has mailboxes, so it is for one host and is tried (write restore_test: {every: 7d})")
+        tried = self.restore_test.paths if self.restore_test else ()
+        for path in (*tried, *(each.path for each in self.mailboxes.values())):
+            if not any(backup.within(path, each) for each in self.paths):
+                raise ValueError(f"does not copy {path}, so it cannot be restored (add it to paths)")
         return self
 
 
@@ -122,6 +169,7 @@ class Checks(Model):
     """`backup` in inventory/checks.yaml."""
 
     size: Count = 50  # percent by which a copy may be smaller than the one before
+    growth: Count = 100  # percent by which it may be larger
 
 
 def jobs_of(section: Section, name: str, entry: Entry) -> Iterator[tuple[str, Job]]:
@@ -145,6 +193,7 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
         section = customer.sections.get("backup")
         if isinstance(section, Section):
             _check(customer, section, problems)
+            _check_mailboxes(customer, section, inventory, problems)
 
 
 def _check(customer: Customer, section: Section, problems: Problems) -> None:
@@ -168,3 +217,14 @@ def _check(customer: Customer, section: Section, problems: Problems) -> None:
                 text = f"{entry.os or 'a system of which nothing is said'} is not backed up so far, only Debian is"
                 mark = hosts.place(customer, name, "os")
                 problems.add(mark, f"hosts.{name}.os", f"{text} (leave target out and waive backup)")
+
+
+def _check_mailboxes(customer: Customer, section: Section, inventory: Inventory, problems: Problems) -> None:
+    """They are on a target that has mailboxes. Whose domains are there, other customers' files say."""
+    has = [name for name, target in inventory.targets.items() if mail.FACET in target.facets]
+    for key, job in section.jobs.items():
+        for domain, mine in job.mailboxes.items():
+            if mine.target not in has:
+                mark = find(customer.data["backup"], ("jobs", key, "mailboxes", domain, "target"))
+                text = f"{mine.target} is no target with mailboxes{nearest(mine.target, has)}"
+                problems.add(mark, f"jobs.{key}.mailboxes.{domain}.target", text)

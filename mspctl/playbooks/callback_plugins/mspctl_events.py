@@ -19,7 +19,7 @@ short_description: Results for mspctl, as lines of JSON
 description: Writes one line of JSON per host and task into a file.
 requirements: [the environment variable MSPCTL_EVENTS]
 """
-KEPT = ("facts", "scopes", "msg", "changed", "module_stderr", "module_stdout", "rc")
+KEPT = ("facts", "scopes", "answer", "msg", "changed", "module_stderr", "module_stdout", "rc")
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible says nothing of its types

@@ -17,14 +17,11 @@ import sys
 import tempfile
 import time
 import urllib.parse
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-JOB, HOST = sys.argv[1:3]
-FOLDER, STATE = "/etc/mspctl/backup/" + JOB, "/var/lib/mspctl/backup-" + JOB + ".json"
-MINE = ("--tag", JOB, "--host", HOST)
-
-
+FOLDER, STATES = "/etc/mspctl/backup", "/var/lib/mspctl"
 INCOMPLETE = 3  # what restic ends with when some files could not be read
+EARLY = 0.9  # of the time between two checks: one a little early does not wait for the next night
 MISSING = ("repository at the following location", "unable to open config")  # what restic says of none
 
 
@@ -32,30 +29,55 @@ class Failed(Exception):
     """restic's own reason, without secrets."""
 
 
-class Restic:
-    """The repository of a job."""
+class Job:
+    """What a host has to do, as it stands on the host."""
 
-    def __init__(self, said: Dict[str, Any], folder: str) -> None:
-        self.secrets = [secret("password")]
+    def __init__(self, name: str, host: str) -> None:
+        self.name, self.host = name, host
+        self.state = f"{STATES}/backup-{name}.json"
+        self.said = dict(json.loads("".join(line for line in self.lines("conf") if not line.startswith("#"))))
+
+    def lines(self, kind: str) -> List[str]:
+        with open(self.path(kind)) as file:
+            return file.read().splitlines()
+
+    def path(self, kind: str) -> str:
+        return f"{FOLDER}/{self.name}.{kind}"
+
+    def secret(self, kind: str) -> str:
+        return self.lines(kind)[-1]
+
+    @property
+    def mine(self) -> List[str]:
+        """How restic tells copies of this job from others."""
+        return ["--tag", self.name, "--host", self.host]
+
+
+class Restic:
+    """The repository of a job. `folder` is private and in memory, and has to outlive this."""
+
+    def __init__(self, job: Job, folder: str) -> None:
+        self.job = job
+        self.secrets = [job.secret("password")]
         self.options: List[str] = []
         self.why = ""  # some files are not in the copy
         self.environment = dict(
             os.environ,
-            RESTIC_REPOSITORY=self.place(said, folder),
+            RESTIC_REPOSITORY=self.place(job.said, folder),
             RESTIC_PASSWORD=self.secrets[0],
             RESTIC_CACHE_DIR="/var/cache/mspctl-restic",
         )
 
-    def place(self, said: Dict[str, Any], folder: str) -> str:
+    def place(self, said: Mapping[str, Any], folder: str) -> str:
         where = str(said["repository"])
         if where.startswith("sftp:"):
             target = urllib.parse.urlsplit(where)
-            self.options = ["-o", "sftp.command=" + " ".join(map(shlex.quote, ssh(target, said["host_key"], folder)))]
+            self.options = ["-o", "sftp.command=" + " ".join(map(shlex.quote, ssh(target, self.job, folder)))]
             return f"sftp:{target.username}@{target.hostname}:{target.path}"
         if not where.startswith("https:"):
             return where
-        if os.path.exists(FOLDER + ".login"):
-            user, _, word = secret("login").partition(":")
+        if os.path.exists(self.job.path("login")):
+            user, _, word = self.job.secret("login").partition(":")
             quoted = urllib.parse.quote(word, safe="")
             self.secrets += [word, quoted]
             where = where.replace("https://", f"https://{urllib.parse.quote(user, safe='')}:{quoted}@", 1)
@@ -65,31 +87,55 @@ class Restic:
         """What it said. Raises Failed; a copy that lacks some files is one, and `why` says so."""
         command = ["restic", *self.options, *words]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True)  # noqa: S603
-        said = [line for line in done.stderr.splitlines() if line.strip()]
+        said = done.stderr.splitlines()
         skipped = [line for line in said if "does not exist, skipping" in line]  # to restic, that is fine
-        text = next((line for line in said if "Fatal" in line), "") or "".join(skipped[:1] or said[-1:])
-        for word in filter(None, self.secrets):
-            text = text.replace(word, "***")
+        fatal = any("Fatal" in line for line in said)
+        text = self.reason(skipped[:1] if skipped and not fatal else said)
         if done.returncode not in ((0, INCOMPLETE) if words[0] == "backup" else (0,)):
-            raise Failed(text[:300] or "restic failed")
+            raise Failed(text)
         if done.returncode or skipped:
-            self.why = text[:300]
+            self.why = text
         return done.stdout
 
-    def make(self) -> None:
-        """If there is none."""
+    def told(self, *words: str) -> Iterator[str]:
+        """Its lines, one after the other, however many. Raises Failed at the end."""
+        command = ["restic", *self.options, *words]
+        with tempfile.TemporaryFile("w+") as trouble:
+            with subprocess.Popen(command, env=self.environment, stdout=-1, stderr=trouble, text=True) as process:  # noqa: S603
+                try:
+                    assert process.stdout is not None, "it is a pipe"
+                    yield from process.stdout
+                except BaseException:
+                    process.kill()
+                    raise
+            if process.returncode:
+                trouble.seek(0)
+                raise Failed(self.reason(trouble.read().splitlines()))
+
+    def reason(self, said: Sequence[str]) -> str:
+        """What it said last, or what mattered most; without secrets."""
+        lines = [line for line in said if line.strip()]
+        text = next((line for line in lines if "Fatal" in line), "") or "".join(lines[-1:])
+        for word in filter(None, self.secrets):
+            text = text.replace(word, "***")
+        return text[:300] or "restic failed"
+
+    def make(self, had: bool) -> None:
+        """If there is none. One that is gone is not made anew: nobody would see that all copies went with it."""
         try:
             self.run("cat", "config")
         except Failed as error:
             if not any(said in str(error) for said in MISSING):
                 raise
+            if had:
+                raise Failed(f"the repository had copies, and is gone or away: {error}"[:300]) from None
             self.run("init")
 
 
-def ssh(target: urllib.parse.SplitResult, host_key: str, folder: str) -> List[str]:
+def ssh(target: urllib.parse.SplitResult, job: Job, folder: str) -> List[str]:
     """How restic reaches another host. ssh wants a key without our lines in front."""
-    key = "".join(line + "\n" for line in lines("key") if line and not line.startswith("#"))
-    for name, text in (("key", key), ("hosts", f"repository {host_key}\n")):
+    key = "".join(line + "\n" for line in job.lines("key") if line and not line.startswith("#"))
+    for name, text in (("key", key), ("hosts", f"repository {job.said['host_key']}\n")):
         handle = os.open(os.path.join(folder, name), os.O_CREAT | os.O_WRONLY, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
@@ -107,29 +153,33 @@ def ssh(target: urllib.parse.SplitResult, host_key: str, folder: str) -> List[st
     return ["ssh", "-F", "none", "-i", f"{folder}/key", "-p", str(target.port), *options, where, "-s", "sftp"]
 
 
-def lines(kind: str) -> List[str]:
-    with open(f"{FOLDER}.{kind}") as file:
-        return file.read().splitlines()
-
-
-def secret(kind: str) -> str:
-    return lines(kind)[-1]
-
-
-def backed_up(restic: Restic, said: Dict[str, Any], state: Dict[str, Any]) -> None:
+def backed_up(job: Job, restic: Restic, state: Dict[str, Any]) -> None:
     """One run; `state` learns what came of it. Raises Failed."""
-    restic.make()
+    said = job.said
+    restic.make(state["had"] == said["repository"])
     excluded = ["--exclude=" + pattern for pattern in said["exclude"]]
     limit = ["--limit-upload", str(said["upload"])] if said["upload"] else []
-    told = restic.run("backup", "--json", *MINE, *limit, *excluded, "--", *said["paths"]).splitlines()
+    told = restic.run("backup", "--json", *job.mine, *limit, *excluded, "--", *said["paths"]).splitlines()
     summary = [line for line in map(json.loads, filter(None, told)) if line.get("message_type") == "summary"][-1]
     state["bytes"] = summary["total_bytes_processed"]
     if said["keep"] and not said["append_only"]:
         kept = [word for each in said["keep"] for word in kept_as(each.split())]
-        restic.run("forget", "--prune", "--group-by", "host,tags", *MINE, *kept)
-    copies = json.loads(restic.run("snapshots", "--json", *MINE)) or []
-    latest = max(seconds(copy["time"]) for copy in copies)
-    state.update(copies=len(copies), latest=latest, ok=not restic.why, error=restic.why)
+        restic.run("forget", "--prune", "--group-by", "host,tags", *job.mine, *kept)
+    copies = json.loads(restic.run("snapshots", "--json", *job.mine)) or []
+    latest = max(nanos(copy["time"]) for copy in copies) // SECOND
+    state.update(copies=len(copies), latest=latest, ok=not restic.why, error=restic.why, had=said["repository"])
+    if said["check"] and time.time() - state["checked"] >= EARLY * said["check"]:
+        check(restic, state)
+
+
+def check(restic: Restic, state: Dict[str, Any]) -> None:
+    """The repository itself, and as much of what it holds as was asked for; so what is damaged is seen in time."""
+    share = [f"--read-data-subset={restic.job.said['read']}%"] if restic.job.said["read"] else []
+    try:
+        restic.run("check", *share)
+        state.update(checked=int(time.time()), broken="")
+    except Failed as error:
+        state["broken"] = str(error)
 
 
 def kept_as(said: Sequence[str]) -> List[str]:
@@ -137,41 +187,48 @@ def kept_as(said: Sequence[str]) -> List[str]:
     return [f"--keep-{said[0]}", said[1]]
 
 
-def seconds(text: str) -> int:
-    """Since 1970, from 2026-11-27T18:15:00.123456789+01:00."""
-    offset = 0
-    if text[-6] in "+-":
-        offset = (int(text[-5:-3]) * 60 + int(text[-2:])) * (60 if text[-6] == "+" else -60)
-    return calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")) - offset
+SECOND = 10**9
 
 
-def known() -> Dict[str, Any]:
+def nanos(text: str) -> int:
+    """Nanoseconds since 1970, from 2026-11-27T18:15:00.123456789+01:00, or with Z."""
+    clock, offset = (text[:-6], text[-6:]) if text[-6] in "+-" else (text.rstrip("Z"), "+00:00")
+    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
+    whole, _, fraction = clock.partition(".")
+    since = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) - minutes * (-60 if offset[0] == "-" else 60)
+    return since * SECOND + int(f"{fraction:0<9}"[:9])
+
+
+def known(path: str) -> Dict[str, Any]:
     try:
-        with open(STATE) as file:
+        with open(path) as file:
             return dict(json.load(file))
     except (OSError, TypeError, ValueError):
         return {}
 
 
-def main() -> str:
-    before = known()
+def main(name: str, host: str) -> str:
+    path = f"{STATES}/backup-{name}.json"
+    before = known(path)
     state = {"started": int(time.time()), "ok": False, "error": "", "copies": 0, "before": before.get("bytes", 0)}
-    state.update(bytes=before.get("bytes", 0), latest=before.get("latest", 0))
+    for key, default in (("bytes", 0), ("latest", 0), ("checked", 0), ("broken", ""), ("had", "")):
+        state[key] = before.get(key, default)
     with tempfile.TemporaryDirectory(prefix="mspctl-", dir="/run") as folder:
         try:
-            said = json.loads("".join(line for line in lines("conf") if not line.startswith("#")))
-            backed_up(Restic(said, folder), said, state)
+            job = Job(name, host)
+            backed_up(job, Restic(job, folder), state)
         except Failed as error:
             state["error"] = str(error)
         except (OSError, KeyError, ValueError, IndexError) as error:
             state["error"] = f"{type(error).__name__}: {error}"[:300]
     state["ended"] = int(time.time())
-    os.makedirs(os.path.dirname(STATE), exist_ok=True)
-    with contextlib.suppress(OSError), open(STATE + ".new", "w") as file:
+    os.makedirs(STATES, exist_ok=True)
+    with contextlib.suppress(OSError), open(path + ".new", "w") as file:
         json.dump(state, file)
         file.flush()
-        os.replace(STATE + ".new", STATE)
-    return str(state["error"])
+        os.replace(path + ".new", path)
+    return str(state["error"] or state["broken"])
 
 
-sys.exit(main() or 0)
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]) or 0)

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 """
-What runs on a customer's host: reads what is there, or makes it as it was asked for. One call does for all sections.
+What runs on a customer's host: reads what is there, or makes it as it was asked for, in one call for all sections; or
+goes on an errand: a program of ours that is sent along, answers, and is kept nowhere.
 
 Ansible ships this file to each host and starts it there with the host's own Python (3.8 or later), so it imports
 nothing but the standard library, and Ansible's own frame only where it is started as a module.
@@ -18,22 +19,23 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 DOCUMENTATION = """
 module: mspctl_host
-short_description: Reads a host, or makes it as mspctl was told
-description: Files, systemd units, packages and held packages, many of each in one call.
+short_description: Reads a host, makes it as mspctl was told, or goes on an errand
+description: Files, systemd units, packages and held packages, many of each in one call; or a program that answers.
 options:
   do:
-    description: Whether to read or to write.
-    choices: [read, write]
+    description: Whether to read, to write, or to run what is sent along.
+    choices: [read, write, run]
     required: true
     type: str
   ask:
-    description: What to read, or what to make; mspctl writes it.
+    description: What to read, what to make, or what to run; mspctl writes it.
     required: true
     type: dict
   secrets:
@@ -353,8 +355,10 @@ class Item:
             command("systemctl", "disable", "--now", "--quiet", "--", *names)
 
     def switch_on(self, told: bool) -> None:
-        """Units that stay are enabled and started; one whose file changed takes it in. `told`: systemd has to be."""
+        """Units that stay are enabled and started; one whose files changed takes it in. `told`: systemd has to be."""
         fresh = {os.path.basename(path) for path in self.changed if path.startswith(UNITS)}
+        if any(path.startswith("/") for path in self.changed):
+            fresh.update(self.item.get("restart", ()))
         now = units(self.item.get("on", ()))
         names = [
             n for n, unit in now.items() if n in fresh or (unit["enabled"], unit["active"]) != ("enabled", "active")
@@ -371,8 +375,63 @@ class Item:
             command("systemctl", "enable", "--quiet", "--", *disabled)  # which tells systemd as well
         elif told:
             command("systemctl", "daemon-reload")
+        running = [name for name in names if now[name]["active"] == "active"]
+        if running:  # the last that is put back: with their files as they were, they run as they did
+            self.undo.insert(0, lambda: command("systemctl", "restart", "--", *running))
         if names:
-            command("systemctl", "restart", "--", *names)
+            start(names)
+
+
+def start(names: Sequence[str]) -> None:
+    """Anew. Raises Refused with what the first that does not start says itself."""
+    try:
+        command("systemctl", "restart", "--", *names)
+    except Refused:
+        for name, unit in units(names).items():
+            if unit["active"] != "active":
+                said = command("journalctl", "--unit=" + name, "--lines=20", "--output=cat", "--no-pager").splitlines()
+                own = [line for line in said if line.strip() and name not in line and "systemd" not in line]
+                raise Refused(f"{name} does not start: {own[-1].strip() if own else 'it gives no reason'}") from None
+        raise
+
+
+# -- errands ----------------------------------------------------------------------------------------------------
+
+# Modules are made of their texts, and the last one's function `answer` is called.
+ERRAND = """
+import json, sys, types
+said = json.load(sys.stdin)
+for name, text in said["modules"]:
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name + ".py", "exec"), module.__dict__)
+json.dump(module.answer(said["ask"]), sys.stdout)
+"""
+GRACE = 60  # seconds to clean up in
+
+
+def errand(ask: Mapping[str, Any]) -> Any:
+    """
+    What a program answers that is in `modules`, [[name, text], …]; it gets `ask`, and has so many `seconds`.
+
+    When they are over it is told to end, and has to clean up after itself. Raises Refused with its last words.
+    """
+    said = json.dumps({"modules": ask["modules"], "ask": ask["ask"]}).encode()
+    pipe = subprocess.PIPE
+    words = [sys.executable or "/usr/bin/python3", "-c", ERRAND]
+    environment = dict(os.environ, LC_ALL="C.UTF-8")
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd="/") as process:  # noqa: S603
+        try:
+            answer, trouble = process.communicate(said, ask["seconds"])
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=GRACE)
+            process.kill()
+            raise Refused(f"it did not end within {ask['seconds']} s") from None
+    if process.returncode:
+        lines = [line.strip() for line in trouble.decode("utf-8", "replace").splitlines() if line.strip()]
+        raise Refused(lines[-1] if lines else "the errand failed")
+    return json.loads(answer.decode())
 
 
 def place(path: str, text: str, mode: int) -> None:
@@ -393,7 +452,7 @@ def main() -> None:
 
     module = AnsibleModule(
         argument_spec={
-            "do": {"choices": ["read", "write"], "required": True},
+            "do": {"choices": ["read", "write", "run"], "required": True},
             "ask": {"type": "dict", "required": True},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
@@ -402,6 +461,10 @@ def main() -> None:
     try:
         if module.params["do"] == "read":
             module.exit_json(changed=False, facts=read(module.params["ask"]))
+        if module.params["do"] == "run":
+            if module.check_mode:
+                module.exit_json(changed=False, skipped=True)
+            module.exit_json(changed=True, answer=errand(module.params["ask"]))
         said = write(module.params["ask"], module.params["secrets"], module.check_mode)
     except (Refused, OSError) as error:
         module.fail_json(msg=str(error))

@@ -1,0 +1,158 @@
+"""Hosts that are guarded less than was agreed: as they said in this run. What nobody knows is never counted as good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mspctl.checks import Facts, Seen
+from mspctl.desired import Declaration
+from mspctl.fields import spoken_duration
+from mspctl.finding import Finding, Severity
+from mspctl.kinds.antivirus import CLAMAV, SECTION
+from mspctl.kinds.hosts import FACET, parts
+from mspctl.model.sections.antivirus import Checks, Section, Settled, settled, source
+from mspctl.model.sections.hosts import Entry, entries
+from mspctl.plan import ScopePlan
+from mspctl.resource import Value
+
+CODES = {
+    "antivirus.unknown": "nobody knows how old the engine or its signatures are",
+    "antivirus.stopped": "the engine does not run",
+    "antivirus.on-access": "files are not looked at when they are opened",
+    "antivirus.signatures": "signatures are older than agreed",
+    "antivirus.outdated": "the engine that runs is not the newest",
+    "antivirus.exclusion": "something is left out, and Git does not know of it",
+    "antivirus.found": "something was found",
+    "antivirus.scan": "the last scan did not go through everything",
+}
+
+
+def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
+    said = facts.inventory.checks.get(SECTION)
+    settings = said if isinstance(said, Checks) else Checks()
+    section = facts.customer.sections[SECTION]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    for declaration in facts.declared:
+        scope = declaration.scope
+        if scope.facet == FACET and parts(scope)[2] == SECTION:
+            plan, name = facts.live.get(scope), parts(scope)[1]
+            entry = entries(facts.customer)[name]
+            policy = settled(section, name, entry)
+            if plan is not None and plan.facts and not plan.error and policy:
+                yield from _Host(facts, declaration, plan, name, entry, policy).judge(settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """One host, what was agreed for it, and what it says."""
+
+    facts: Facts
+    declared: Declaration
+    plan: ScopePlan
+    name: str
+    entry: Entry
+    policy: Settled
+
+    def judge(self, settings: Checks) -> Iterator[Finding]:
+        yield from self.runs()
+        yield from self.signatures()
+        yield from self.version()
+        yield from self.left_out()
+        yield from self.found(settings)
+        yield from self.scans()
+
+    def runs(self) -> Iterator[Finding]:
+        if not self.live("engine"):
+            text, remedy = f"the antivirus of {self.name} does not run", self.look("engine")
+            yield self.finding("antivirus.stopped", Severity.SEVERE, text, remedy)
+        if not self.policy.on_access:
+            text = f"files of {self.name} are looked at by scans only"
+            yield self.finding("antivirus.on-access", Severity.INFO, text, "name folders: on_access: [/srv, /home]")
+        elif not self.live("watch"):
+            text, remedy = f"files of {self.name} are not looked at when they are opened", self.look("watch")
+            yield self.finding("antivirus.on-access", Severity.SEVERE, text, remedy)
+
+    def signatures(self) -> Iterator[Finding]:
+        made, failed = _moment(self.live("signatures")), self.live("failed")
+        why = f"; the last update failed: {failed}" if failed else ""
+        if made is None:
+            text = f"nobody knows how old the signatures of {self.name} are{why}"
+            yield self.finding("antivirus.unknown", Severity.UNKNOWN, text, self.look("update"))
+        elif self.facts.now - made > timedelta(seconds=self.policy.signatures):
+            age = spoken_duration(self.policy.signatures)
+            text = f"signatures of {self.name} are older than {age}: {made:%Y-%m-%d %H:%M} UTC{why}"
+            yield self.finding("antivirus.signatures", Severity.SEVERE, text, self.look("update"), made, "signatures")
+
+    def version(self) -> Iterator[Finding]:
+        runs, installed = str(self.live("version") or ""), _upstream(str(self.live("installed") or ""))
+        if not (runs and installed):
+            text = f"nobody knows which engine runs on {self.name}"
+            yield self.finding("antivirus.unknown", Severity.UNKNOWN, text, self.look("engine"))
+        elif runs != installed:
+            text = f"{self.name} runs engine {runs}, and {installed} is installed"
+            remedy = f"on {self.name}: systemctl restart mspctl-antivirus-engine"
+            yield self.finding("antivirus.outdated", Severity.WARNING, text, remedy)
+        elif self.live("outdated"):
+            text = f"engine {runs} of {self.name} is too old for its signatures, as ClamAV says"
+            yield self.finding("antivirus.outdated", Severity.WARNING, text, "let patching bring the newer package")
+
+    def left_out(self) -> Iterator[Finding]:
+        """Neither Git says so nor did an apply."""
+        record = self.facts.history.get(self.declared.scope)
+        known = record.resources.get(CLAMAV) if record else None
+        ours = {each for r in self.declared.resources if r.id == CLAMAV for each in _several(r.fields["exclude"])}
+        left = {each for s in (known.states if known else ()) if s for each in _several(s.fields.get("exclude"))}
+        for each in sorted(_several(self.live("exclude")) - ours - left):
+            text = f"{each} is left out on {self.name} by hand: nobody looks there"
+            remedy = "undo it (apply --revert), or say why and until when: exclude in antivirus.yaml"
+            yield self.finding("antivirus.exclusion", Severity.SEVERE, text, remedy)
+
+    def found(self, settings: Checks) -> Iterator[Finding]:
+        since = self.facts.now - timedelta(seconds=settings.found)
+        found = [each.split(" ", 2) for each in _several(self.live("found"))]
+        fresh = sorted((int(at), name, path) for at, name, path in found if (_moment(int(at)) or since) > since)
+        if not fresh:
+            return
+        at, name, path = fresh[-1]
+        taken = self.policy.action == "quarantine"
+        what = "1 thing was" if len(fresh) == 1 else f"{len(fresh)} things were"
+        text = f"{what} found on {self.name} since {since:%Y-%m-%d}, the last is {name} in {path}"
+        remedy = "it was taken to /var/lib/mspctl-quarantine: how did it get there?" if taken else "it is still there"
+        severity = Severity.WARNING if taken else Severity.SEVERE
+        yield self.finding("antivirus.found", severity, text, remedy, _moment(at))
+
+    def scans(self) -> Iterator[Finding]:
+        names = {key.split(" ")[1] for key in self.plan.facts if key.startswith("scan ")}
+        for name in sorted(names):
+            if error := self.live(f"scan {name} error"):
+                ended = _moment(self.live(f"scan {name} ended"))
+                text = f"scan {name} of {self.name} did not go through everything: {error}"
+                yield self.finding("antivirus.scan", Severity.WARNING, text, self.look(f"scan-{name}"), ended)
+
+    def live(self, what: str) -> Value | None:
+        return self.plan.facts.get(what)
+
+    def look(self, unit: str) -> str:
+        return f"on {self.name}: journalctl -u mspctl-antivirus-{unit}"
+
+    def finding(
+        self, code: str, severity: Severity, what: str, remedy: str, since: datetime | None = None, key: str = "product"
+    ) -> Finding:
+        scope, place = self.declared.scope, source(self.facts.customer, self.name, self.entry, key)
+        path = f"{scope.facet}/{scope.name}"
+        return Finding(code, severity, scope.customer, path, what, remedy, place, since.date() if since else None)
+
+
+def _moment(seconds: Value | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) and 0 < seconds < 2**33 else None
+
+
+def _several(value: Value | None) -> set[str]:
+    return {*value} if isinstance(value, frozenset | tuple) else set()
+
+
+def _upstream(version: str) -> str:
+    """Of a Debian version, what its authors call it: 1:1.4.6+dfsg-0+deb12u1 is 1.4.6."""
+    return version.rpartition(":")[2].partition("-")[0].partition("+")[0]

@@ -1,0 +1,91 @@
+"""Policies against malware → one scope per host, with its engine and its scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from mspctl.desired import Declaration, Outputs
+from mspctl.desired.hosts import places
+from mspctl.kinds import antivirus
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
+from mspctl.model.sections.antivirus import Scan, Section, Settled, scans_of, settled, source
+from mspctl.model.sections.hosts import Entry
+from mspctl.moments import Span
+from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.strict_yaml import find
+
+FACETS = ()  # the way back is that of `hosts`
+MIB = 2**20
+FILE, SCAN, DEPTH = 100 * MIB, 400 * MIB, 17  # what ClamAV's own configuration of Debian says, nearly
+
+
+def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
+    section = _section(customer)
+    for name, entry, scope, policy in _guarded(customer):
+        excluded, timed, ends = _excluded(customer, policy, now)
+        made = [
+            antivirus.engine(_fields(policy, excluded), source(customer, name, entry, "product")),
+            *(_scan(customer, key, scan) for key, scan in scans_of(section, name, entry)),
+        ]
+        yield Declaration(scope, made, f"customers/{customer.name}/antivirus.yaml", timed=timed, ends=ends)
+
+
+def scopes(customer: Customer) -> Iterator[Scope]:
+    return (scope for _, _, scope, _ in _guarded(customer))
+
+
+def _section(customer: Customer) -> Section:
+    section = customer.sections["antivirus"]
+    assert isinstance(section, Section), "load puts each section's own model here"
+    return section
+
+
+def _guarded(customer: Customer) -> Iterator[tuple[str, Entry, Scope, Settled]]:
+    for name, entry, scope in places(customer, antivirus.SECTION):
+        if policy := settled(_section(customer), name, entry):
+            yield name, entry, scope, policy
+
+
+def _excluded(
+    customer: Customer, policy: Settled, now: datetime
+) -> tuple[frozenset[str], dict[Id, str], dict[Id, str]]:
+    """What is left out now, what time has ended, and what it will end next."""
+    ours, over, ends = set(), [], []
+    for path, each in policy.exclude.items():
+        if Span(customer.info.timezone, until=each.until).holds(now):
+            ours.add(path)
+            ends.append((each.until.ends(customer.info.timezone), f"{path} left out until {each.until}"))
+        else:
+            over.append(f"{path} expired {each.until}")
+    timed = {antivirus.CLAMAV: ", ".join(over)} if over else {}
+    return frozenset(ours), timed, {antivirus.CLAMAV: min(ends)[1]} if ends else {}
+
+
+def _fields(policy: Settled, excluded: frozenset[str]) -> dict[str, Value]:
+    limits, updates = policy.limits, policy.updates
+    return {
+        "on_access": frozenset(policy.on_access),
+        "prevent": policy.prevent,
+        "exclude": excluded,
+        "action": policy.action,
+        "max_file": -(-(limits.file or FILE) // MIB),
+        "max_scan": -(-(limits.scan or SCAN) // MIB),
+        "depth": limits.depth or DEPTH,
+        "mirror": updates.mirror or "",
+        "official": updates.official,
+        "own": frozenset(updates.own),
+        "every": updates.every,
+        "alert": policy.alert,
+    }
+
+
+def _scan(customer: Customer, name: str, scan: Scan) -> Resource:
+    mark = find(customer.data["antivirus"], ("scans", name))
+    fields: dict[str, Value] = {
+        "paths": frozenset(scan.paths),
+        "schedule": scan.schedule,
+        "timezone": customer.info.timezone,
+    }
+    return antivirus.scan(name, fields, f"{mark.file}:{mark.line}" if mark else "")

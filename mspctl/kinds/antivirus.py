@@ -1,0 +1,56 @@
+"""
+How a host is guarded against malware, as two kinds of resources in its scope `…/antivirus`.
+
+* `antivirus.engine` "clamav": which folders are looked at whenever a file in them is opened (`on_access`; none: off),
+  and whether the open is refused meanwhile (`prevent`); what nobody looks at (`exclude`); what becomes of a find
+  (`action`, "report" or "quarantine"); how large a thing is looked into (`max_file` and `max_scan` in MiB, `depth` of
+  archives); where signatures come from (`mirror`, "" for those of ClamAV itself; whether its `official` ones, and
+  which files besides, `own`) and how often (`every`, seconds); and whom a find is told at once (`alert`, a URL, or "").
+* `antivirus.scan` "weekly": `paths` that are gone through at a `schedule` ("sun 03:00") of a `timezone`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mspctl.kinds import shown
+from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.resource import Fields, Id, Resource
+
+SECTION = "antivirus"
+ENGINE, SCAN = "antivirus.engine", "antivirus.scan"
+CLAMAV = Id(ENGINE, "clamav")
+ACTIONS = ("report", "quarantine")
+
+_PATH = re.compile(r"(?:/[\w.@+,:=~-]+)+/?|/")
+_URL = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.[a-z]{2,5}")
+
+
+def fold_path(text: str) -> str:
+    """An absolute path, as configuration files can hold one. Raises ValueError."""
+    if not _PATH.fullmatch(text) or "/../" in f"{text}/" or "/./" in f"{text}/":
+        raise ValueError(f"{shown(text)} is not a path that can be named (write /srv/db: absolute, without blanks)")
+    return text.rstrip("/") or "/"
+
+
+def fold_url(text: str) -> str:
+    """Where signatures come from or finds are told. Raises ValueError, which does not repeat it."""
+    if not _URL.fullmatch(text):
+        raise ValueError("is no address (write https://av.msp.example; no log-in can stand in it)")
+    return text.rstrip("/")
+
+
+def fold_file(text: str) -> str:
+    """The name of a file of signatures. Raises ValueError."""
+    if not _FILE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no file of signatures (write msp.ndb)")
+    return text
+
+
+def engine(fields: Fields, source: str = "") -> Resource:
+    return Resource(CLAMAV, {**fields, **NOTHING_AMISS}, source)
+
+
+def scan(name: str, fields: Fields, source: str = "") -> Resource:
+    return Resource(Id(SCAN, name), {**fields, **NOTHING_AMISS}, source)

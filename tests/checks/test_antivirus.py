@@ -1,0 +1,115 @@
+"""What hosts said of their antivirus, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mspctl import checks
+from mspctl.checks import Facts
+from mspctl.desired import declarations
+from mspctl.finding import Finding
+from mspctl.kinds.antivirus import CLAMAV
+from mspctl.kinds.hosts import FACET, scope_name
+from mspctl.plan import ScopePlan
+from mspctl.record import Record, ScopeRecord
+from mspctl.resource import Resource, Scope, Value
+from tests.checks.facts import NOW
+from tests.model.test_hosts import KEY, loaded
+
+HOSTS = f"hosts:\n  srv-1: {{target: servers, os: debian-12, address: 10.20.1.10, host_key: {KEY}}}\n"
+TEXT = """policy:
+  product: clamav
+  on_access: /srv
+  signatures: 2d
+  exclude: {/srv/db: {why: w, until: 2027-12-31}}
+"""
+DAY, SECONDS = 86400, int(NOW.timestamp())
+SCOPE = Scope("servers", FACET, scope_name("acme", "srv-1", "antivirus"), "acme")
+FINE: Mapping[str, Value] = {
+    "engine": True,
+    "watch": True,
+    "installed": "1.4.6+dfsg-0+deb12u1",
+    "version": "1.4.6",
+    "signatures": SECONDS - DAY,
+    "failed": "",
+    "outdated": False,
+    "exclude": ("/srv/db",),
+    "found": (),
+}
+
+
+def facts(tmp_path: Path, live: Mapping[str, Value], text: str = TEXT, error: str = "", recorded: str = "") -> Facts:
+    """`recorded`: what an apply left out."""
+    estate = loaded(tmp_path, HOSTS, "", **{"customers/acme/antivirus.yaml": text})
+    left = Record((Resource(CLAMAV, {"exclude": frozenset({recorded})}),))
+    history = {SCOPE: ScopeRecord(SCOPE, {CLAMAV: left})} if recorded else {}
+    plan = ScopePlan(SCOPE, facts=live, error=error)
+    (made,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [plan], history, NOW)
+    return made
+
+
+def found(of: Facts) -> list[Finding]:
+    return [*checks.check("antivirus").findings(of, {})]
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({}, []),
+        ({"engine": False}, ["antivirus.stopped severe"]),
+        ({"watch": False}, ["antivirus.on-access severe"]),
+        ({"signatures": SECONDS - 2 * DAY}, []),
+        ({"signatures": SECONDS - 2 * DAY - 1}, ["antivirus.signatures severe"]),
+        ({"signatures": 0}, ["antivirus.unknown unknown"]),
+        ({"version": ""}, ["antivirus.unknown unknown"]),
+        ({"installed": ""}, ["antivirus.unknown unknown"]),
+        ({"version": "1.4.3"}, ["antivirus.outdated warning"]),
+        ({"installed": "1:1.4.6-2"}, []),
+        ({"outdated": True}, ["antivirus.outdated warning"]),
+        ({"exclude": ("/opt", "/srv/db")}, ["antivirus.exclusion severe"]),
+        ({"exclude": ()}, []),
+        ({"found": (f"{SECONDS - 8 * DAY} Win.Test /srv/x",)}, []),
+        ({"found": (f"{SECONDS - DAY} Win.Test /srv/x",)}, ["antivirus.found warning"]),
+        ({"found": ("0 ? ?",)}, []),
+        ({"scan weekly error": "no such file", "scan weekly ended": SECONDS}, ["antivirus.scan warning"]),
+        ({"scan weekly error": "", "scan weekly ended": SECONDS}, []),
+    ],
+)
+def test_what_a_host_says(tmp_path: Path, live: dict[str, Value], said: list[str]) -> None:
+    of = facts(tmp_path, {**FINE, **live})
+    assert [f"{f.code} {f.severity}" for f in found(of)] == said
+    assert all(f.path == "hosts/acme/srv-1/antivirus" and f.source for f in found(of))
+
+
+def test_of_a_host_that_gave_no_answer_nothing_is_said(tmp_path: Path) -> None:
+    assert found(facts(tmp_path, FINE, error="it gave no answer")) == []
+    assert found(facts(tmp_path, {})) == []
+
+
+def test_what_an_apply_left_out_was_not_left_out_by_hand(tmp_path: Path) -> None:
+    assert found(facts(tmp_path, {**FINE, "exclude": ("/old",)}, recorded="/old")) == []
+
+
+def test_words_for_people(tmp_path: Path) -> None:
+    live = {**FINE, "signatures": SECONDS - 3 * DAY, "failed": "ERROR: Update failed."}
+    live["found"] = (f"{SECONDS - DAY} Win.B /srv/b c", f"{SECONDS - 2 * DAY} Win.A /srv/a")
+    of = facts(tmp_path, live, TEXT.replace("signatures: 2d", "action: report"))
+    assert [f.what for f in found(of)] == [
+        "signatures of srv-1 are older than 2d: 2027-03-12 06:00 UTC; the last update failed: ERROR: Update failed.",
+        "2 things were found on srv-1 since 2027-03-08, the last is Win.B in /srv/b c",
+    ]
+    assert [f.severity for f in found(of)] == ["severe", "severe"]
+
+
+def test_nobody_declared_on_access(tmp_path: Path) -> None:
+    (one,) = found(
+        facts(
+            tmp_path,
+            {**FINE, "watch": False},
+            "policy: {product: clamav, exclude: {/srv/db: {why: w, until: 2027-12-31}}}\n",
+        )
+    )
+    assert (one.code, one.severity) == ("antivirus.on-access", "info")

@@ -1,0 +1,112 @@
+"""antivirus.yaml: what it takes, what it comes to on each host, and what it says of everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from mspctl.desired import Declaration, Selection, declarations
+from mspctl.errors import InputError
+from mspctl.kinds import antivirus as kind
+from tests.model.test_hosts import KEY, NOW, loaded
+
+HOSTS = f"""defaults: {{target: servers, os: debian-12, host_key: {KEY}}}
+hosts:
+  srv-1: {{address: 10.20.1.10, role: files}}
+  srv-2: {{address: 10.20.1.11}}
+"""
+TEXT = """policy:
+  product: clamav
+  on_access: [/srv, /home/]
+  exclude: {/opt/x: {why: ticket 1, until: 2027-03-15}}
+  updates: {mirror: "http://av.msp.example/", own: msp.ndb, every: 6h}
+roles:
+  files: {action: report, limits: {file: 2 GiB}, exclude: {/srv/db: {why: ticket 2, until: 2027-12-31}}}
+hosts:
+  srv-2: {on_access: [], prevent: false}
+scans:
+  weekly: {paths: /srv, schedule: "sun 03:00"}
+  files: {paths: [/srv, /home], schedule: "02:30", role: files}
+"""
+
+
+def declared(tmp_path: Path, text: str = TEXT, now: datetime = NOW) -> dict[str, Declaration]:
+    """By host."""
+    estate = loaded(tmp_path, HOSTS, "", **{"customers/acme/antivirus.yaml": text})
+    found = declarations(estate, Selection(sections=["antivirus"]), {}, now)
+    return {declaration.scope.name.split("/")[1]: declaration for declaration in found}
+
+
+def test_each_key_counts_where_it_is_said_last(tmp_path: Path) -> None:
+    found = declared(tmp_path)
+    fields: dict[str, dict[str, Mapping[str, Any]]]
+    fields = {host: {r.id.name: r.fields for r in d.resources} for host, d in found.items()}
+    assert {host: [*each] for host, each in fields.items()} == {
+        "srv-1": ["clamav", "weekly", "files"],
+        "srv-2": ["clamav", "weekly"],
+    }
+    one, two = fields["srv-1"]["clamav"], fields["srv-2"]["clamav"]
+    assert (one["on_access"], one["prevent"], one["action"]) == ({"/srv", "/home"}, True, "report")
+    assert (two["on_access"], two["prevent"], two["action"]) == (frozenset(), False, "quarantine")
+    assert (one["exclude"], two["exclude"]) == ({"/opt/x", "/srv/db"}, {"/opt/x"})
+    assert (one["max_file"], one["max_scan"], one["every"]) == (2048, 400, 21600)
+    assert (one["mirror"], one["own"], one["official"]) == ("http://av.msp.example", {"msp.ndb"}, True)
+    assert [r.source for r in found["srv-1"].resources] == [f"customers/acme/antivirus.yaml:{n}" for n in (2, 11, 12)]
+
+
+def test_an_exclusion_ends_with_its_day(tmp_path: Path) -> None:
+    last, first = (datetime(2027, 3, day, 12, tzinfo=ZoneInfo("Europe/Rome")) for day in (15, 16))
+    before, after = (declared(tmp_path / f"{n}", now=now)["srv-1"] for n, now in enumerate((last, first)))
+    assert (before.timed, before.ends) == ({}, {kind.CLAMAV: "/opt/x left out until 2027-03-15"})
+    assert (after.timed, after.ends) == (
+        {kind.CLAMAV: "/opt/x expired 2027-03-15"},
+        {kind.CLAMAV: "/srv/db left out until 2027-12-31"},
+    )
+    assert after.resources[0].fields["exclude"] == frozenset({"/srv/db"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("policy: {product: norton}", "there is no product norton (clamav"),
+        ("policy: {product: clamav, exclude: {/srv: {why: x}}}", "policy.exclude./srv.until"),
+        ("policy: {product: clamav, exclude: {/: {why: x, until: 2027-12-31}}}", "leaves everything out"),
+        ("policy: {exclude: {srv: {why: x, until: 2027-12-31}}}", "'srv' is not a path that can be named"),
+        ("policy: {exclude: {'/srv/a b': {why: x, until: 2027-12-31}}}", "absolute, without blanks"),
+        ("policy: {on_access: '/srv\\nUser root'}", "is not a path that can be named"),
+        ("policy: {on_access: /srv/../etc}", "is not a path that can be named"),
+        ("policy: {on_access: /}", "cannot be looked at on access: name folders"),
+        ("policy: {action: delete}", "policy.action"),
+        ("policy: {updates: {own: msp.ndb}}", "has signatures of its own, and no mirror"),
+        ("policy: {updates: {official: false}}", "brings no signatures"),
+        ("policy: {updates: {every: 5m}}", "is from 30m to 30d"),
+        ("policy: {updates: {mirror: 'https://ops:secret@av.msp.example'}}", "is no address (write https://"),
+        ("policy: {updates: {mirror: 'https://x', own: ../../etc/passwd}}", "is no file of signatures"),
+        ("policy: {limits: {file: much}}", "'much' is not a size"),
+        ("hosts: {srv-9: {prevent: false}}", "there is no host srv-9 in hosts.yaml"),
+        ("scans: {x: {paths: /srv, schedule: soon}}", "'soon' is not a time of the day"),
+        ("scans: {x: {paths: [], schedule: '02:30'}}", "has no paths"),
+        (
+            "scans: {x: {paths: /srv, schedule: '02:30', host: srv-1, role: files}}",
+            "not both",
+        ),
+        ("scans: {x: {paths: /srv, schedule: '02:30', host: srv-9}}", "there is no host srv-9 in hosts.yaml"),
+    ],
+)
+def test_bad_input_has_its_place_and_what_would_be_right(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        declared(tmp_path, text)
+    assert said in str(caught.value)
+    assert "customers/acme/antivirus.yaml:1" in str(caught.value)
+    assert "secret@" not in str(caught.value)
+
+
+def test_a_system_that_nobody_tried(tmp_path: Path) -> None:
+    hosts = HOSTS.replace("debian-12", "windows-2022")
+    with pytest.raises(InputError, match="windows-2022 is not guarded so far, only Debian is"):
+        loaded(tmp_path, hosts, "", **{"customers/acme/antivirus.yaml": TEXT})
