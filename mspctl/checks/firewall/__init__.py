@@ -1,0 +1,25 @@
+"""What is wrong with firewalls although no field differs: each file here judges one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mspctl.checks import Facts, Seen
+from mspctl.checks.firewall import boot, device, in_front, names, rules
+from mspctl.finding import Finding
+
+CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
+
+
+def questions(facts: Facts) -> Iterator[Any]:
+    yield from device.questions(facts)
+    yield from rules.questions(facts)
+
+
+def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
+    yield from in_front.findings(facts)
+    yield from boot.findings(facts)
+    yield from names.findings(facts)
+    yield from device.findings(facts, seen)
+    yield from rules.findings(facts, seen)
