@@ -33,6 +33,7 @@ NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST = 73050 * 86400  # seconds that a duration may have
 _DURATION = re.compile(r"(?:\d{1,10}[smhdw]){1,5}", re.ASCII)
 _PART = re.compile(r"(\d+)([smhdw])", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -72,10 +73,14 @@ def duration(value: Any) -> int:
     """Seconds from `1h`, `90s`, `1h30m`, `2d`, `1w` or a bare number of seconds."""
     text = typed(value)
     if text.isascii() and text.isdigit() and len(text) <= 10:
-        return int(text)
-    if not _DURATION.fullmatch(text):
+        seconds = int(text)
+    elif _DURATION.fullmatch(text):
+        seconds = sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    else:
         raise ValueError(f"{shown(text)} is not a duration (write 1h, 5m or 300)")
-    return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds > LONGEST:  # a day so far away is in no calendar
+        raise ValueError(f"{shown(text)} is longer than two hundred years")
+    return seconds
 
 
 _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}

@@ -55,6 +55,8 @@ WRONG: list[tuple[Callable[[Any], Any], Any, str]] = [
     (fields.one_line, ["a"], "should be text, not a mapping or a list"),
     (fields.boolean, "yes", "'yes' is not true or false"),
     (fields.boolean, "True", "'True' is not true or false"),
+    (fields.duration, "99999999d", "'99999999d' is longer than two hundred years"),
+    (fields.duration, "9999999999", "'9999999999' is longer than two hundred years"),
     (fields.duration, "1.5h", "'1.5h' is not a duration (write 1h, 5m or 300)"),
     (fields.duration, "-5", "'-5' is not a duration (write 1h, 5m or 300)"),
     (fields.duration, "1h30", "'1h30' is not a duration (write 1h, 5m or 300)"),

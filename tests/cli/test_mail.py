@@ -75,6 +75,33 @@ def test_what_somebody_changed_is_drift_and_can_be_adopted(run: Run) -> None:
     assert run("drift").code == 0
 
 
+def test_what_cannot_be_adopted_is_the_one_that_is_named(run: Run) -> None:
+    applied(run)
+    for name in ("così", "dopo"):
+        values = (f"{name}@acme.example", "paolo@acme.example", "acme.example")
+        sql("INSERT INTO alias (address, goto, domain) VALUES (?, ?, ?)", *values)
+    said = run("adopt", "acme", "--unmanaged")
+    assert said.code == 1
+    assert "mail.yaml: così has letters that most mail servers refuse (write it in ASCII); change it" in said.err
+    assert FILE.read_text() == MAIL
+
+
+def test_alias_domains_and_limits_are_told_in_words(run: Run) -> None:
+    change("    groups:", "    alias_domains: [acme.it]\n    limits: {mailboxes: 9, quota: 20 GiB}\n    groups:")
+    assert "acme.it   alias domain" in applied(run).out
+    change("    alias_domains: [acme.it]\n    limits: {mailboxes: 9, quota: 20 GiB}\n", "    limits: {quota: 20 GiB}\n")
+    said = run("plan").out
+    assert "acme.it  alias domain\n" in said
+    assert "domain   mailboxes 9 → unlimited" in said
+
+
+def test_a_row_in_the_wrong_domain_says_what_to_do(run: Run) -> None:
+    applied(run)
+    sql("INSERT INTO alias (address, goto, domain) VALUES ('x@other.example', 'y@z.example', 'acme.example')")
+    assert "'x@other.example' is in the table of acme.example" in (said := run("plan").out)
+    assert "(mend that row: its address, or its column domain)" in said
+
+
 def test_revert_ends_drift(run: Run) -> None:
     applied(run)
     before = sql("SELECT username, quota, active, password FROM mailbox ORDER BY username")

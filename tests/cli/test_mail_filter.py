@@ -142,6 +142,14 @@ def test_one_customers_lists_change_that_customers_verdict_only(run: Run, mail_s
     assert (said.code, said.text) == (554, "5.7.1 Spam message rejected")
 
 
+def test_a_domain_without_anything_for_the_filter_is_no_news(run: Run, mail_stack: MailStack) -> None:
+    beta = Path("customers/beta/mail.yaml")
+    beta.write_text(beta.read_text().replace("    publish: {}\n", ""))
+    applied(run)
+    assert "will be made" not in (said := run("plan").out)
+    assert "filter beta.example" not in said
+
+
 def test_sizes_and_rates_are_told_to_who_sends(run: Run, mail_stack: MailStack) -> None:
     declare("limits: {message_size: 20 KiB, sending_rate: 3/1h}")
     applied(run)

@@ -189,7 +189,7 @@ def test_whoever_interrupts_gets_what_was_begun(run: Run, post: Post) -> None:
         over = time.monotonic() + 30
         while not post.stack.queue() and time.monotonic() < over:  # the message is handed in
             time.sleep(0.1)
-        os.kill(process.pid, signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "interrupted: what was begun is finished first" in err

@@ -97,16 +97,20 @@ class SqlRig(MailRig):
         steps = [self.refusing(t, verb, rows[verb], scope.name) for t in ("mailbox", "alias") for verb in rows]
         for begin, _ in steps:
             self.run(begin)
-        yield
-        for _, end in steps:
-            self.run(end)
+        try:
+            yield
+        finally:
+            for _, end in steps:
+                self.run(end)
 
     @contextmanager
     def garbled(self, scope: Scope) -> Iterator[None]:
         fields = {"password": "x", "maildir": "m/", "name": "", "local_part": "nobody", "domain": scope.name}
         self._put("mailbox", "username", "nobody@elsewhere.example", **fields)
-        yield
-        self.run("DELETE FROM mailbox WHERE username = 'nobody@elsewhere.example'")
+        try:
+            yield
+        finally:
+            self.run("DELETE FROM mailbox WHERE username = 'nobody@elsewhere.example'")
 
     def shuffle(self, scope: Scope) -> None:
         rows = self.run("SELECT * FROM alias WHERE domain = ? ORDER BY address DESC", scope.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sqlite3
@@ -42,6 +41,7 @@ from tests.drivers.test_postfixadmin import (
 )
 from tests.drivers.workbench import Workbench
 from tests.servers import databases
+from tests.servers.processes import Held
 
 database, rig, bench, sqlite = known.database, known.rig, known.bench, known.sqlite
 BUSY = "(somebody else is at work there)"
@@ -310,24 +310,26 @@ def test_a_server_that_is_stopped_in_the_middle(server_rig: ServerRig, bench: Wo
 def test_a_server_that_is_frozen_is_left_after_a_while(server_rig: ServerRig, bench: Workbench) -> None:
     """It keeps the connection and says nothing: what a firewall does that forgot it, or a disk that hangs."""
     declared(bench)
-    frozen: list[int] = []
+    frozen: list[Held] = []
 
     def freeze() -> None:
         assert server_rig.server.process is not None
-        frozen.append(server_rig.server.process.pid)
+        pids = [server_rig.server.process.pid]
         if server_rig.server.kind == "postgresql":
             ours = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = user"
-            frozen[:] = [session["pid"] for session in server_rig.run(ours)]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+            pids = [session["pid"] for session in server_rig.run(ours)]
+        frozen.extend(Held(pid) for pid in pids)
+        for one in frozen:
+            one.send(signal.SIGSTOP)
 
     try:
         with in_the_middle(server_rig, freeze):
             answers = server_rig.driver().apply([work_of(plan) for plan in bench.plan().values()])
             failed = next(iter(answers))
     finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
+        for one in frozen:
+            one.send(signal.SIGCONT)
+            one.release()
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, Unreachable)
     assert re.search("no answer within 4 seconds|timed out", str(failed.error))

@@ -72,12 +72,15 @@ def test_who_left_is_answered_for_once(office: Office) -> None:
     office.apply("mailboxes:", box("acquisti"), box("luca"))
     leaver = f"  luca: {{left: 2026-01-01, reply: {REPLY!r}, copy_to: acquisti, keep_until: 2190-01-01}}"
     office.apply("mailboxes:", box("acquisti"), "leavers:", leaver)
-    for subject in ("offer", "again"):
-        assert server.deliver(office.at("luca"), subject, sender="someone@partner.example").taken
-        server.wait_for(office.at("acquisti"), password("acquisti"), subject)
+    assert server.deliver(office.at("luca"), "offer", sender="someone@partner.example").taken
+    server.wait_for(office.at("acquisti"), password("acquisti"), "offer")
+    # Postfix starts the program that answers beside the delivery. Of two, the second may be the first to write down
+    # who is answered; so the next message comes when the first one has its answer.
     answer = server.wait_for_sent("Re: offer")
     assert (answer.recipients, answer.message["From"]) == (["someone@partner.example"], office.at("luca"))
     assert answer.message.get_content().strip() == REPLY
+    assert server.deliver(office.at("luca"), "again", sender="someone@partner.example").taken
+    server.wait_for(office.at("acquisti"), password("acquisti"), "again")
     server.settle()
     assert server.sent("Re: again") == []
     office.apply("mailboxes:", box("acquisti"), "leavers:", leaver.replace("copy_to", "until: 2026-02-01, copy_to"))

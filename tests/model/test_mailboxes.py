@@ -185,6 +185,7 @@ WRONG = [
     ("mailboxes: {a: {aliases: [b, b]}}", "b is an alias of a already, at customers/acme/mail.yaml:4"),
     ("mailboxes: {a: {}, b: {was: a}}", "a is a mailbox on line 4, so it was not renamed"),
     ("mailboxes: {a: {was: a}}", "is its name already (leave was out)"),
+    ("mailboxes: {a: {was: z}, b: {was: z}}", "z was renamed to a, and cannot be two (leave was out)"),
     ("mailboxes: {a: {forwards: A}}", "a would send mail to itself"),
     ("mailboxes: {a: {forwards: a+x@acme.example}}", "a would send mail to itself"),
     ("mailboxes: {a: {forwards: [x@y.example, X@Y.example]}}", "x@y.example is in the list already"),

@@ -38,6 +38,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.servers import databases, postfixadmin, require
+from tests.servers.processes import Held, group
 
 HOST = "127.0.0.1"
 SECONDS = 20.0  # until something is there
@@ -157,6 +158,8 @@ class _Daemon:
     user: str = ""
     pid_file: Path | None = None  # of what leaves our process group for one of its own
     process: subprocess.Popen[bytes] | None = None
+    leader: Held | None = None  # of its process group
+    family: list[Held] = field(default_factory=list)  # all of them, when they were told to end
 
     def start(self) -> None:
         who: dict[str, Any] = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
@@ -168,32 +171,42 @@ class _Daemon:
     def ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"{self.command[0]} ended:\n{self.output.read_text()[-3000:]}"
-        return all(_listens(port) for port in self.ports)
+        return all(_listens(port) for port in self.ports) and self._led()
 
-    @property
-    def pid(self) -> int:
-        """Of what leads its process group."""
-        assert self.process is not None, f"{self.command[0]} does not run"
-        if self.pid_file and self.pid_file.exists() and (said := self.pid_file.read_text().strip()):
-            return int(said)
-        return self.process.pid
+    def _led(self) -> bool:
+        """Take hold of what leads the process group, while its number can be nobody else's."""
+        assert self.process is not None
+        if self.leader is None and self.process.poll() is None:
+            with suppress(OSError, ValueError):
+                self.leader = Held(int(self.pid_file.read_text()) if self.pid_file else self.process.pid)
+        return self.leader is not None
 
     def signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        assert self.leader is not None, f"{self.command[0]} does not run"
+        self.leader.send(number)
+
+    def end(self) -> None:
+        """Ask it to; `gone` sees to it."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.family += group(self.process.pid)
+        if self._led() and self.leader and self.leader.runs():
+            self.family += group(self.leader.pid)
+            self.signal(signal.SIGTERM)
 
     def gone(self) -> None:
-        """Wait until it is, after it was asked to end; what is left of it is ended."""
+        """Wait until it is; what is left of it is ended."""
         if self.process is None:
             return
-        leader = self.pid
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
-        for group in {leader, self.process.pid}:
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
+        for one in self.family:
+            one.send(signal.SIGKILL)
+            one.release()
         self.process.wait(5)
-        self.process = None
+        if self.leader:
+            self.leader.release()
+        self.process, self.leader, self.family = None, None, []
         if self.pid_file:
             self.pid_file.unlink(missing_ok=True)
 
@@ -380,13 +393,13 @@ class MailStack:
     def stop(self) -> None:
         running = [daemon for daemon in self._daemons.values() if daemon.process]
         for daemon in running:
-            daemon.signal(signal.SIGTERM)
+            daemon.end()
         for daemon in running:
             daemon.gone()
 
     def stop_one(self, name: str) -> None:
         """One of redis, rspamd, dovecot, sink, postfix."""
-        self._daemons[name].signal(signal.SIGTERM)
+        self._daemons[name].end()
         self._daemons[name].gone()
 
     def start_one(self, name: str) -> None:

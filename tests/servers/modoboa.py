@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -14,12 +15,14 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.servers import missing, modoboa_install, require
 from tests.servers.name_servers import HOST, free_port
 
 SECONDS = 60  # until it answers
-UNCOUNTED = {"user": "100000/minute", "ddos": "100000/second", "ddos_lesser": "100000/minute"}
+UNCOUNTED = dict.fromkeys(("user", "ddos", "ddos_lesser"))
+Rates = Mapping[str, str | None]  # by name, in Modoboa's own settings: "8/second"; None: calls are not counted
 
 
 class Refused(Exception):
@@ -29,7 +32,7 @@ class Refused(Exception):
 class Modoboa:
     """One that runs; `call` speaks to its API as its own pages do, not through mspctl."""
 
-    def __init__(self, ready: Path, folder: Path, redis: str, rates: Mapping[str, str]) -> None:
+    def __init__(self, ready: Path, folder: Path, redis: str) -> None:
         self.ready = ready
         self.folder = folder
         self.port = free_port()
@@ -39,16 +42,34 @@ class Modoboa:
         self.log = folder / "modoboa.log"
         self._calls = folder / "calls"
         self._seen = 0  # of the calls: how many were told already
-        told = {"DATABASE": str(self.database), "REDIS": redis, "RATES": json.dumps(dict(rates))}
+        self._rates, self._redis = folder / "rates", urlsplit(redis)
+        self.count(UNCOUNTED)
+        told = {"DATABASE": str(self.database), "REDIS": redis, "RATES": str(self._rates)}
         self._environment = {**os.environ, **told, "DJANGO_SETTINGS_MODULE": "testing", "PYTHONPATH": ""}
         self._process: subprocess.Popen[bytes] | None = None
         self.clear()
 
     def clear(self) -> None:
-        """As new."""
-        fresh = self.database.with_suffix(".new")
-        shutil.copy(self.ready / "modoboa.db", fresh)
-        os.replace(fresh, self.database)
+        """As new. It keeps its connections, so the file stays, and what is in it becomes another."""
+        with (
+            closing(sqlite3.connect(self.ready / "modoboa.db")) as fresh,
+            closing(sqlite3.connect(self.database)) as db,
+        ):
+            fresh.backup(db)
+
+    def count(self, rates: Rates) -> None:
+        """From now on calls are counted so; a rate that is not named is Modoboa's own."""
+        self._rates.write_text(json.dumps(dict(rates)))
+
+    @contextmanager
+    def counting(self, rates: Rates) -> Iterator[None]:
+        """Likewise for a while, beginning at none."""
+        with socket.create_connection((self._redis.hostname, self._redis.port), 10) as redis:
+            redis.sendall(b"FLUSHALL\r\n")
+            assert redis.recv(100) == b"+OK\r\n"
+        self.count(rates)
+        yield
+        self.count(UNCOUNTED)
 
     def start(self) -> None:
         python, log_as = modoboa_install.environment() / "bin/python", "%(m)s\t%(U)s?%(q)s\t%(s)s"
@@ -123,8 +144,8 @@ class Modoboa:
 
 
 @contextmanager
-def modoboa(rates: Mapping[str, str] = UNCOUNTED) -> Iterator[Modoboa]:
-    """One that runs, and counts calls as `rates` say (as in its own settings); unless told otherwise, it does not."""
+def modoboa() -> Iterator[Modoboa]:
+    """One that runs, and does not count calls until it is told to."""
     require("redis-server")
     try:
         ready = modoboa_install.ready()
@@ -133,7 +154,7 @@ def modoboa(rates: Mapping[str, str] = UNCOUNTED) -> Iterator[Modoboa]:
     folder = Path(tempfile.mkdtemp(prefix="modoboa-"))
     try:
         with modoboa_install.redis(folder) as redis:
-            server = Modoboa(ready, folder, redis, rates)
+            server = Modoboa(ready, folder, redis)
             try:
                 server.start()
                 yield server

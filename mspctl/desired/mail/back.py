@@ -19,7 +19,7 @@ from mspctl.desired.mail.filtering import spoken
 from mspctl.errors import Error, InputError
 from mspctl.fields import quota, rate, size, spoken_size
 from mspctl.kinds import filter as filters
-from mspctl.kinds import mail
+from mspctl.kinds import mail, shown
 from mspctl.load import Estate
 from mspctl.model.base import validate
 from mspctl.model.customer import Customer
@@ -123,6 +123,8 @@ class DomainEditor:
     def put(self, id_: Id, live: Resource | None) -> None:
         if live is not None and id_.kind in (mail.ALIAS, mail.ALIAS_DOMAIN, mail.DOMAIN) and not live.fields["enabled"]:
             raise ValueError("is switched off, which YAML cannot say")
+        if live is not None and id_.kind in (mail.MAILBOX, mail.ALIAS) and id_.name != mail.CATCH_ALL:
+            _check_name(id_.name)
         if id_.kind == mail.MAILBOX:
             self._put_mailbox(id_.name, live)
         elif id_.kind == mail.ALIAS:
@@ -331,6 +333,13 @@ def unsaid_share(mailbox: Resource, domain: str) -> str:
         if not mail.is_address(person) or person.partition("@")[2] != domain:
             return f"shares with {person!r}, which YAML cannot say"
     return ""
+
+
+def _check_name(local: str) -> None:
+    try:
+        mail.fold_local(local)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix(f"{shown(local)} ")) from None
 
 
 def _set(entry: dict[str, Any], name: str, value: Any) -> None:

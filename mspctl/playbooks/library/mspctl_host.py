@@ -210,8 +210,8 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
     for scope in ask["scopes"]:
         done = said.setdefault(scope["name"], [])
         for item in scope["items"]:
+            work = Item(item, secrets, dry)
             try:
-                work = Item(item, secrets, dry)
                 work.check()
                 work.carry_out()
                 done.append({"ok": True, "changed": work.changed})
@@ -219,8 +219,11 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
             except Stale as error:
                 done.append({"stale": str(error)})
                 break
-            except (Refused, OSError) as error:
+            except Refused as error:
                 done.append({"error": str(error)})
+                break
+            except OSError as error:
+                done.append({"error": ": ".join(filter(None, (work.path, error.strerror or str(error))))})
                 break
     return {"scopes": said, "diff": diff}
 
@@ -230,6 +233,7 @@ class Item:
 
     def __init__(self, item: Mapping[str, Any], secrets: Mapping[str, str], dry: bool) -> None:
         self.item, self.secrets, self.dry = item, secrets, dry
+        self.path = ""  # what is at hand
         self.changed: List[str] = []
         self.diff: List[Facts] = []
         self.undo: List[Callable[[], Any]] = []
@@ -317,6 +321,7 @@ class Item:
     def write_file(self, file: Mapping[str, str]) -> bool:
         """Whether systemd has to be told."""
         path, mode = file["path"], int(file.get("mode", "0644"), 8)
+        self.path = path
         secret = file.get("secret")
         text = file.get("text", "") + (self.secrets[secret] + "\n" if secret else "")
         before = self.before(path)

@@ -166,6 +166,10 @@ class _Checker:
         elif mailbox.was and (first := view.names.get(mailbox.was)) and first.what in ("a mailbox", "a leaver"):
             line = f"line {first.mark.line}" if first.mark else "another line"
             self.add((*path, "was"), f"{mailbox.was} is {first.what} on {line}, so it was not renamed")
+        elif mailbox.was:
+            named = next(name for name, other in view.own.mailboxes.items() if other.was == mailbox.was)
+            if named != local:
+                self.add((*path, "was"), f"{mailbox.was} was renamed to {named}, and cannot be two (leave was out)")
 
     def _leaver(self, view: _View, local: str, leaver: Leaver, path: Path) -> None:
         for number, alias in enumerate(leaver.aliases):
