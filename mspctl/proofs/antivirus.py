@@ -8,9 +8,8 @@ that while one takes the other's place it is known which of them caught it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from mspctl.desired.hosts import places
 from mspctl.driver import Errands
@@ -19,8 +18,8 @@ from mspctl.kinds.antivirus import SECTION, TRIED
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.antivirus import CLAMAV, Section, scans_of, settled
-from mspctl.proof import Step, Trial, Verdict
-from mspctl.proofs import Making
+from mspctl.proof import Trial
+from mspctl.proofs import Making, as_told
 from mspctl.strict_yaml import find
 from mspctl.targets import Targets
 
@@ -74,13 +73,4 @@ def make(trial: Trial, targets: Targets, making: Making) -> None:
         "within": wanted.within,
     }
     said = driver.errand(trial.scope, [PROGRAM], ask, wanted.within * 3 + AROUND)
-    making.steps += [_step(each) for each in said["steps"]]
-
-
-def _step(said: Mapping[str, Any]) -> Step:
-    """As a host tells it, which may be in anybody's hands."""
-    what, text = (
-        " ".join("".join(c if c.isprintable() else " " for c in str(said[k])).split())[:300] for k in ("what", "said")
-    )
-    seconds = said["seconds"]
-    return Step(what, Verdict(said["verdict"]), text, float(seconds) if seconds is not None else None)
+    making.steps += [as_told(each) for each in said["steps"]]

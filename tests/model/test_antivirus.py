@@ -77,6 +77,11 @@ PRODUCTS = (
 )
 
 
+def test_what_clamav_costs_may_be_said_too(tmp_path: Path) -> None:
+    files = {"customers/acme/antivirus.yaml": TEXT, "inventory/antivirus.yaml": "products: {clamav: {note: ours}}\n"}
+    assert loaded(tmp_path, HOSTS, "", **files).inventory.products["clamav"].note == "ours"
+
+
 def test_another_product_is_one_line(tmp_path: Path) -> None:
     text = TEXT.replace("product: clamav", "product: eset") + "proof: {every: 7d}\n"
     files = {"customers/acme/antivirus.yaml": text, "inventory/antivirus.yaml": PRODUCTS}
