@@ -252,6 +252,7 @@ def test_what_is_done_by_hand_is_named_and_reverted(
     assert bench.plan()[scope].left == []
 
 
+@pytest.mark.soak
 def test_a_package_that_is_gone_comes_back(rig: AntivirusRig) -> None:
     bench, scope, machine = guarded(rig, ENGINE)
     machine.archive(*UPDATES)
@@ -390,6 +391,7 @@ print(json.dumps(module["answer"](json.load(sys.stdin))))
 """
 
 
+@pytest.mark.soak
 def test_where_nothing_is_watched_a_scan_proves_it(rig: AntivirusRig) -> None:
     bench, scope, machine = guarded(rig, but(ENGINE, on_access=frozenset()))
     assert tried(rig, on_access=[])[0] == "malware is caught by a scan: passed"
