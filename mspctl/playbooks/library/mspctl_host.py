@@ -201,7 +201,8 @@ def state(path: str) -> Any:
 
 def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False) -> Facts:
     """
-    {"scopes": {name: [{"ok": True, "changed": […]} | {"stale": "…"} | {"error": "…"}]}, "diff": […]}.
+    {"scopes": {name: [{"ok": True, "changed": […]} | {"stale": "…"} | {"error": "…"}]}, "diff": […]}, and the "facts"
+    that `then` asks for, read when all is written: so that nobody has to come again for them.
 
     The first item of a scope that is not done ends it; the other scopes go on.
     """
@@ -225,7 +226,11 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
             except OSError as error:
                 done.append({"error": ": ".join(filter(None, (work.path, error.strerror or str(error))))})
                 break
-    return {"scopes": said, "diff": diff}
+    found: Facts = {"scopes": said, "diff": diff}
+    if ask.get("then") and not dry:
+        with contextlib.suppress(Refused, OSError):  # whoever reads it again is told why
+            found["facts"] = read(ask["then"])
+    return found
 
 
 class Item:
