@@ -246,7 +246,7 @@ class Unmeasured:
     why: str
 
 
-Measured = int | datetime | None | Unmeasured  # None: it is known that there is none
+Measured = int | str | datetime | None | Unmeasured  # None: it is known that there is none
 
 
 @runtime_checkable
@@ -259,6 +259,18 @@ class Measures(Protocol):
 
         It takes as many queries for many scopes as for one, and changes nothing. Raising TargetError means that the
         whole target gave no answer.
+        """
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """Optional: ends what people have open, whatever is declared of them."""
+
+    def end(self, addresses: Collection[str]) -> int:
+        """
+        Sessions of these mailboxes that were open and have ended.
+
+        Raises Unsupported where the target cannot, and TargetError when some go on.
         """
 
 
