@@ -17,6 +17,11 @@ A firewall's policy, as kinds of resources in the scope of one device.
 What answers to something that was let through is let through, and so is what the device itself sends. First come
 forwards, then rules in their order, then policies, then the default.
 
+What is measured of a device (`DEVICE`), where it can be: `release` ("debian 12"), `support` (until when), the version
+of what filters that is `installed` and the `newest` known, `pending` updates and `security` ones of them, when its
+archive was `asked`, `reboot` (1: it waits for one), `saved` (1: the next start loads what is loaded), when it was
+`booted`, and when its rules were `loaded`. Of a rule, forward, policy or default: `packets` since both of the latter.
+
 `until` is a moment in UTC ("2027-03-12 17:00"), or "" for what has no end. `hours` are those of the week in UTC ("mon
 05:30-16:30"); none means always. Devices know no time zones, so a schedule comes to other hours when clocks are set.
 """
@@ -35,6 +40,10 @@ FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
 MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
+DEVICE = Id("firewall.device", "device")  # nobody declares it; what is measured of it is
+RELEASE, SUPPORT, INSTALLED, NEWEST, PENDING = "release", "support", "installed", "newest", "pending"
+SECURITY, ASKED, REBOOT, SAVED, BOOTED, LOADED = "security", "asked", "reboot", "saved", "booted", "loaded"
+PACKETS = "packets"
 ANY, SELF = "any", "self"
 MANAGEMENT = "management"  # the rule that lets us in; it is always the first
 BY_HAND = "changed by hand"  # in place of what is not understood
@@ -317,6 +326,23 @@ def _places(found: frozenset[str], only: str, called: Called) -> str:
         named = [f"{name} {named[0]}" if len(named) == 1 else name]
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return f"{', '.join(named[:MOST_NAMED])}{more}{f' {only}' if only else ''}"
+
+
+def shadowed(resources: Sequence[Resource]) -> Iterator[tuple[Resource, Resource]]:
+    """Rules that never count, each with one before it that decides about all of it, always."""
+    broad: list[Resource] = []  # of those that are about one service only, that service's
+    by_service: dict[frozenset[str], list[Resource]] = {}
+    for rule in rules(resources):
+        if "native" in rule.fields or BY_HAND in (rule.fields.get("action"), rule.fields.get("source")):
+            continue
+        found = texts(rule, "services")
+        for earlier in (*broad, *by_service.get(found, ())):
+            if _lets_all(earlier, rule):
+                yield rule, earlier
+                break
+        if not is_limited(rule):
+            one = len(found) == 1 and all(services.ports(s) and "-" not in s for s in found)
+            (by_service.setdefault(found, []) if one else broad).append(rule)
 
 
 def fields(**said: Value) -> dict[str, Value]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import boot, in_front, names
+from mspctl.checks.firewall import boot, device, in_front, names, rules
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **in_front.CODES, **names.CODES}
+CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
+
+
+def questions(facts: Facts) -> Iterator[Any]:
+    yield from device.questions(facts)
+    yield from rules.questions(facts)
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from in_front.findings(facts)
     yield from boot.findings(facts)
     yield from names.findings(facts)
+    yield from device.findings(facts, seen)
+    yield from rules.findings(facts, seen)

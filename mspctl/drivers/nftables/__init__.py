@@ -13,12 +13,26 @@ changed in our rules, unless it is what Git changes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from mspctl.driver import Access, AppliesEach, Failed, Known, Landed, Reading, Traits, Work, translated
-from mspctl.drivers.nftables import boot, commit, foreign, native
+from mspctl.driver import (
+    NOT_HERE,
+    Access,
+    AppliesEach,
+    Failed,
+    Gauge,
+    Known,
+    Landed,
+    Measured,
+    Reading,
+    Traits,
+    Unmeasured,
+    Work,
+    translated,
+)
+from mspctl.drivers.nftables import boot, commit, foreign, native, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
@@ -91,6 +105,31 @@ class Reader:
         except _ODD:
             found.append(Other("other tables", "unknown", "they cannot be read"))
         return [*found, *(Other(each, "unknown", "it cannot be read") for each in tables if isinstance(each, str))]
+
+    def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
+        if not gauges:
+            return {}
+        with self.machine.session() as session:
+            self._identify(session)
+            out = session.must(["sh", "-c", use.SCRIPT, "sh", self.settings.boot_folder], what="measuring")
+            told, found = use.Told.read(out), dict[Gauge, Measured]()
+            for scope in dict.fromkeys(gauge.scope for gauge in gauges):
+                found |= self._measured(session, told, scope, [gauge for gauge in gauges if gauge.scope == scope])
+        return found
+
+    def _measured(
+        self, session: Session, told: use.Told, scope: Scope, gauges: Sequence[Gauge]
+    ) -> Iterator[tuple[Gauge, Measured]]:
+        name = table_of(scope)
+        file = f"{self.settings.boot_folder}/{name}.json"
+        table = _listed(session, name, counted=True)[0]
+        device = told.measured(file) | {firewall.SAVED: use.saved(table, session.read(file))}
+        hits = dict(use.hits(table)) if table else {}
+        for gauge in gauges:
+            if gauge.id == firewall.DEVICE:
+                yield gauge, device.get(gauge.what, NOT_HERE)
+            elif gauge.what == firewall.PACKETS:
+                yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
 
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
@@ -247,9 +286,9 @@ def _nft(*words: str) -> list[str]:
     return ["env", "TZ=UTC", "nft", *words]
 
 
-def _listed(session: Session, name: str) -> tuple[Table | None, str]:
-    """The table, and a digest of it as it was listed; None: there is no such table."""
-    ran = session.run(_nft("-j", "list", "table", FAMILY, name))
+def _listed(session: Session, name: str, *, counted: bool = False) -> tuple[Table | None, str]:
+    """The table, and a digest of it as it was listed, which what is counted does not change; None: there is none."""
+    ran = session.run(_nft("-j", *(() if counted else ("-s",)), "list", "table", FAMILY, name))
     if ran.code and b"No such file or directory" in ran.err:
         return None, commit.digest(b"")
     if ran.code:

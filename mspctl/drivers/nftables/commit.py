@@ -142,7 +142,7 @@ nft -j -c -f "$2.new"
 printf 'table inet %s {{}}\ndelete table inet %s\n' "$3" "$3" >"$2.old"
 nft list table inet "$3" >>"$2.old" 2>/dev/null || true
 nft -c -f "$2.old"
-now=$(nft -j list table inet "$3" 2>/dev/null | sha256sum)
+now=$(nft -j -s list table inet "$3" 2>/dev/null | sha256sum)
 [ "${{now%% *}}" = "$4" ] || exit {_CHANGED}
 : >"$2.armed"
 trap - EXIT

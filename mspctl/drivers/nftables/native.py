@@ -43,6 +43,7 @@ _VERDICTS: dict[str, Json] = {
     "drop": {"drop": None},
     "reject": {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
 }
+_COUNTED: Json = {"counter": None}
 PREFIXES = {
     firewall.RULE: "rule",
     firewall.FORWARD: "forward",
@@ -65,8 +66,9 @@ class Rule:
 
     @property
     def key(self) -> str:
-        """For comparing: elements of a set have no order."""
-        return json.dumps([self.chain, self.comment, [_sorted(e) for e in self.expr]], sort_keys=True)
+        """For comparing: elements of a set have no order, and what is counted is no difference."""
+        said = [_sorted(each) for each in self.expr if "counter" not in each]
+        return json.dumps([self.chain, self.comment, said], sort_keys=True)
 
 
 def _sorted(value: Any) -> Any:
@@ -201,7 +203,7 @@ def comment_of(id_: Id) -> str:
 
 
 def _rule(resource: Resource) -> Iterator[Rule]:
-    end = [*_log(resource), _VERDICTS[text(resource, "action")]]
+    end = [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]]
     to = texts(resource, "to")
     ways = [("input", zone, "") for zone in _zones(texts(resource, "from")) if SELF in to]
     ways += [("forward", *pair) for pair in itertools.product(_zones(texts(resource, "from")), _zones(to - {SELF}))]
@@ -328,9 +330,11 @@ def _forward(resource: Resource) -> Iterator[Rule]:
     only = [_match(_meta("nfproto"), f"ipv{version}")] if not source else []
     for limits in _limits(resource):
         dnat = {"dnat": {"family": family, "addr": to, **({"port": port} if port else {})}}
-        yield Rule("prerouting", comment, [*_zone("iifname", zone), *only, *source, local, *listen, *limits, dnat])
+        yield Rule(
+            "prerouting", comment, [*_zone("iifname", zone), *only, *source, local, *listen, *limits, _COUNTED, dnat]
+        )
         let = [_match({"ct": {"key": "status"}}, "dnat", "in"), *source, *_address("daddr", frozenset({to}), version)]
-        expr = [*_zone("iifname", zone), *let, *there, *limits, *_log(resource), _VERDICTS["accept"]]
+        expr = [*_zone("iifname", zone), *let, *there, *limits, _COUNTED, *_log(resource), _VERDICTS["accept"]]
         yield Rule("forward", comment, expr)
 
 
@@ -358,14 +362,14 @@ def _masquerade(resource: Resource) -> Iterator[Rule]:
 
 def _policy(resource: Resource) -> Iterator[Rule]:
     came, goes = firewall.zones_of(resource.id.name)
-    end = [*_log(resource), _VERDICTS[text(resource, "action")]]
+    end = [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]]
     chain, away = ("input", []) if goes == SELF else ("forward", _zone("oifname", goes))
     yield Rule(chain, comment_of(resource.id), [*_zone("iifname", came), *away, *end])
 
 
 def _default(resource: Resource) -> Iterator[Rule]:
     for chain in ("input", "forward"):
-        yield Rule(chain, comment_of(resource.id), [*_log(resource), _VERDICTS[text(resource, "action")]])
+        yield Rule(chain, comment_of(resource.id), [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]])
 
 
 def _order(resource: Resource) -> Iterator[Rule]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mspctl.fields import NAME, Name, SectionModel
+from mspctl.fields import NAME, Model, Name, Seconds, SectionModel
 from mspctl.kinds import firewall
 from mspctl.model.base import nearest, validate
 from mspctl.model.layers import merge
@@ -36,6 +36,14 @@ _OF_SECTION = frozenset({"mode", "window"})
 class Section(Shared, SectionModel):
     target: Name | None = None
     zones: Zones = {}
+
+
+class Checks(Model):
+    """`firewall` in inventory/checks.yaml."""
+
+    idle: Seconds = 30 * 86400  # rules that nothing came to for so long are told
+    support: Seconds = 180 * 86400  # the end of a system's support is told so long before
+    index: Seconds = 3 * 86400  # if its archive was asked before that, nobody knows what is pending
 
 
 @dataclass(frozen=True, slots=True)
