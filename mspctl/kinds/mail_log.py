@@ -31,7 +31,7 @@ ANOTHER = "somebody else"  # in place of an address that is another customer's
 
 Says = Literal[
     "begun", "named", "queued", "delivery", "refused", "expired", "unheld", "over", "released", "verdict", "stored",
-    "login", "cause", "cut", "damaged",
+    "login", "cause", "cut", "damaged", "missing",
 ]  # fmt: skip
 
 
