@@ -10,6 +10,8 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
 * `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
 * `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
+  addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
 * `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
 
 What answers to something that was let through is let through, and so is what the device itself sends. First come
@@ -31,7 +33,7 @@ from mspctl.resource import Id, Resource, Value
 
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
-MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
+MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 ANY, SELF = "any", "self"
 MANAGEMENT = "management"  # the rule that lets us in; it is always the first

@@ -7,7 +7,7 @@ is made again from what was understood, and where that comes to something else, 
 
 Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
 say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
-chains can tell, and which zones are outside.
+chains can tell, which zones are outside, and which names of the DNS stand behind addresses.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PREFIXES = {
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
 }
-_ORDER, _OUTSIDE = "order:", "outside:"
+_ORDER, _OUTSIDE, _NAMED = "order:", "outside:", "name:"
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -144,7 +144,8 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
     for resource in (*by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *firewall.rules(resources)):
         found += kept.get(resource.id) or made_of(resource)
-    for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
+    last = (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind, firewall.NAME)
+    for kind in last:
         for resource in by_kind.get(kind, ()):
             found += kept.get(resource.id) or made_of(resource)
     return found
@@ -378,7 +379,12 @@ def _zone_noted(resource: Resource) -> Iterator[Rule]:
         yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
 
 
+def _named(resource: Resource) -> Iterator[Rule]:
+    yield Rule("notes", _NAMED + resource.id.name, [{"return": None}])
+
+
 _MADE = {
+    firewall.NAME: _named,
     firewall.RULE: _rule,
     firewall.FORWARD: _forward,
     firewall.NAT: _nat,
@@ -433,6 +439,8 @@ class Table:
 
     def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
         noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
+        names = [comment.removeprefix(_NAMED) for comment in noted if comment.startswith(_NAMED)]
+        self.resources += [Resource(Id(firewall.NAME, name), {}) for name in names]
         for name, elements in zones.items():
             if name.startswith(_ZONE) and elements:
                 zone = name.removeprefix(_ZONE)
@@ -442,7 +450,7 @@ class Table:
         order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
         for rule, handle in live:
             id_ = _id_of(rule.comment)
-            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE)):
+            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE, _NAMED)):
                 pass
             elif id_ is not None:
                 self.groups.setdefault(id_, []).append(rule)
@@ -454,7 +462,11 @@ class Table:
         if order:
             self.resources.append(firewall.order(order))
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
-        if not whole or not {*_BASE} <= {rule.key for rule, _ in live} or not self._in_order([r for r, _ in live]):
+        if (
+            not whole
+            or not {*_BASE} <= {rule.key for rule, _ in live if rule.comment.startswith("base:")}
+            or not self._in_order([r for r, _ in live])
+        ):
             self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
         for each in self.foreign:
             self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
@@ -489,7 +501,8 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
     """The resource that comes to exactly these rules, else one that says they were changed."""
     try:
         found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
-        same = sorted(r.key for r in made_of(found)) == sorted(r.key for r in group)
+        made = [*made_of(found)]
+        same = made == group or sorted(r.key for r in made) == sorted(r.key for r in group)  # mostly the first
     except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
         return _by_hand(Resource(id_, {}))
     return found if same else _by_hand(found)
