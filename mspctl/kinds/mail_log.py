@@ -32,7 +32,7 @@ ANOTHER = "somebody else"  # in place of an address that is another customer's
 
 Says = Literal[
     "begun", "named", "queued", "delivery", "refused", "expired", "unheld", "over", "released", "verdict", "stored",
-    "entered", "login", "cause", "cut", "damaged",
+    "entered", "login", "cause", "cut", "damaged", "missing",
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Joiner:
     wanted: Wanted
     told_from: datetime | None = None  # when there was too much: what was before may be missing
     damaged: list[str] = field(default_factory=list)  # files
+    missing: list[str] = field(default_factory=list)  # files
     _messages: dict[str, list[Message]] = field(default_factory=dict)
     _verdicts: dict[str, list[Fact]] = field(default_factory=dict)
     _folders: dict[str, str] = field(default_factory=dict)  # session of a delivery → folder
@@ -60,6 +61,9 @@ class Joiner:
     def _damaged(self, fact: Fact) -> None:
         if fact["file"] not in self.damaged:  # it is searched twice
             self.damaged.append(fact["file"])
+
+    def _missing(self, fact: Fact) -> None:
+        self.missing.append(fact["file"])
 
     # -- messages -----------------------------------------------------------------------------------------------
 

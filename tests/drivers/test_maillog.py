@@ -400,6 +400,13 @@ def test_a_log_that_grows_is_not_rotated(folder: Path) -> None:
     assert [*facts] == []
 
 
+def test_a_log_that_was_named_and_is_not_there_is_told(folder: Path) -> None:
+    put(folder / "mail.log", refusal(1, 27), 27)
+    nowhere = str(folder / "rspamd/rspamd.log")
+    log = mail_log.read(maillog.Reader(access(folder, files=[str(folder / "mail.log"), nowhere])), Whose(ACME), EVER)
+    assert (log.missing, len(log.entries)) == ([nowhere], 1)
+
+
 def test_of_too_many_messages_the_latest_are_told_and_since_when(folder: Path) -> None:
     line = "Nov 27 10:{:02}:{:02} mx postfix/lmtp[1]: A{:06}: to=<jane@acme.test>, relay=x, delay=1, dsn=2.0.0, status=sent (ok)\n"
     put(folder / "mail.log", "".join(line.format(n // 60, n % 60, n) for n in range(1000)), 27)

@@ -83,6 +83,7 @@ class Reader:
     def facts(self, domains: Collection[str], since: datetime, most: int) -> Iterator[Fact]:
         with self.machine.session() as session:
             files = self._logs(session)
+            yield from (Fact(since, "missing", said={"file": path}) for path in self._missing(files))
             needed = [file for file in files if file.entry.modified >= since]
             try:
                 yield from self._facts(session, needed, domains, since, most)
@@ -103,6 +104,16 @@ class Reader:
         paths = [PurePosixPath(path) for path in self.settings.files]
         folders = {path.parent: session.listed(str(path.parent)) for path in paths}
         return [file for path in paths for file in native.family(path, folders[path.parent])]
+
+    def _missing(self, files: Sequence[native.File]) -> list[str]:
+        """Logs that somebody named; of those that Debian would write, a server need not have all."""
+        named = self.settings.files if "files" in self.settings.model_fields_set else ()
+        there = [(PurePosixPath(file.path).parent, file.entry) for file in files]
+
+        def found(path: PurePosixPath) -> bool:
+            return bool(native.family(path, [entry for folder, entry in there if folder == path.parent]))
+
+        return [path for path in named if not found(PurePosixPath(path))]
 
     def _facts(
         self, session: Session, files: Sequence[native.File], domains: Iterable[str], since: datetime, most: int
