@@ -94,7 +94,7 @@ def test_of_a_device_that_did_not_answer_nothing_is_made_up(tmp_path: Path) -> N
 
 
 def test_rules_that_nothing_came_to(tmp_path: Path) -> None:
-    never = {
+    never: dict[Id, Measured] = {
         Id(firewall.RULE, "browse"): 0,
         Id(firewall.FORWARD, "nvr"): 0,
         Id(firewall.RULE, "ospiti"): Unmeasured(""),

@@ -64,7 +64,7 @@ class Reader:
         named = sorted(t for n in ("source", "destination") for t in firewall.texts(resource, n) if t.endswith("."))
         if named:
             raise Unsupported(f"nftables knows no names ({named[0].rstrip('.')}: write its addresses)")
-        if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
+        if kind in native.PREFIXES and len(native.comment_of(resource.id).encode()) > MAX_COMMENT:
             raise Unsupported("the names of both zones are too long together")
         if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
             raise Unsupported("it could never hold (its addresses and services are not of one family)")

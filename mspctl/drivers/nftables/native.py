@@ -52,7 +52,7 @@ PREFIXES = {
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
 }
-_ORDER, _OUTSIDE = "order:", "outside:"
+_ORDER, _OUTSIDE, _OURS = "order:", "outside:", "base:"
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -69,6 +69,11 @@ class Rule:
         """For comparing: elements of a set have no order, and what is counted is no difference."""
         said = [_sorted(each) for each in self.expr if "counter" not in each]
         return json.dumps([self.chain, self.comment, said], sort_keys=True)
+
+    @property
+    def plain(self) -> tuple[str, str, list[Json]]:
+        """Rules of which this is the same are the same; if it is not, they may be all the same. Cheaper than `key`."""
+        return self.chain, self.comment, [each for each in self.expr if "counter" not in each]
 
 
 def _sorted(value: Any) -> Any:
@@ -458,7 +463,11 @@ class Table:
         if order:
             self.resources.append(firewall.order(order))
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
-        if not whole or not {*_BASE} <= {rule.key for rule, _ in live} or not self._in_order([r for r, _ in live]):
+        if (
+            not whole
+            or not {*_BASE} <= {r.key for r, _ in live if r.comment.startswith(_OURS)}
+            or not self._in_order([r for r, _ in live])
+        ):
             self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
         for each in self.foreign:
             self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
@@ -493,7 +502,9 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
     """The resource that comes to exactly these rules, else one that says they were changed."""
     try:
         found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
-        same = sorted(r.key for r in made_of(found)) == sorted(r.key for r in group)
+        made = [*made_of(found)]
+        same = [r.plain for r in made] == [r.plain for r in group]
+        same = same or sorted(r.key for r in made) == sorted(r.key for r in group)
     except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
         return _by_hand(Resource(id_, {}))
     return found if same else _by_hand(found)
