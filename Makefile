@@ -41,6 +41,7 @@ bench: venv
 	$(BIN)/python -m bench.transfer
 	$(BIN)/python bench/mail.py
 	$(BIN)/python bench/firewall.py
+	$(BIN)/python bench/hosts.py
 
 soak: venv
 	$(BIN)/pytest -m soak

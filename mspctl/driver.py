@@ -23,6 +23,7 @@ from mspctl.errors import Error, SecretError, TargetError
 from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
+from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
 
@@ -77,7 +78,8 @@ class Reading:
     token: str = ""  # cheap fingerprint taken with this read; "" when the target has none
     missing: frozenset[str] = frozenset()  # kinds that could not be read whole: never planned
     exists: bool = True  # False: the target answered, and this scope is not there yet
-    facts: Outputs = field(default_factory=dict)  # what findings want to know; neither planned nor recorded
+    # What findings want to know; neither planned nor recorded. `alarms` (texts) are the first lines of every report.
+    facts: Outputs = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,14 @@ class Releases(Logs, Protocol):
 
 
 @runtime_checkable
+class Others(Protocol):
+    """Optional, of firewalls: what else on the device has a say about a packet."""
+
+    def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
+        """In the order of its way; nothing of what the resources in `reading` say themselves."""
+
+
+@runtime_checkable
 class Installs(Protocol):
     """Optional: lets hosts install their updates now. What is declared does not change by it."""
 
@@ -236,7 +246,7 @@ class Unmeasured:
     why: str
 
 
-Measured = int | datetime | str | None | Unmeasured  # None: it is known that there is none
+Measured = int | str | datetime | None | Unmeasured  # None: it is known that there is none
 
 
 @runtime_checkable
@@ -249,6 +259,18 @@ class Measures(Protocol):
 
         It takes as many queries for many scopes as for one, and changes nothing. Raising TargetError means that the
         whole target gave no answer.
+        """
+
+
+@runtime_checkable
+class Ends(Protocol):
+    """Optional: ends what people have open, whatever is declared of them."""
+
+    def end(self, addresses: Collection[str]) -> int:
+        """
+        Sessions of these mailboxes that were open and have ended.
+
+        Raises Unsupported where the target cannot, and TargetError when some go on.
         """
 
 

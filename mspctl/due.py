@@ -1,7 +1,8 @@
 """
 What time has made due in a scope, as far as Git and the ledger tell: no target is asked, so a schedule can ask often.
 
-Something ended or began and the ledger does not know it yet; or a window is open, and Git is ahead of the ledger.
+Something ended or began and the ledger does not know it yet; or a window is open, and Git is ahead of the ledger. What
+follows the target itself (addresses of names) is looked at each time.
 Where a mode only lets us look, nothing is ever due.
 """
 
@@ -23,7 +24,7 @@ def due(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id]:
     if not concerns(declaration):
         return frozenset()
     ahead = _ahead(declaration, record)
-    return ahead if declaration.hours.windows else ahead & declaration.timed.keys()
+    return (ahead if declaration.hours.windows else ahead & declaration.timed.keys()) | declaration.follows
 
 
 def _ahead(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id]:

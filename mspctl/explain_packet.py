@@ -10,7 +10,7 @@ from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets, services
 from mspctl.kinds.addresses import Address
 from mspctl.kinds.firewall import ANY, SELF
-from mspctl.kinds.packets import Packet
+from mspctl.kinds.packets import Other, Packet
 from mspctl.load import Estate
 from mspctl.model.base import nearest
 from mspctl.model.sections.firewall import FACET, Site
@@ -75,8 +75,8 @@ def _end(site: Site, names: Names, text: str) -> tuple[str, Address]:
         raise InputError.at("", f"{text}: {place or 'nothing'} is not one address (write {zone}:10.20.1.60)") from None
 
 
-def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet) -> Iterator[str]:
-    """What each view of the device decides, and whether they agree."""
+def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: Sequence[Other] = ()) -> Iterator[str]:
+    """What each view of the device decides, whether they agree, and what `others` on the device make of it."""
     found = {who: packets.decide(held, packet) for who, held in resources.items()}
     for who, decision in found.items():
         rule = next((r for r in resources[who] if r.id == decision.by), None)
@@ -87,8 +87,44 @@ def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet) -> Iterat
             yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
     if len({(d.action, d.to, d.seen_as) for d in found.values()}) > 1:
         yield "They do not agree: somebody changed the device, or Git is ahead of it (mspctl drift, mspctl plan)."
+    yield from _in_the_end([*found.values()][-1].action, others)
 
 
+def in_the_end(action: str, others: Sequence[Other]) -> str:
+    """What becomes of a packet of which our rules say `action`: accept, drop, reject, elsewhere, unknown."""
+    known = True
+    for each in others:
+        if each.action == "unknown":
+            known = False
+        elif each.action == "accept":  # in our own table: the others still come
+            action = each.action
+        elif (each.action == "elsewhere" and action == "accept") or each.action in ("drop", "reject"):
+            return each.action
+    return action if known else "unknown"
+
+
+def _in_the_end(action: str, others: Sequence[Other]) -> Iterator[str]:
+    """What is not Git's counts on the device all the same."""
+    for each in others:
+        yield f"but {each.where} {_OTHERWISE[each.action]}: {each.rule}"
+    if others:
+        yield f"In the end {_ENDS[in_the_end(action, others)]}; not all of that is managed by Git."
+
+
+_ENDS = {
+    "accept": "it is let through",
+    "drop": "it is dropped",
+    "reject": "it is rejected",
+    "elsewhere": "it goes elsewhere",
+    "unknown": "nobody knows what becomes of it",
+}
+_OTHERWISE = {
+    "accept": "lets it through",
+    "drop": "drops it",
+    "reject": "rejects it",
+    "elsewhere": "sends it elsewhere",
+    "unknown": "may drop it, or let it through",
+}
 _VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
 
 

@@ -80,7 +80,11 @@ class Passwords:
 
     def _named(self, customer: str, address: str, name: str) -> Secret:
         role = f"the password of {address}"
-        return self._store.for_customer(customer, {role: name})[role]
+        secret = self._store.for_customer(customer, {role: name})[role]
+        if any(octet < 32 or octet == 127 for octet in secret.reveal()):
+            text = "holds a line break or another control character, which nobody can type"
+            raise SecretError(f"secret {name} ({role}) {text} (is it one from the end of a file?)")
+        return secret
 
 
 class HandOver:

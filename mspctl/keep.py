@@ -111,6 +111,9 @@ def _as_yaml(value: bytes) -> Plain:
 # -- handing over -----------------------------------------------------------------------------------------------
 
 
+NOT_ASKED = "nothing in Git asks for it any more"  # who has left, say, opens nothing with it
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A password that waits for somebody, and why it cannot be handed over yet."""
@@ -141,14 +144,15 @@ def _standing(estate: Estate, customer: str, one: Made, newest: int, records: Ma
     later = next((new for new, box in mailboxes.items() if box.was == local), "")
     record = records.get(scope_of(one))
     now = next((name for name in (local, later) if record and _was_written(record, name, one.rev)), "")
-    box = mailboxes.get(now or local)
+    box = mailboxes.get(now or local) or mailboxes.get(later)
     said = box.name if box and box.name else ""
     if now:
-        return Standing(one, f"{now}@{domain}", name=said)
+        opens = box is not None and box.password is not None and box.password.secret is None
+        return Standing(one, f"{now}@{domain}", "" if opens else NOT_ASKED, said)
     if one.rev < newest:
         return Standing(one, one.address, f"a newer one was made (rev {newest})", said)
     asked = box is not None and box.password is not None and (box.password.secret, box.password.rev) == (None, one.rev)
-    why = f"is not on {one.target} yet (mspctl apply -c {customer})" if asked else "nothing in Git asks for it any more"
+    why = f"is not on {one.target} yet (mspctl apply -c {customer})" if asked else NOT_ASKED
     return Standing(one, one.address, why, said)
 
 

@@ -120,6 +120,11 @@ def everybody(estate: Estate, customer: str, typed: str) -> Person:
         raise InputError.at("DOMAIN", str(error)) from None
 
 
+def scope_of(estate: Estate, customer: str, domain: str) -> Scope:
+    """Where the mailboxes of a declared domain are."""
+    return Scope(_domains(estate, customer)[domain].target, mail.FACET, domain, customer)
+
+
 def _domains(estate: Estate, customer: str) -> Mapping[str, section.Domain]:
     own = estate.customers[customer].sections.get("mail")
     return own.domains if isinstance(own, section.Section) else {}

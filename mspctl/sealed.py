@@ -31,6 +31,24 @@ class Sealed:
     revert: bool  # whether it was to undo what was changed outside
     changes: Mapping[Scope, Sequence[Change]]
 
+    def of(self, customers: Collection[str]) -> Sealed:
+        """Only what is of these customers; () means all."""
+        mine = {scope: found for scope, found in self.changes.items() if not customers or scope.customer in customers}
+        return replace(self, changes=mine)
+
+
+def joined(found: Sequence[Sealed]) -> Sealed:
+    """Several plans, of different scopes, as one. Raises InputError when they are not."""
+    if len({each.revert for each in found}) > 1:
+        raise InputError.at("", "plans with and without --revert are not carried out together")
+    changes: dict[Scope, Sequence[Change]] = {}
+    for each in found:
+        if twice := changes.keys() & each.changes.keys():
+            raise InputError.at("", f"{min(twice)} is in two of these plans (name one of them)")
+        changes |= each.changes
+    digest = " ".join(each.digest for each in found)
+    return Sealed(digest, min(each.read_at for each in found), found[0].revert, changes)
+
 
 def save(path: Path, plan: Plan, *, revert: bool) -> None:
     """Keep a plan in a file, whole or not at all."""

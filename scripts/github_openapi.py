@@ -22,6 +22,7 @@ OPERATIONS = {
     f"{REPO}/issues": ("get", "post"),
     f"{REPO}/issues/{{issue_number}}": ("get", "patch"),
     f"{REPO}/pulls": ("get", "post"),
+    f"{REPO}/pulls/{{pull_number}}": ("get",),
     f"{REPO}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPO}/actions/artifacts": ("get",),
     f"{REPO}/actions/runs/{{run_id}}": ("get",),

@@ -100,7 +100,7 @@ def test_what_a_path_touches(path: str, expected: Touched) -> None:
 
 def test_nothing_is_touched_by_nothing(run: Run) -> None:
     assert told(run) == ["No customer is touched."]
-    assert told(run, "--matrix")[:3] == ['matrix={"include":[]}', "any=false", "program=false"]
+    assert told(run, "--matrix")[:4] == ['matrix={"include":[]}', "jobs=0", "any=false", "program=false"]
 
 
 def test_files_a_baseline_a_rename_and_what_runs(root: Path, run: Run) -> None:

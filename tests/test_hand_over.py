@@ -62,6 +62,15 @@ def test_one_that_has_a_name_is_looked_up(root: Path) -> None:
         passwords(root).of("acme", [("anna@acme.example", "ANNA rev 1")])
 
 
+@pytest.mark.parametrize("word", [b"his own\n", b"two\r\nlines", b"tab\there", b"del\x7f"])
+def test_one_that_nobody_can_type_is_refused(root: Path, word: bytes) -> None:
+    with pytest.raises(
+        SecretError, match=r"^secret PAOLO \(the password of a@b.example.*\) holds a line break"
+    ) as caught:
+        passwords(root, {b"MSPCTL_SECRET_PAOLO": word}).of("acme", [("a@b.example", "PAOLO rev 1")])
+    assert word.decode() not in str(caught.value)
+
+
 def test_without_the_vaults_password_nothing_is_made(root: Path) -> None:
     with pytest.raises(SecretError, match=r"hand-over\.yaml cannot be encrypted: set MSPCTL_VAULT"):
         passwords(root, {}).of("acme", [("a@acme.example", "generated rev 1")])

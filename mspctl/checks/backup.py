@@ -11,13 +11,14 @@ from mspctl.fields import spoken_duration, spoken_size
 from mspctl.finding import Finding, Severity
 from mspctl.kinds.backup import SECTION
 from mspctl.kinds.hosts import FACET, parts
-from mspctl.model.sections.backup import Checks, Job, Section, jobs_of
+from mspctl.model.sections.backup import Checks, Job, Report, Section, Thinning, jobs_of
 from mspctl.model.sections.hosts import entries
 from mspctl.plan import ScopePlan
 from mspctl.proof import LATE
 from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import find
 
+WEEK = timedelta(days=9)  # a schedule comes round each week at least
 SMALL = 64 * 2**20  # octets; what grows by less than that is no news
 
 CODES = {
@@ -25,6 +26,7 @@ CODES = {
     "backup.failed": "the last run of a backup failed",
     "backup.size": "a copy is much smaller or larger than the one before",
     "backup.check": "a repository is damaged, or was not checked for too long",
+    "backup.thinning": "old copies are not taken out of an append-only repository",
 }
 
 
@@ -38,68 +40,103 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
         plan = facts.live.get(scope)
         if scope.facet == FACET and parts(scope)[2] == SECTION and plan is not None and not plan.error:
             host = parts(scope)[1]
+            for name, report in section.reports.items():
+                if report.host == host:
+                    yield from _Run.of_report(facts, scope, plan, name, report).judge(settings)
+            for name, thinning in section.thinning.items():
+                if thinning.host == host:
+                    yield from _thinned(facts, scope, name, thinning, plan)
             for name, job in jobs_of(section, host, entries(facts.customer)[host]):
-                yield from _Run(facts, scope, host, name, job, plan).judge(settings)
+                run = _Run.of_job(facts, scope, plan, name, job)
+                yield from run.judge(settings)
+                yield from run.checked(job.check.every) if job.check else ()
+
+
+def _thinned(facts: Facts, scope: Scope, name: str, thinning: Thinning, plan: ScopePlan) -> Iterator[Finding]:
+    good, error = _moment(plan.facts.get(f"thinning/{name} good")), plan.facts.get(f"thinning/{name} error")
+    mark = find(facts.customer.data[SECTION], ("thinning", name))
+    source, path = f"{mark.file}:{mark.line}" if mark else "", f"{scope.facet}/{scope.name}/{name}"
+    remedy = f"on {thinning.host}: journalctl -u mspctl-thinning-{name}"
+    since = good.date() if good else None
+    if error:
+        text = f"backups in {thinning.folder} were not thinned out: {error}"
+        yield Finding("backup.thinning", Severity.WARNING, scope.customer, path, text, remedy, source, since)
+    elif good and facts.now - good > WEEK:
+        text = f"backups in {thinning.folder} were thinned out last on {good:%Y-%m-%d}"
+        yield Finding("backup.thinning", Severity.WARNING, scope.customer, path, text, remedy, source, since)
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One job on one host, and how its last run went."""
+    """What makes copies of a host, ours or another program, and how that went last."""
 
     facts: Facts
     scope: Scope
-    host: str
-    name: str
-    job: Job
     plan: ScopePlan
+    place: tuple[str, str]  # in backup.yaml: ("jobs", "notte")
+    what: str
+    rpo: int
+    look: str  # where there is more of it
+    begin: str  # what to do where there is none yet
+
+    @classmethod
+    def of_job(cls, facts: Facts, scope: Scope, plan: ScopePlan, name: str, job: Job) -> _Run:
+        host = parts(scope)[1]
+        begin = f"on {host}: systemctl start mspctl-backup-{name}, or wait for {job.schedule}"
+        look = f"on {host}: journalctl -u mspctl-backup-{name}"
+        return cls(facts, scope, plan, ("jobs", name), f"backup {name} of {host}", job.rpo, look, begin)
+
+    @classmethod
+    def of_report(cls, facts: Facts, scope: Scope, plan: ScopePlan, name: str, report: Report) -> _Run:
+        whose = f" of {', '.join(report.covers)}" if report.covers else ""
+        begin = f"does it report into {report.files} on {report.host}, as {report.format}?"
+        look = f"look into its own log, and at {report.files} on {report.host}"
+        return cls(facts, scope, plan, ("reports", name), f"backup {name}{whose}", report.rpo, look, begin)
 
     def judge(self, settings: Checks) -> Iterator[Finding]:
-        live, what = self._live(), f"backup {self.name} of {self.host}"
+        live, what = self.live, self.what
         latest, ended = _moment(live.get("latest")), _moment(live.get("ended"))
-        look = f"on {self.host}: journalctl -u mspctl-backup-{self.name}"
         if ended and not live.get("ok"):
             text = f"{what} failed on {ended:%Y-%m-%d %H:%M} UTC: {live.get('error')}"
-            yield self._finding("backup.failed", Severity.SEVERE, text, look, ended)
-        rpo = timedelta(seconds=self.job.rpo)
+            yield self.finding("backup.failed", Severity.SEVERE, text, self.look, ended)
         if latest is None:
-            text = f"{what} has no copy yet"
-            remedy = f"on {self.host}: systemctl start mspctl-backup-{self.name}, or wait for {self.job.schedule}"
-            yield self._finding("backup.rpo", Severity.WARNING, text, remedy)
-        elif self.facts.now - latest > rpo:
-            age = f"older than {spoken_duration(self.job.rpo)}"
+            yield self.finding("backup.rpo", Severity.WARNING, f"{what} has no copy yet", self.begin)
+        elif self.facts.now - latest > timedelta(seconds=self.rpo):
+            age = f"older than {spoken_duration(self.rpo)}"
             text = f"the newest copy of {what} is {age}: {latest:%Y-%m-%d %H:%M} UTC"
-            remedy = f"does the timer run, and is the repository there? {look}"
-            yield self._finding("backup.rpo", Severity.SEVERE, text, remedy, latest)
-        size, before = _number(live.get("bytes")), _number(live.get("before"))
-        if live.get("ok") and size * 100 < before * (100 - settings.size):
-            text = f"{what} holds {_spoken(size)}, the copy before held {_spoken(before)}"
-            yield self._finding("backup.size", Severity.WARNING, text, "was something deleted, or left out?", ended)
-        elif live.get("ok") and size * 100 > before * (100 + settings.growth) and before and size - before > SMALL:
-            text = f"{what} holds {_spoken(size)}, the copy before held {_spoken(before)}"
+            remedy = f"does it run, and is where it copies to there? {self.look}"
+            yield self.finding("backup.rpo", Severity.SEVERE, text, remedy, latest)
+        if live.get("ok"):
+            yield from self._size(_number(live.get("bytes")), _number(live.get("before")), settings, ended)
+
+    def _size(self, size: int, before: int, settings: Checks, ended: datetime | None) -> Iterator[Finding]:
+        text = f"{self.what} holds {_spoken(size)}, the copy before held {_spoken(before)}"
+        if size * 100 < before * (100 - settings.size):
+            yield self.finding("backup.size", Severity.WARNING, text, "was something deleted, or left out?", ended)
+        elif before and size - before > SMALL and size * 100 > before * (100 + settings.growth):
             remedy = "was something encrypted or filled up, or should it be left out?"
-            yield self._finding("backup.size", Severity.WARNING, text, remedy, ended)
-        if self.job.check and ended:
-            yield from self._checked(live, what, self.job.check.every, look)
+            yield self.finding("backup.size", Severity.WARNING, text, remedy, ended)
 
-    def _checked(self, live: Mapping[str, Value], what: str, every: int, look: str) -> Iterator[Finding]:
-        last = _moment(live.get("checked"))
-        if live.get("broken"):
-            text = f"the repository of {what} did not pass its check: {live.get('broken')}"
-            remedy = f"save what can be read, then mend it (restic rebuild-index, or a new one); {look}"
-            yield self._finding("backup.check", Severity.SEVERE, text, remedy, last)
-        elif last and (self.facts.now - last).total_seconds() > LATE * every + self.job.rpo:
-            text = f"the repository of {what} was checked last on {last:%Y-%m-%d}, not every {spoken_duration(every)}"
-            remedy = f"it is checked after a run that ends well: {look}"
-            yield self._finding("backup.check", Severity.WARNING, text, remedy, last)
+    def checked(self, every: int) -> Iterator[Finding]:
+        last = _moment(self.live.get("checked"))
+        if self.live.get("broken"):
+            text = f"the repository of {self.what} did not pass its check: {self.live.get('broken')}"
+            remedy = f"save what can be read, then mend it (restic rebuild-index, or a new one); {self.look}"
+            yield self.finding("backup.check", Severity.SEVERE, text, remedy, last)
+        elif last and (self.facts.now - last).total_seconds() > LATE * every + self.rpo:
+            when = f"{last:%Y-%m-%d}, not every {spoken_duration(every)}"
+            text, remedy = f"the repository of {self.what} was checked last on {when}", "it is checked after a good run"
+            yield self.finding("backup.check", Severity.WARNING, text, f"{remedy}: {self.look}", last)
 
-    def _live(self) -> Mapping[str, Value]:
-        start = f"{self.name} "
+    @property
+    def live(self) -> Mapping[str, Value]:
+        start = f"{self.place[1]} " if self.place[0] == "jobs" else f"report/{self.place[1]} "
         return {key.removeprefix(start): v for key, v in self.plan.facts.items() if key.startswith(start)}
 
-    def _finding(self, code: str, severity: Severity, what: str, remedy: str, since: datetime | None = None) -> Finding:
-        mark = find(self.facts.customer.data[SECTION], ("jobs", self.name))
+    def finding(self, code: str, severity: Severity, what: str, remedy: str, since: datetime | None = None) -> Finding:
+        mark = find(self.facts.customer.data[SECTION], self.place)
         source = f"{mark.file}:{mark.line}" if mark else ""
-        path = f"{self.scope.facet}/{self.scope.name}/{self.name}"
+        path = f"{self.scope.facet}/{self.scope.name}/{self.place[1]}"
         return Finding(code, severity, self.scope.customer, path, what, remedy, source, since.date() if since else None)
 
 

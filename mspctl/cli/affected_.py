@@ -47,6 +47,7 @@ def _outputs(found: Affected, runner: str) -> Iterator[str]:
         for number, shard in enumerate(found.shards, 1)
     ]
     yield f"matrix={json.dumps({'include': jobs}, separators=(',', ':'))}"
+    yield f"jobs={len(jobs)}"
     yield f"any={json.dumps(bool(jobs))}"
     yield f"program={json.dumps(bool(found.program))}"
     yield f"commit={found.commit}"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HELP = """Carry out what Git declares, and nothing else.
 
-PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: then only what was reviewed is done."""
+PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: then only what was reviewed is done.
+Several files are carried out together."""
 
 
 @click.command("apply", help=HELP)
@@ -32,6 +33,7 @@ PATH is dns/ZONE or 'dns/ZONE/www A'; or FILE, a plan that plan --save kept: the
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
@@ -43,14 +45,17 @@ def command(
     reason: str,
     yes: bool,
     wait: float,
+    report: str | None,
     form: str,
 ) -> Exit:
+    from pathlib import Path
+
     from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import render, view
+    from mspctl.report import kept, render, view
 
-    review = saved(selected.paths)
+    review = saved(selected.paths, selected.customers)
     check_options(due, emergency, revert, reason, review)
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
@@ -70,9 +75,11 @@ def command(
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
+    shown = view.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    if report:
+        kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
-        done = "Nothing else is due." if due else "Nothing is pending."
-        console.say(render(view.of_outcome(outcome, again, done), form), end="")
+        console.say(render(shown, form), end="")
     installed = updating.install(work, waiting, say) if waiting else Exit.DONE
     return outcome.exit_code or installed
 
@@ -84,15 +91,16 @@ def check_options(due: bool, emergency: bool, revert: bool, reason: str, review:
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
-def saved(paths: Sequence[str]) -> Sealed | None:
-    """The plan in the file that was named, if a file was."""
+def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
+    """The plans in the files that were named, if files were, as one; of these customers if any are named."""
     from pathlib import Path
 
     from mspctl import sealed
 
-    if len(paths) != 1 or not Path(paths[0]).is_file():
+    if not paths or not all(Path(path).is_file() for path in paths):
         return None
-    return sealed.parse(Path(paths[0]).read_text(encoding="utf-8", errors="replace"), paths[0])
+    found = (Path(path).read_text(encoding="utf-8", errors="replace") for path in paths)
+    return sealed.joined([*map(sealed.parse, found, paths)]).of(customers)
 
 
 def limited(plan: Plan, review: Sealed) -> Plan:

@@ -84,14 +84,10 @@ def _coloured(problem: Problem, tint: str) -> str:
 
 
 def _annotation(problem: Problem) -> str:
-    """GitHub's workflow command; its own escapes keep a text from ending the line or the property."""
-    text = _escaped(f"{problem.path}: {problem.text}" if problem.path else problem.text)
-    file = _escaped(problem.file).replace(":", "%3A").replace(",", "%2C")
-    return f"::{problem.level} file={file},line={problem.line or 1},col={problem.column}::{text}"
+    from mspctl.report.annotations import annotation
 
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    text = f"{problem.path}: {problem.text}" if problem.path else problem.text
+    return annotation(problem.level, problem.file, problem.line, f"col={problem.column}", text)
 
 
 @contextmanager

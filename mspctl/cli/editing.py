@@ -101,6 +101,8 @@ def _put_on_list(
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.edit import Bare
+    from mspctl.errors import InputError
+    from mspctl.moments import Moment
 
     work = Workspace(directory, Selection([customer]))
     who = people.everybody(work.estate, customer, domain)
@@ -111,6 +113,9 @@ def _put_on_list(
     edited = people.edited(
         work.estate, who, [line], people.last(work.estate, who, kind), {"": "SENDER", "from": "SENDER"}
     )
+    last, zone = said.get("until"), work.estate.customers[customer].info.timezone
+    if last and Moment.parse(last).ends(zone) <= work.estate.now:
+        raise InputError.at("--until", f"{last} is over")
     verdict = {"allow": "is not taken for spam", "block": "is refused"}[kind]
     passing = f" that passes {said['must_pass']}" if said.get("must_pass") else ""
     until = f", until {said['until']}" if said.get("until") else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
@@ -43,21 +44,25 @@ def command(
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
-    from mspctl.driver import Failed
+    from mspctl.driver import Failed, Others
     from mspctl.explain_packet import asked, device, lines
     from mspctl.kinds.firewall import FACET
+    from mspctl.kinds.packets import Other
 
     work = Workspace(directory, Selection([customer], [FACET]))
     packet = asked(
         device(work.estate, customer, site), source, destination, service, at.replace(tzinfo=UTC) if at else work.now
     )
-    (declared,) = [d for d in work.declare({}) if d.scope.name == site]
+    (declared,) = [d for d in work.declare(work.outputs()) if d.scope.name == site]
     resources = {"Git": declared.resources}
+    besides: Sequence[Other] = ()
     if live:
-        (answer,) = work.targets.reader(declared.scope).read([declared.scope], {})
+        reader = work.targets.reader(declared.scope)
+        (answer,) = reader.read([declared.scope], {})
         if isinstance(answer, Failed):
             raise answer.error
         resources["live"] = answer.resources
-    for line in lines(resources, packet):
+        besides = reader.others(answer, packet) if isinstance(reader, Others) else ()
+    for line in lines(resources, packet, besides):
         console.say(line)
     return Exit.DONE

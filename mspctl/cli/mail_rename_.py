@@ -33,4 +33,9 @@ def command(directory: str | None, customer: str, address: str, new: str, no_ali
     was = people.known_as(work.estate, who, work.recorded)
     edits = people.rename(who, to.local, was, keep=not no_alias)
     edited = people.edited(work.estate, who, edits)
-    return editing.finish(work, who, edited, dry_run=dry_run)
+    old = "is refused" if no_alias else f"arrives as that for {to.address} does"
+    words = [
+        ("log-in", f"as {to.address}, with the same password, once it is applied"),
+        ("mail", f"for the old name {old}"),
+    ]
+    return editing.finish(work, who, edited, words, dry_run=dry_run)

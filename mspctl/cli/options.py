@@ -66,6 +66,18 @@ def output(*forms: str) -> Callable[[F], F]:
     return click.option("-o", "--output", "form", type=choice, default="text", show_default=True, help="How to say it.")
 
 
+def kept(command: F) -> F:
+    """--report FILE."""
+    text = "Keep what is reported, for mspctl comment and mspctl issue."
+    return click.option("--report", "report", metavar="FILE", help=text)(command)
+
+
+def exit_zero(command: F) -> F:
+    """--exit-zero."""
+    text = "End with 0 although something differs or gives no answer."
+    return click.option("--exit-zero", is_flag=True, help=text)(command)
+
+
 def name_resources(paths: tuple[str, ...]) -> bool:
     """Whether every path names a resource (`dns/acme.example/www A`), not a scope."""
     return bool(paths) and all(path.count("/") >= 2 for path in paths)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
+@click.option("--base", metavar="REF", default="", help="Contact nothing that is reached otherwise than REF says.")
+@options.kept
+@options.exit_zero
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
@@ -26,6 +29,9 @@ def command(
     revert: bool,
     due: bool,
     save: str | None,
+    base: str,
+    report: str | None,
+    exit_zero: bool,
     form: str,
 ) -> Exit:
     from pathlib import Path
@@ -34,15 +40,19 @@ def command(
     from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import render, view
+    from mspctl.report import kept, render, view
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
-    work = Workspace(directory, selected, only_due=due, ahead=not due)
+    work = Workspace(directory, selected, only_due=due, ahead=not due, base=base)
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
-    console.say(render(view.of_plan(plan, work.estate.warnings), form), end="")
+    shown = view.of_plan(plan, work.estate.warnings)
+    if report:
+        kept.save(Path(report), shown)
+    console.say(render(shown, form), end="")
     waiting = updating.find(work) if due else []
     updating.tell(waiting, console.say if form == "text" else console.hint)
-    return plan.exit_code or (Exit.DIFFERS if waiting else Exit.DONE)
+    code = plan.exit_code or (Exit.DIFFERS if waiting else Exit.DONE)
+    return code.softened() if exit_zero else code

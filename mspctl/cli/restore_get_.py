@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -47,7 +49,6 @@ def command(
 ) -> Exit:
     from mspctl.cli.workspace import RUN_ID
     from mspctl.errors import TargetError
-    from mspctl.report import restore as report
 
     for name, text in (("--asked-by", asked_by), ("--ticket", ticket)):
         if not text.isprintable() or (name == "--asked-by" and not text.strip()):
@@ -65,17 +66,25 @@ def command(
         said = asked.ask("get", pattern, 4 * 3600, to=folder, in_place=in_place)
     except TargetError as error:
         record.write({"error": str(error)})
-        console.error(f"nothing was given back: {error}")
+        console.error(f"not given back: {error}")
         return Exit.ERROR
     kept = record.write({"given": dict(said)})
-    about = report.About(customer, host, pattern, asked.zone, asked.now)
-    for line in report.given(about, said, in_place) if form == "text" else [report.given_as_json(about, said, wish)]:
-        console.say(line)
-    for why in said["failed"]:
-        console.error(f"another backup could not be searched: {why}")
+    _tell(asked, said, wish, form)
     if said["wrong"] or said["failed"]:
         return Exit.PARTLY
     return Exit.DONE if kept else Exit.ERROR
+
+
+def _tell(asked: restoring.Restoring, said: Mapping[str, Any], wish: Mapping[str, object], form: str) -> None:
+    from mspctl.report import restore as report
+
+    about = report.About(asked.customer, asked.host, str(wish["pattern"]), asked.zone, asked.now)
+    if form == "json":
+        console.say(report.given_as_json(about, said, wish))
+    else:
+        console.say("\n".join(report.given(about, said, bool(wish["in_place"]))))
+    for why in said["failed"]:
+        console.error(f"another backup could not be searched: {why}")
 
 
 def _folder(text: str) -> str:

@@ -43,11 +43,8 @@ class Restoring:
         known = entries(owner)
         if self.host not in known:
             raise InputError.at("", f"{self.customer} has no host {self.host!r}{nearest(self.host, known)}")
-        jobs = (
-            {name: (s, [n for n, _ in each]) for name, s, each in backed_up(owner)}
-            if "backup" in owner.sections
-            else {}
-        )
+        made = backed_up(owner) if "backup" in owner.sections else ()
+        jobs = {name: (scope, [name for name, _ in each]) for name, scope, each in made}
         if self.host not in jobs:
             raise InputError.at("", f"{self.host} has no backup that mspctl makes (backup.yaml, target in hosts.yaml)")
         self.scope: Scope = jobs[self.host][0]

@@ -39,6 +39,7 @@ from mspctl.record import Emergency, Run, ScopeRecord
 from mspctl.resource import Cause, Id, Scope, Value
 from mspctl.retired import Nowhere
 from mspctl.targets import Targets
+from mspctl.trusted import trusted
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -78,10 +79,12 @@ class Workspace:
         in_emergency: bool = False,
         ahead: bool = False,
         instead: Mapping[str, str] = NOTHING,
+        base: str = "",
     ) -> None:
         """
         `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
-        ledger is needed, and read while the files are. `instead`: what files would hold, as for `load`.
+        ledger is needed, and read while the files are. `instead`: what files would hold, as for `load`. `base`: a
+        commit; what is reached otherwise than it says is not contacted.
         """
         self.root = find_root(directory)
         self.selection = selection
@@ -94,6 +97,7 @@ class Workspace:
         self.estate: Estate = load(self.root, selection.customers, self.now, instead)
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
+        self.trusted = trusted(self.estate, base) if base else None
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
@@ -285,12 +289,21 @@ class Workspace:
         recorded = self.recorded
         with ThreadPoolExecutor(WORKERS) as executor, console.progress(len(declared), "reading") as progress:
             _LOG.info("reading %d scopes; %d are recorded", len(declared), len(recorded))
-            found = [*plan_all(declared, self._reader, recorded, executor, causes, self.wants, progress)]
+            asked, found = self._contacted(declared)
+            found += plan_all(asked, self._reader, recorded, executor, causes, self.wants, progress)
         if self.only_due:
             found = [replace(p, left=[d for d in p.left if self.wants(p.scope, d.id)], accepted=()) for p in found]
         for plan in found:
             _LOG.debug("%s: %d due, %d left, %s", plan.scope, len(plan.due), len(plan.left), plan.error or "read")
         return found
+
+    def _contacted(self, declared: Sequence[Declaration]) -> tuple[list[Declaration], list[ScopePlan]]:
+        """Whose target may be asked, and what is said of the others."""
+        if self.trusted is None:
+            return [*declared], []
+        why = {d.scope: self.trusted.refusal(d.scope) for d in declared}
+        refused = [ScopePlan(d.scope, d.source, error=why[d.scope], unreachable=True) for d in declared if why[d.scope]]
+        return [d for d in declared if not why[d.scope]], refused
 
     @property
     def history(self) -> Mapping[Scope, ScopeRecord]:

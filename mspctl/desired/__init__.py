@@ -7,7 +7,8 @@ second wave of the same apply.
 
 Time is part of what is declared: what ended is not declared any more, what has not begun not yet. A section says in
 `timed` which resources are otherwise than they were because of the time alone, gone ones included, and why; that is
-all that `apply --due` needs. A mailbox that is disabled until its purge date and then gone is such a resource.
+all that `apply --due` needs. A mailbox that is disabled until its purge date and then gone is such a resource. What
+the target itself says anew each time (addresses of names) is in `follows` as well, so that it is asked.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Declaration:
     permissions: Permissions = NONE  # what the customer's folder lets pass today
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
+    follows: frozenset[Id] = frozenset()  # of these the target itself says what they are, anew each time
     ends: Mapping[Id, str] = field(default_factory=dict)  # what will end by itself: "until 2027-03-31"
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, with names people know and their ends
     later: Sequence[Resource] = ()  # what will be declared when its time has come

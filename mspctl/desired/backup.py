@@ -1,4 +1,4 @@
-"""Backup jobs → one scope per host that has any."""
+"""Backup jobs, and the thinning out of repositories → one scope per host that has any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mspctl.desired.hosts import places
 from mspctl.kinds import backup
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.backup import Job, Keep, Repository, Section, jobs_of
+from mspctl.model.sections.backup import Job, Keep, Report, Repository, Section, Thinning, jobs_of
 from mspctl.resource import Resource, Scope, Value
 from mspctl.strict_yaml import find
 
@@ -18,13 +18,43 @@ FACETS = ()  # the way back is that of `hosts`
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
-    for host, scope, jobs in backed_up(customer):
-        made = [_job(customer, host, name, job) for name, job in jobs]
+    jobs, section = {scope: (host, found) for host, scope, found in backed_up(customer)}, _section(customer)
+    for host, scope in _concerned(customer):
+        made = [_job(customer, host, name, job) for name, job in jobs.get(scope, (host, []))[1]]
+        made += [_thinning(customer, name, it) for name, it in section.thinning.items() if it.host == host]
+        made += [_report(customer, name, it) for name, it in section.reports.items() if it.host == host]
         yield Declaration(scope, made, f"customers/{customer.name}/backup.yaml")
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
-    return (scope for _, scope, _ in backed_up(customer))
+    return (scope for _, scope in _concerned(customer))
+
+
+def _concerned(customer: Customer) -> Iterator[tuple[str, Scope]]:
+    """Hosts that have jobs, and those that repositories or reports lie on."""
+    section = _section(customer)
+    others = {it.host for it in section.thinning.values()} | {it.host for it in section.reports.values()}
+    for name, entry, scope in places(customer, backup.SECTION):
+        if [*jobs_of(section, name, entry)] or name in others:
+            yield name, scope
+
+
+def _report(customer: Customer, name: str, it: Report) -> Resource:
+    mark = find(customer.data["backup"], ("reports", name))
+    fields: dict[str, Value] = {"files": it.files, "format": it.format, "about": it.about or ""}
+    return backup.report(name, fields, f"{mark.file}:{mark.line}" if mark else "")
+
+
+def _thinning(customer: Customer, name: str, it: Thinning) -> Resource:
+    mark = find(customer.data["backup"], ("thinning", name))
+    fields: dict[str, Value] = {
+        "folder": it.folder,
+        "password": f"{it.password} rev {it.rev}",
+        "keep": backup.keeps(it.keep.model_dump(exclude_none=True)),
+        "schedule": it.schedule,
+        "timezone": customer.info.timezone,
+    }
+    return backup.thinning(name, fields, f"{mark.file}:{mark.line}" if mark else "")
 
 
 def _section(customer: Customer) -> Section:
@@ -54,6 +84,7 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
         "timezone": customer.info.timezone,
         "keep": backup.keeps((job.keep or Keep()).model_dump(exclude_none=True)),
         "upload": -(-(job.upload or 0) // 1024),
+        "dumps": frozenset(f"{engine} {name}" for engine, names in job.dumps for name in names),
         "check": job.check.every if job.check else 0,
         "read": (job.check.read or 0) if job.check else 0,
     }

@@ -94,6 +94,10 @@ class GitHub:
 
     # -- pull requests, and what their plans left
 
+    def pull(self, number: int) -> Pull:
+        with making_sense("GitHub", "a pull request"):
+            return _pull(self._call("GET", f"/pulls/{number}"))
+
     def pulls_of(self, commit: str) -> Sequence[Pull]:
         with making_sense("GitHub", "pull requests"):
             return [_pull(each) for each in self._pages(f"/commits/{quote(commit, safe='')}/pulls")]

@@ -57,7 +57,9 @@ def _range(first: str, last: str) -> Span:
 
 
 def _is_name(text: str) -> bool:
-    """Whether it can only be meant as a name: its last label is no number."""
+    """Whether it can only be meant as a name: its last label is no number. What has a wildcard stands for nobody."""
+    if "*" in text:
+        return False
     last = text.rstrip(".").rpartition(".")[2]
     return "." in text.rstrip(".") and ":" not in text and "/" not in text and not last.isdigit() and last.isalnum()
 

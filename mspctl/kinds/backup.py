@@ -1,12 +1,19 @@
 """
 Backups that a host makes itself, as one kind of resource in its scope `…/backup`.
 
-`backup.job` "notte": which `paths` without what `exclude` matches, into which `repository` (an absolute path, an https
-URL that speaks restic's REST protocol, or `sftp://user@host:port/path` of a host that has `host_key`), when
-(`schedule`, "mon-fri 02:30", in `timezone`), how many copies it keeps (`keep`, "daily 14"; none where the repository is
-`append_only`, which is thinned out from its own side), how fast it may send (`upload`, KiB in a second; 0: as fast as
-it can), and how often the repository is checked (`check`, seconds; 0: never) and how much of it read for that (`read`,
-percent). `password`, `login` and `key` say which secrets are meant, never what they are.
+`backup.job` "notte": which `paths` without what `exclude` matches, after which `dumps` ("postgresql crm"), into which
+`repository` (an absolute path, an https URL that speaks restic's REST protocol, `s3:https://host/bucket/path`, or
+`sftp://user@host:port/path` of a host that has `host_key`), when (`schedule`, "mon-fri 02:30", in `timezone`), how many
+copies it keeps (`keep`, "daily 14"; none where the repository is `append_only`, which is thinned out from its own
+side), how fast it may send (`upload`, KiB in a second; 0: as fast as it can), how often the repository is checked
+(`check`, seconds; 0: never) and how much of it read for that (`read`, percent).
+`password`, `login` and `key` say which secrets are meant, never what they are.
+
+`backup.thinning` "vault": in which `folder` of the host restic repositories lie that are thinned out there, which
+copies they `keep`, and when; the `password` that opens them.
+
+`backup.report` "veeam": `files` on the host (a pattern) in which another program says how its backups went, in which
+`format`, and a word that those are `about` which count ("": all).
 """
 
 from __future__ import annotations
@@ -20,6 +27,9 @@ from mspctl.resource import Fields, Id, Resource
 
 SECTION = "backup"
 JOB = "backup.job"
+THINNING = "backup.thinning"
+REPORT = "backup.report"
+FORMATS = ("json", "synology", "veeam", "words")  # as playbooks/files/backup_report.py reads them
 KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 ERRAND = ("backup_job", "backup_restore")  # what restores on a host
@@ -27,6 +37,7 @@ ERRAND = ("backup_job", "backup_restore")  # what restores on a host
 SECRETS = ("password", "login", "key")
 
 _SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
+_DATABASE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]{0,62}")
 _URL = re.compile(r"https://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 
 
@@ -35,6 +46,13 @@ def fold_path(text: str) -> str:
     if not text.startswith("/") or "/../" in f"{text}/" or not text.isprintable():
         raise ValueError(f"{shown(text)} is not an absolute path (write /srv)")
     return text.rstrip("/") or "/"
+
+
+def fold_database(text: str) -> str:
+    """The name of a database, or "all". Raises ValueError."""
+    if not _DATABASE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not the name of a database (letters, digits, _, . and -; or all)")
+    return text
 
 
 def within(path: str, folder: str) -> bool:
@@ -48,6 +66,14 @@ def fold_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def fold_s3(text: str) -> str:
+    """A bucket, and a folder in it. Raises ValueError, which does not repeat the text: it may hold a key."""
+    found = _URL.fullmatch(text)
+    if not found or not text.partition("://")[2].partition("/")[2].strip("/"):
+        raise ValueError("is no bucket (write https://s3.example.com/backups; its keys are login: NAME)")
+    return "s3:" + text.rstrip("/")
+
+
 def fold_sftp(text: str) -> str:
     """Where a repository lies on another host. Raises ValueError."""
     found = _SFTP.fullmatch(text)
@@ -58,6 +84,14 @@ def fold_sftp(text: str) -> str:
 
 def job(name: str, fields: Fields, source: str = "") -> Resource:
     return Resource(Id(JOB, name), {**fields, **NOTHING_AMISS}, source)
+
+
+def thinning(name: str, fields: Fields, source: str = "") -> Resource:
+    return Resource(Id(THINNING, name), {**fields, **NOTHING_AMISS}, source)
+
+
+def report(name: str, fields: Fields, source: str = "") -> Resource:
+    return Resource(Id(REPORT, name), {**fields, **NOTHING_AMISS}, source)
 
 
 def keeps(kept: Mapping[str, int]) -> frozenset[str]:

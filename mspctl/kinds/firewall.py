@@ -10,6 +10,8 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
 * `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
 * `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
+  addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
 * `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
 
 What answers to something that was let through is let through, and so is what the device itself sends. First come
@@ -36,7 +38,7 @@ from mspctl.resource import Id, Resource, Value
 
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
-MASQUERADE, POLICY = "firewall.masquerade", "firewall.policy"
+MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 DEVICE = Id("firewall.device", "device")  # nobody declares it; what is measured of it is
 RELEASE, SUPPORT, INSTALLED, NEWEST, PENDING = "release", "support", "installed", "newest", "pending"

@@ -12,8 +12,9 @@ Mail, as four kinds of resources in the scope of one mail domain.
   there only where one of them is otherwise than in a domain of which nothing is said.
 
 What is measured of them, where a target can: of a mailbox, `octets` (that it holds), `quota` (as it is: a target may
-round what is declared), `last_login` and `newest` (when somebody logged in, when its newest message came); of a domain,
-`queued_since` (when the oldest message from or to its addresses came that waits in the queue).
+round what is declared), `last_login` and `newest` (when somebody logged in, when its newest message came), `sessions`
+(that are open, and where from: "imap from 192.0.2.7"); of a domain, `queued_since` (when the oldest message from or to
+its addresses came that waits in the queue).
 
 Two spellings of an address are one (promise 9): it is lower-case as a whole, its domain in A-labels.
 Sources: RFC 5321 (lengths), RFC 5322 (dot-atom), RFC 5233 (what follows + is not the mailbox's name).
@@ -29,7 +30,7 @@ from mspctl.resource import Id, Resource, Value
 
 FACET = "mailboxes"
 MAILBOX, ALIAS, ALIAS_DOMAIN, DOMAIN = "mail.mailbox", "mail.alias", "mail.alias_domain", "mail.domain"
-OCTETS, QUOTA, LAST_LOGIN, QUEUED_SINCE = "octets", "quota", "last_login", "queued_since"
+OCTETS, QUOTA, LAST_LOGIN, QUEUED_SINCE, SESSIONS = "octets", "quota", "last_login", "queued_since", "sessions"
 CATCH_ALL = "@"
 DOMAIN_ID = Id(DOMAIN, "domain")
 USUAL: dict[str, Value] = {"enabled": True, "mailboxes": 0, "quota": 0}  # a domain of which nothing is said

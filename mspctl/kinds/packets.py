@@ -50,6 +50,15 @@ class Decision:
         return self.action == "accept"
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Something else on the device that has a say about a packet."""
+
+    where: str  # "table ip filter, FORWARD (forward, priority 0)"
+    action: str  # accept, drop, reject; elsewhere: it is sent to another address; unknown: it may be any of them
+    rule: str  # in the device's words
+
+
 def decide(resources: Sequence[Resource], packet: Packet) -> Decision:
     """What becomes of a packet."""
     if packet.came == SELF:

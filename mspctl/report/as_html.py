@@ -48,6 +48,7 @@ def _page(view: View) -> dict[str, Any]:
     said, command = digest.and_command(more)
     customers = [_customer(n, name, blocks) for n, (name, blocks) in enumerate(digest.by_customer(view).items())]
     top = [*digest.on_top(view)]
+    above = {id(place.line) for _, _, places in top for place in places}
     return {
         "kind": view.kind,
         "title": view.title.capitalize(),
@@ -62,7 +63,7 @@ def _page(view: View) -> dict[str, Any]:
         "anchors": {customer["name"]: customer["anchor"] for customer in customers},
         "own": digest.OWN.get(view.kind, ""),
         "aside": digest.ASIDE.get(view.kind, digest.ASIDE_ELSE),
-        "notes": [line for line in view.notes if line.tone not in {tone for _, tone, _ in top}],
+        "notes": [line for line in view.notes if id(line) not in above],
         "seal": [str(view.document[key]) for key in ("read_at", "digest") if view.document.get(key)],
     }
 

@@ -33,6 +33,8 @@ ENDING = 1_000  # of these, kept for what is said of lines that do not fit
 VALUE, NAME, BRIEF = 1_000, 300, 200  # characters of one text; the last on top
 NAME_WIDTH = 40
 ALARMS = 5
+ENDED = ("", "</details>")
+NAMED = re.compile(r"[a-z0-9-]+")  # as customers are
 WHOLE = {
     "plan": "`mspctl plan` shows everything, `mspctl plan --output html` as a page.",
     "drift": "`mspctl drift` shows everything, `mspctl drift --output html` as a page.",
@@ -41,21 +43,48 @@ WHOLE = {
 
 
 def render(view: View) -> str:
-    page = _Page(LIMIT - ENDING)
+    return page_of(view, LIMIT)
+
+
+def page_of(
+    view: View, limit: int, overview: Sequence[str] = (), ending: Sequence[str] = (), *, fold: bool = False
+) -> str:
+    """
+    The report in at most `limit` bytes. `overview` comes before the customers and `ending` at the end, whole; with
+    `fold` what is said of each customer is folded.
+    """
+    page = Page(limit - ENDING - _size(overview) - _size(ending))
     page.add(_head(view))
     for heading, _, places in digest.on_top(view):
         page.add(_on_top(heading, places))
         page.shown.update(id(place.line) for place in places[: digest.FOLD] if _is_whole(place))
+    page.lines += overview
     for customer, blocks in digest.by_customer(view).items():
-        page.add(["", f"### {code(digest.cut(customer, BRIEF))}"])
-        for block in blocks:
-            _block(block, view.kind, page)
+        _customer(customer, blocks, view.kind, page, fold=fold)
     _list([Place(None, line) for line in view.notes if id(line) not in page.shown], page)
-    return "\n".join([*page.lines, *_not_shown(view, page)]) + "\n"
+    return "\n".join([*page.lines, *_not_shown(view, page), *ending]) + "\n"
+
+
+def _customer(customer: str, blocks: Sequence[Block], kind: str, page: Page, *, fold: bool) -> None:
+    if page.full:
+        return
+    name = code(digest.cut(customer, BRIEF))
+    if fold:
+        # HTML, and so not Markdown: between these tags stand only names that nothing is made of.
+        plain = customer if NAMED.fullmatch(customer) else "…"
+        page.add(["", f"<details><summary>{plain}</summary>", *([] if plain == customer else ["", name])])
+    else:
+        page.add(["", f"### {name}"])
+    opened = not page.full
+    page.room -= _size(ENDED)
+    for block in blocks:
+        _block(block, kind, page)
+    if fold and opened:
+        page.lines += ENDED
 
 
 @dataclass(slots=True)
-class _Page:
+class Page:
     """Lines as long as there is room. Once something did not fit, nothing is added any more."""
 
     room: int
@@ -110,7 +139,7 @@ def _is_whole(place: Place) -> bool:
     return not place.line.remedy and digest.cut(place.line.detail, BRIEF) == place.line.detail
 
 
-def _block(block: Block, kind: str, page: _Page) -> None:
+def _block(block: Block, kind: str, page: Page) -> None:
     page.add(["", f"#### {code(digest.cut(block.heading, BRIEF))}"])
     if block.source:
         page.add([code(digest.cut(block.source, BRIEF))])
@@ -118,13 +147,13 @@ def _block(block: Block, kind: str, page: _Page) -> None:
         part(block, kind, page)
 
 
-def _own(block: Block, kind: str, page: _Page) -> None:
+def _own(block: Block, kind: str, page: Page) -> None:
     if block.lines and block.aside and kind in digest.OWN:
         page.add(["", f"**{digest.OWN[kind]}**"])
     _list([Place(block, line) for line in block.lines], page)
 
 
-def _aside(block: Block, kind: str, page: _Page) -> None:
+def _aside(block: Block, kind: str, page: Page) -> None:
     if block.aside:
         page.add(["", f"**{digest.ASIDE.get(kind, digest.ASIDE_ELSE)}**"])
         _list([Place(block, line) for line in block.aside], page)
@@ -133,7 +162,7 @@ def _aside(block: Block, kind: str, page: _Page) -> None:
         page.add(["", "End it: " + " or ".join(map(code, commands))])
 
 
-def _list(places: Sequence[Place], page: _Page) -> None:
+def _list(places: Sequence[Place], page: Page) -> None:
     """The first lines in a fence, the rest of a long list in a folded one, as many of them as there is room for."""
     rows = _table([_row(place) for place in places]) if places and not page.full else []
     first, rest = digest.folded(rows)
@@ -141,7 +170,7 @@ def _list(places: Sequence[Place], page: _Page) -> None:
     _part(rest, places[len(first) :], page, folded=True)
 
 
-def _part(rows: Sequence[str], places: Sequence[Place], page: _Page, *, folded: bool = False) -> None:
+def _part(rows: Sequence[str], places: Sequence[Place], page: Page, *, folded: bool = False) -> None:
     if not rows or page.full:
         return
     around = _size(_folded(_fence(rows), len(rows))) - _size(rows)
@@ -193,7 +222,7 @@ def _table(rows: Sequence[tuple[str, str, str, str]]) -> list[str]:
     ]
 
 
-def _not_shown(view: View, page: _Page) -> list[str]:
+def _not_shown(view: View, page: Page) -> list[str]:
     left = [place.line for place in digest.places(view) if id(place.line) not in page.shown]
     if not left:
         return []

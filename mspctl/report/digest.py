@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from mspctl.report.view import Block, Line, Tone, View
+from mspctl.report.view import UNAPPROVED, Block, Line, Tone, View
 
 T = TypeVar("T")
 
@@ -69,14 +69,17 @@ def places(view: View) -> Iterator[Place]:
 def on_top(view: View) -> Iterator[tuple[str, Tone, list[Place]]]:
     """What shall not be overlooked: a heading and its lines, which stand at their scopes too."""
     gravest = ("Changed outside", Tone.OUTSIDE) if view.kind == "drift" else ("Takes away", Tone.TAKE)
-    for heading, tone in (("Errors", Tone.BAD), ("Severe", Tone.SEVERE), ("Opens", Tone.OPENS), gravest):
-        if found := _on_top(view, tone):
+    heeded = () if view.kind == "drift" else ((UNAPPROVED, Tone.OUTSIDE),)
+    first = (("Errors", Tone.BAD), ("Severe", Tone.SEVERE), ("Opens", Tone.OPENS), *heeded, gravest)
+    for heading, tone in first:
+        if found := _on_top(view, heading, tone):
             yield heading, tone, found
 
 
-def _on_top(view: View, tone: Tone) -> list[Place]:
-    """Lines of one tone; those of the only scope, worst first there, are in sight anyway."""
-    found = [place for place in places(view) if place.line.tone is tone]
+def _on_top(view: View, heading: str, tone: Tone) -> list[Place]:
+    """Lines of one tone or heading; those of the only scope, worst first there, are in sight anyway."""
+    heeded = heading == UNAPPROVED
+    found = [p for p in places(view) if (p.line.heed == heading if heeded else p.line.tone is tone)]
     return found if len(view.blocks) > 1 or any(place.block is None for place in found) else []
 
 

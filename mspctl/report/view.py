@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC
+from datetime import UTC, datetime
 from difflib import SequenceMatcher
 
 from mspctl import kinds
@@ -23,8 +23,13 @@ from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 
+IN_FRONT = "firewall.in-front"  # the finding that says the same as alarms do; who accepts it has no alarm
+EPOCH = datetime.fromtimestamp(0, UTC)  # a digest knows no time
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
 SHOWN_TOGETHER = 3  # things of which the same is said, likewise
+
+
+UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
 class Tone(enum.StrEnum):
@@ -50,6 +55,7 @@ class Line:
     detail: str = ""
     source: str = ""
     remedy: str = ""  # what somebody should do about it
+    heed: str = ""  # the heading under which it stands on top, too: UNAPPROVED or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,10 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         "PLAN",
         _facts(plan),
         blocks,
-        _plan_summary(plan),
+        plan_summary(_counts(plan)),
         [*_retired(plan), *_warned(warnings)],
         _plan_document(plan),
-        _alarms(plan.emergencies),
+        [*_alarms(plan.emergencies), *_in_front(plan.scopes)],
     )
 
 
@@ -103,21 +109,25 @@ def of_drift(plan: Plan, findings: Findings, proved: str = "") -> View:
     blocks = [_plan_block(s, "drift") for s in _ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps]
     blocks = sorted([*_finding_blocks(findings), *blocks], key=lambda block: block.customer)
     facts = [*_facts(plan), f"{'' if findings.asked else 'not '}checked from outside", *([proved] if proved else ())]
-    summary = " ".join([*_findings_summary(findings), _drift_summary(plan)]) + _unread(plan)
-    document = {**_plan_document(plan), "findings": _findings_document(findings)}
-    alarms = _alarms(plan.emergencies)
+    counts = _counts(plan) + Counter(f"finding {each.severity}" for each in findings.open)
+    document = {**_plan_document(plan), "counts": dict(counts), "findings": _findings_document(findings)}
+    summary = drift_summary(counts)
+    let = {(each.finding.customer, each.finding.path) for each in findings.accepted if each.finding.code == IN_FRONT}
+    told = [s for s in plan.scopes if (s.scope.customer, f"{s.scope.facet}/{s.scope.name}") not in let]
+    alarms = [*_alarms(plan.emergencies), *_in_front(told)]
     return View("drift", "DRIFT", facts, blocks, summary, _retired(plan), document, alarms)
 
 
-def _drift_summary(plan: Plan) -> str:
-    drifted = sum(len(s.drifted) for s in plan.scopes)
-    if not drifted:
-        return "Nothing was changed outside."
-    unmanaged = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
-    parts = [f"{count(drifted, 'resource')} changed outside{_news(plan)}", f"{unmanaged} unmanaged"]
-    if plan.changes:
-        parts.append(f"{plan.changes} not yet applied")
-    return "; ".join(parts) + "."
+def drift_summary(counts: Counts) -> str:
+    counts = Counter(counts)
+    said = "Nothing was changed outside."
+    if counts["outside"]:
+        # Once there are observations to tell it by, it is said how much is new.
+        news = f" ({counts['outside'] - counts['seen before']} new)" if counts["told by observations"] else ""
+        parts = [f"{count(counts['outside'], 'resource')} changed outside{news}", f"{counts['unmanaged']} unmanaged"]
+        parts += [f"{counts['due']} not yet applied"] if counts["due"] else []
+        said = "; ".join(parts) + "."
+    return " ".join([*_findings_summary(counts), said]) + _unread(counts)
 
 
 def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
@@ -129,6 +139,16 @@ def _alarms(emergencies: Iterable[Emergency]) -> list[str]:
     ]
 
 
+def _in_front(scopes: Iterable[ScopePlan]) -> list[str]:
+    """What targets say that nobody may overlook."""
+    return [
+        f"{plan.scope.customer} {plan.scope.facet}/{plan.scope.name}: {each}"
+        for plan in scopes
+        if isinstance(alarms := plan.facts.get("alarms"), tuple)
+        for each in alarms
+    ]
+
+
 def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
     """The ledger tells them scope by scope: each run once, with the number of its changes, the newest first."""
     found: dict[str, list[Emergency]] = {}
@@ -136,13 +156,6 @@ def _runs(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
         found.setdefault(each.branch, []).append(each)
     ordered = sorted(found.values(), key=lambda parts: (parts[0].when, parts[0].branch), reverse=True)
     return [(parts[0], sum(len(part.ids) for part in parts)) for parts in ordered]
-
-
-def _news(plan: Plan) -> str:
-    """How much of the drift is new, once there are observations to tell it by."""
-    if all(s.since is None for s in plan.scopes):
-        return ""
-    return f" ({sum(d.id not in (s.since or ()) for s in plan.scopes for d in s.drifted)} new)"
 
 
 def _ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
@@ -176,35 +189,45 @@ def _facts(plan: Plan) -> list[str]:
     ]
 
 
-def _plan_summary(plan: Plan) -> str:
-    counts = Counter(change.verb for scope in plan.scopes for change in scope.due)
-    held, unapproved = _blocked(plan), _blocked(plan, Standing.APPROVAL)
-    outside = sum(len(s.drifted) for s in plan.scopes)
-    if counts:
-        changes = counts["update"] + counts["rename"]
+Counts = Mapping[str, int]  # how often each thing is there that a summary says
+
+
+def _counts(plan: Plan) -> Counter[str]:
+    found = Counter(change.verb for scope in plan.scopes for change in scope.due)
+    found.update(str(step.standing) for s in plan.scopes for step in s.steps if step.standing is not Standing.DUE)
+    found["outside"] = sum(len(s.drifted) for s in plan.scopes)
+    found["unmanaged"] = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
+    found["unreachable"] = sum(bool(s.error) and s.unreachable for s in plan.scopes)
+    found["errors"] = sum(bool(s.error) and not s.unreachable for s in plan.scopes)
+    found["only due"] = plan.only_due
+    found["due"] = plan.changes
+    found["told by observations"] = any(s.since is not None for s in plan.scopes)
+    found["seen before"] = sum(d.id in (s.since or ()) for s in plan.scopes for d in s.drifted)
+    return found
+
+
+def plan_summary(counts: Counts) -> str:
+    counts = Counter(counts)
+    held, unapproved, outside = counts[str(Standing.HELD)], counts[str(Standing.APPROVAL)], counts["outside"]
+    changes = counts["update"] + counts["rename"]
+    if counts["create"] or changes or counts["delete"]:
         said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
-    elif held or unapproved or outside or plan.only_due or any(s.error for s in plan.scopes):
+    elif held or unapproved or outside or counts["only due"] or counts["unreachable"] or counts["errors"]:
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
     said += f" {count(unapproved, 'change')} not without an approval." if unapproved else ""
     said += f" {count(held, 'change')} held." if held else ""
     said += f" {count(outside, 'difference')} from outside left alone." if outside else ""
-    return said + _unread(plan)
+    return said + _unread(counts)
 
 
-def _blocked(plan: Plan, standing: Standing = Standing.HELD) -> int:
-    return sum(step.standing is standing for s in plan.scopes for step in s.steps)
-
-
-def _unread(plan: Plan) -> str:
-    failed = [s for s in plan.scopes if s.error]
-    unreachable = sum(s.unreachable for s in failed)
-    parts = []
-    if unreachable:
-        parts.append(f"{count(unreachable, 'scope')} unreachable")
-    if len(failed) > unreachable:
-        parts.append(f"{count(len(failed) - unreachable, 'scope')} with errors")
+def _unread(counts: Counts) -> str:
+    parts = [
+        f"{count(counts.get(name, 0), 'scope')} {said}"
+        for name, said in (("unreachable", "unreachable"), ("errors", "with errors"))
+        if counts.get(name)
+    ]
     return f" Not read: {', '.join(parts)}." if parts else ""
 
 
@@ -247,12 +270,16 @@ def _step_line(step: Step, plan: ScopePlan) -> Line:
     if step.standing is Standing.APPROVAL:
         said = f"{line.label}s {line.detail}: {step.reason}"
         tone = Tone.OPENS if step.opens else Tone.OUTSIDE
-        return Line(tone, str(step.standing), line.name, said, line.source)
+        return Line(tone, str(step.standing), line.name, said, line.source, heed="" if step.opens else UNAPPROVED)
     return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} [{step.reason}]", line.source)
 
 
 def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     lines = [_since(plan, _difference_line(d), d) for d in plan.drifted]
+    lines = [
+        replace(line, heed=UNAPPROVED) if d.cause in CONTESTED else line
+        for d, line in zip(plan.drifted, lines, strict=True)
+    ]
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
         shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
@@ -355,8 +382,8 @@ def _let_be(accepted: AcceptedFinding) -> Line:
     return Line(Tone.QUIET, "accepted", f.path, said, f.source)
 
 
-def _findings_summary(findings: Findings) -> Iterator[str]:
-    counted = Counter(finding.severity for finding in findings.open)
+def _findings_summary(counts: Counts) -> Iterator[str]:
+    counted = {each: counts.get(f"finding {each}", 0) for each in Severity}
     if bad := counted[Severity.SEVERE] + counted[Severity.WARNING]:
         severe = f", {counted[Severity.SEVERE]} severe" if counted[Severity.SEVERE] else ""
         yield f"{count(bad, 'finding')}{severe}."
@@ -391,38 +418,57 @@ def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending."
     others = [p for p in _ordered(plans.values()) if p.scope not in outcome.scopes]
     blocks += [_plan_block(p, "apply") for p in others if p.error]
     blocks += [Block(p.scope.customer, str(p.scope), p.source, _waiting(p)) for p in others if _waiting(p)]
-    failed = sum(len(s.failed) for s in outcome.scopes.values())
-    unread = [p for p in plans.values() if p.error and p.scope not in outcome.scopes]
-    summary = f"{count(outcome.landed, 'change')} landed." if outcome.landed else "Nothing was changed."
-    if failed:
-        summary += f" {count(failed, 'change')} did not."
-    if unread:
-        summary += f" {count(len(unread), 'scope')} could not be read."
-    waiting = sum(len(s.waits) for s in outcome.scopes.values())
-    waiting += sum(step.standing is not Standing.DUE for p in plans.values() for step in p.steps)
-    if waiting:
-        summary += f" {count(waiting, 'change')} held."
-    if outcome.contested:
-        summary += f" {count(outcome.contested, 'difference')} not without an approval."
-    waiting += outcome.contested
-    if not failed and not unread and not waiting and not outcome.unfinished and not outcome.ledger_error:
-        summary += f" {done}"
-    elif failed or unread:
-        summary += f" To finish, run again: {command}"
+    counts = _outcome_counts(outcome)
+    document = {**_outcome_document(outcome), "counts": dict(counts), "command": command}
     notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
-    alarms = _alarms(outcome.emergencies)
-    return View("apply", "APPLY", _apply_facts(outcome), blocks, summary, notes, _outcome_document(outcome), alarms)
+    alarms = [*_alarms(outcome.emergencies), *_in_front(outcome.plans)]
+    summary = outcome_summary(counts, command, done)
+    return View("apply", "APPLY", apply_facts(counts), blocks, summary, notes, document, alarms)
+
+
+def _outcome_counts(outcome: Outcome) -> Counter[str]:
+    plans = {p.scope: p for p in outcome.plans}
+    steps = [step for p in plans.values() for step in p.steps]
+    waits = sum(len(s.waits) for s in outcome.scopes.values())
+    return Counter(
+        {
+            "landed": outcome.landed,
+            "failed": sum(len(s.failed) for s in outcome.scopes.values()),
+            "unread": sum(bool(p.error) and p.scope not in outcome.scopes for p in plans.values()),
+            "waiting": waits + sum(step.standing is not Standing.DUE for step in steps),
+            "contested": outcome.contested,
+            "unfinished": len(outcome.unfinished) + bool(outcome.ledger_error),
+            "scopes": len(outcome.plans),
+            "scopes with changes": len(outcome.scopes),
+            "scopes finished": len(outcome.scopes) - len(outcome.unfinished),
+        }
+    )
+
+
+def outcome_summary(counts: Counts, command: str, done: str = "Nothing is pending.") -> str:
+    """`command` finishes what is left; `done` is said when nothing is."""
+    counts = Counter(counts)
+    summary = f"{count(counts['landed'], 'change')} landed." if counts["landed"] else "Nothing was changed."
+    summary += f" {count(counts['failed'], 'change')} did not." if counts["failed"] else ""
+    summary += f" {count(counts['unread'], 'scope')} could not be read." if counts["unread"] else ""
+    summary += f" {count(counts['waiting'], 'change')} held." if counts["waiting"] else ""
+    contested = f" {count(counts['contested'], 'difference')} not without an approval."
+    summary += contested if counts["contested"] else ""
+    if counts["failed"] or counts["unread"]:
+        return f"{summary} To finish, run again: {command}"
+    left = any(counts[name] for name in ("waiting", "contested", "unfinished"))
+    return summary if left else f"{summary} {done}"
 
 
 def _waiting(plan: ScopePlan) -> list[Line]:
     return [_step_line(step, plan) for step in _worst_first(plan.steps) if step.standing is not Standing.DUE]
 
 
-def _apply_facts(outcome: Outcome) -> list[str]:
-    done = len(outcome.scopes) - len(outcome.unfinished)
+def apply_facts(counts: Counts) -> list[str]:
+    counts = Counter(counts)
     return [
-        f"{count(len(outcome.plans), 'scope')} looked at",
-        f"{done} of {len(outcome.scopes)} with changes finished",
+        f"{count(counts['scopes'], 'scope')} looked at",
+        f"{counts['scopes finished']} of {counts['scopes with changes']} with changes finished",
     ]
 
 
@@ -561,6 +607,7 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "read_at": plan.read_at.isoformat(),
         "digest": plan.digest,
         "changes": plan.changes,
+        "counts": dict(_counts(plan)),
         "scopes": [_scope_document(s) for s in _ordered(plan.scopes)],
         "retired": [_scope(s) for s in plan.retired],
         "emergencies": _emergencies(plan.emergencies),
@@ -581,6 +628,8 @@ def _scope(scope: Scope) -> dict[str, object]:
 def _scope_document(plan: ScopePlan) -> dict[str, object]:
     return {
         **_scope(plan.scope),
+        "after": [_scope(other) for other in plan.scope.after],
+        "digest": Plan([plan], EPOCH).digest if plan.due else "",
         "source": plan.source,
         "declared": plan.declared,
         "exists": plan.exists,

@@ -9,6 +9,7 @@ ansible-runner's events leave out what a task with secrets has changed.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from mspctl.transports import ssh
 
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
+ALIVE = "alive"  # a file in a run's folder, locked while the run lives
 Do = Literal["read", "write", "run", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
@@ -125,9 +127,24 @@ class Ansible:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="mspctl-", dir=parent, ignore_cleanup_errors=True) as folder:
+    parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(parent)
+    prefix = f"mspctl-{os.getpid()}-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder,
+        (Path(folder) / ALIVE).open("w") as held,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
         yield Path(folder)
+
+
+def _sweep(parent: Path) -> None:
+    """A run that was killed could not take its folder away, with the key in it: the next one does."""
+    for held in parent.glob(f"mspctl-*/{ALIVE}"):
+        with suppress(OSError), held.open() as file:
+            if held.parent.stat().st_uid == os.geteuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(held.parent, ignore_errors=True)
 
 
 def _write(path: Path, text: str) -> Path:
@@ -171,6 +188,8 @@ def _events(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["host"]: row for row in rows}
 
 
+_BROKEN = r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection|data could not be sent"
+
 # What Ansible and ssh say → what it means. `{user}` is who logs in.
 _SILENT = (
     (
@@ -181,6 +200,7 @@ _SILENT = (
     (r"could not resolve|name or service not known", "its address is not known to the DNS"),
     (r"connection refused", "it refuses connections"),
     (r"timed out|timeout", "it did not answer in time"),
+    (_BROKEN, "the connection broke in the middle"),
     (r"", "it gave no answer"),
 )
 _FAILED = (
@@ -191,7 +211,7 @@ _FAILED = (
     (r"not in the sudoers|not allowed to (run|execute)", "{user} may not use sudo there"),
     (r"sudo: (command )?not found|no such file.*sudo", "it has no sudo, and {user} is not root"),
     (r"interpreter .* was not found|python3: (not found|no such file)", f"it has no {ssh.PYTHON}"),
-    (r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection", "the connection broke in the middle"),
+    (_BROKEN, "the connection broke in the middle"),
 )
 
 

@@ -106,6 +106,38 @@ def test_backups(tmp_path: Path, live: dict[str, Value], said: list[str]) -> Non
     assert all(f.source == "customers/acme/backup.yaml:3" for f in found(of, "backup"))
 
 
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({"good": SECONDS - 8 * DAY, "error": ""}, []),
+        ({"good": SECONDS - 10 * DAY, "error": ""}, ["backup.thinning warning"]),
+        ({"good": SECONDS, "error": "it is locked"}, ["backup.thinning warning"]),
+        ({}, []),
+    ],
+)
+def test_thinning_out(tmp_path: Path, live: dict[str, Value], said: list[str]) -> None:
+    keep = 'schedule: "12:00", keep: {daily: 3}'
+    text = f"thinning: {{old: {{host: srv-1, folder: /srv/restic, password: ACME_RESTIC, {keep}}}}}\n{BACKUP}"
+    live = {f"thinning/old {name}": v for name, v in live.items()} | {f"notte {name}": v for name, v in RAN.items()}
+    assert codes(facts(tmp_path, "backup", live, text=text), "backup") == said
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({}, ["backup.rpo warning"]),
+        ({"latest": SECONDS - HOUR, "ended": SECONDS - HOUR, "ok": True}, []),
+        ({"latest": SECONDS - 27 * HOUR, "ended": SECONDS - 27 * HOUR, "ok": True}, ["backup.rpo severe"]),
+        ({"latest": SECONDS - 2 * HOUR, "ended": SECONDS - HOUR, "ok": False, "error": "no"}, ["backup.failed severe"]),
+    ],
+)
+def test_what_others_report(tmp_path: Path, live: dict[str, Value], said: list[str]) -> None:
+    text = "reports: {veeam: {host: srv-1, files: /srv/reports/*, format: veeam, covers: srv-1, rpo: 26h}}\n"
+    of = facts(tmp_path, "backup", {f"report/veeam {name}": v for name, v in live.items()}, text=text)
+    assert codes(of, "backup") == said
+    assert all(f.path == "hosts/acme/srv-1/backup/veeam" and f.source.endswith(".yaml:1") for f in found(of, "backup"))
+
+
 def test_a_backup_that_never_ran(tmp_path: Path) -> None:
     (one,) = found(facts(tmp_path, "backup", {}), "backup")
     assert one.what == "backup notte of srv-1 has no copy yet"

@@ -11,9 +11,11 @@ from mspctl.checks import Facts
 from mspctl.desired import Selection, declarations
 from mspctl.finding import Finding
 from tests.checks.facts import NOW
-from tests.model.test_hosts import POLICY, loaded
+from tests.model.test_hosts import KEY, POLICY, loaded
 
 ENTRY = "site: sede, waived: {backup: {why: w, until: 2027-12-31}, antivirus: {why: w, until: 2027-12-31}}"
+
+DRIVEN = f"{ENTRY}, target: servers, os: debian-12, host_key: {KEY}, address: 10.20.1.10"
 
 
 def facts(
@@ -50,7 +52,13 @@ def test_a_host_that_is_not_patched_is_told_with_its_place(tmp_path: Path) -> No
 
 
 def test_a_policy_for_all_covers_every_host(tmp_path: Path) -> None:
-    assert codes(facts(tmp_path, f"hosts:\n  srv-1: {{{ENTRY}}}\n  srv-2: {{{ENTRY}}}\n", POLICY)) == []
+    hosts = f"hosts:\n  srv-1: {{{DRIVEN}}}\n  srv-2: {{{DRIVEN}, port: 2222}}\n"
+    assert codes(facts(tmp_path, hosts, POLICY)) == []
+
+
+def test_a_policy_for_all_is_none_for_a_host_that_nobody_drives(tmp_path: Path) -> None:
+    said = codes(facts(tmp_path, f"hosts:\n  nas: {{{ENTRY}}}\n", POLICY))
+    assert said == ["hosts.uncovered warning hosts/acme/nas/patching"]
 
 
 @pytest.mark.parametrize(
@@ -81,13 +89,13 @@ def test_a_waiver_has_its_days(tmp_path: Path, until: str, said: list[str]) -> N
     ],
 )
 def test_dates_that_end(tmp_path: Path, entry: str, said: str) -> None:
-    assert [f.what for f in found(facts(tmp_path, f"hosts:\n  srv-1: {{{ENTRY}, {entry}}}\n", POLICY))] == [
+    assert [f.what for f in found(facts(tmp_path, f"hosts:\n  srv-1: {{{DRIVEN}, {entry}}}\n", POLICY))] == [
         said
     ] * bool(said)
 
 
 def test_how_early_is_said_in_the_inventory(tmp_path: Path) -> None:
-    hosts, said = f"hosts:\n  srv-1: {{{ENTRY}, warranty: 2027-06-01}}\n", "hosts: {warranty: 90d}\n"
+    hosts, said = f"hosts:\n  srv-1: {{{DRIVEN}, warranty: 2027-06-01}}\n", "hosts: {warranty: 90d}\n"
     of = facts(tmp_path, hosts, POLICY, more="inventory/checks.yaml", said=said)
     assert codes(of) == ["hosts.warranty warning hosts/acme/srv-1"]
 

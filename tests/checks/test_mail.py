@@ -14,7 +14,7 @@ from mspctl import checks
 from mspctl.checks import Facts
 from mspctl.checks.mail.block_lists import BlockList
 from mspctl.desired import Declaration, Selection, declarations
-from mspctl.driver import Gauge, Measured, Reading, Unmeasured
+from mspctl.driver import NOT_HERE, Gauge, Measured, Reading, Unmeasured
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import dns, mail
 from mspctl.kinds import filter as filters
@@ -119,6 +119,7 @@ EMPTY: dict[Gauge, Measured] = {
     gauge(mail.OCTETS, "anna"): 0,
     gauge(mail.QUOTA, "anna"): GIB,
     gauge(mail.LAST_LOGIN, "luca"): None,
+    gauge(mail.SESSIONS, "luca"): None,
 }
 
 
@@ -182,7 +183,8 @@ def test_what_could_not_be_measured_is_said_once_with_its_reason(tmp_path: Path)
     (finding,) = found(of, dict.fromkeys([*EMPTY, QUEUE, gauge(mail.LAST_LOGIN, "luca", "logs")], why))
     assert finding.what == (
         "could not be checked: what mailboxes hold (the server is silent); who logged in after leaving"
-        " (the server is silent); mail that waits (the server is silent)"
+        " (the server is silent); what is open of people who are switched off (the server is silent); mail that waits"
+        " (the server is silent)"
     )
     (finding,) = found(of, EMPTY | {gauge(mail.OCTETS, "anna"): why})
     assert finding.what == "could not be checked: what mailboxes hold: anna (the server is silent)"
@@ -267,6 +269,40 @@ def test_log_ins_of_somebody_who_left(tmp_path: Path, mailboxes: object, logs: o
 def test_a_log_in_is_told_with_its_time(tmp_path: Path) -> None:
     (finding,) = found(facts(tmp_path), EMPTY | {gauge(mail.LAST_LOGIN, "luca"): LEFT + timedelta(hours=9)})
     assert finding.what == "luca left 2027-03-05, and somebody logged in on 2027-03-05 09:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("sessions", "expected"),
+    [
+        (None, []),
+        ("imap from 192.0.2.7", ["mail.session severe /luca"]),
+        (Unmeasured("Dovecot is away"), ["mail.unchecked unknown"]),
+        (NOT_HERE, []),  # nobody can be asked
+    ],
+)
+def test_sessions_of_somebody_who_is_switched_off(tmp_path: Path, sessions: object, expected: list[str]) -> None:
+    assert said(facts(tmp_path), EMPTY | {gauge(mail.SESSIONS, "luca"): sessions}) == expected
+
+
+def test_whose_sessions_must_not_be_open(tmp_path: Path) -> None:
+    """Whoever cannot log in, whatever Git says of it, and whoever was taken away."""
+    box_gone, box_kept, back = (Id(mail.MAILBOX, name) for name in ("gone", "kept", "paolo"))
+    of = facts(tmp_path, [box("anna", quota=GIB, enabled=False)])
+    records = {id_: Record((None,), tombstone=NOW.date()) for id_ in (box_gone, back, Id(mail.ALIAS, "tutti"))}
+    records[box_kept] = Record((box("kept", enabled=False),), kept_until=NOW.date())
+    scope = replace(BOX, customer="acme")
+    of = replace(of, history={scope: ScopeRecord(scope, records)})
+    assert off(of) == ["anna", "gone", "kept", "luca"]
+    asked = gauge(mail.SESSIONS, "gone")
+    finding = next(f for f in found(of, {asked: "pop3 from 192.0.2.7"}) if f.code == "mail.session")
+    assert finding.what == "gone is gone, and something of it is still open: pop3 from 192.0.2.7"
+    assert finding.remedy.startswith("end it (mspctl mail end acme gone@acme.example)")
+    closed = facts(tmp_path / "closed", [Resource(mail.DOMAIN_ID, mail.USUAL | {"enabled": False})])
+    assert off(closed) == ["anna", "free", "luca", "paolo", "sara"]
+
+
+def off(of: Facts) -> list[str]:
+    return sorted(g.id.name for g in checks.check("mail").questions(of) if getattr(g, "what", "") == mail.SESSIONS)
 
 
 @pytest.mark.parametrize(

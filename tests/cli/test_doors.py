@@ -12,7 +12,7 @@ from tests.conftest import Run
 from tests.servers import namespaces, require
 
 FILE = Path("customers/acme/firewall/sede.yaml")
-TARGETS = "targets: {fw-1: {facets: {firewall: {driver: nftables, via: local}}}}\n"
+TARGETS = "targets: {fw-1: {facets: {firewall: {driver: nftables, via: local, at_boot: elsewhere}}}}\n"
 CUSTOMER = "name: Acme\ntimezone: Europe/Rome\ncontacts: [{id: maria, name: Maria, may_authorize: [firewall]}]\n"
 SEDE = """\
 target: fw-1

@@ -288,7 +288,9 @@ def test_a_rename_keeps_the_mailbox_and_every_list_follows(run: Run) -> None:
         + "  beta.example:\n    target: mail-1\n    groups:\n      paolo: [paolo@acme.example, x@y.example]\n"
     )
     applied(run)
-    assert run("mail", "rename", "acme", "paolo@acme.example", "p.zen").code == 0
+    said = run("mail", "rename", "acme", "paolo@acme.example", "p.zen")
+    assert said.code == 0
+    assert "log-in  as p.zen@acme.example, with the same password, once it is applied" in said.out
     text = FILE.read_text()
     assert "p.zen: {name: Paolo Zen, quota: 10 GiB, password: generated, aliases: [paolo], was: paolo}   # the" in text
     for line in (

@@ -6,20 +6,29 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mspctl import guards
 from mspctl.cli import workspace
 from mspctl.exits import Exit
+from mspctl.observations import Observations
+from mspctl.proof import BACKUP
+from mspctl.resource import Scope
 from tests.conftest import Run
 from tests.servers.hosts import Lan, Machine, machines, unplugged
 
-TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts, connect: 5s}}}\n"
-BACKUP = """repositories: {disk: {local: /mnt/backup, password: ACME_RESTIC}}
+TARGETS = """targets:
+  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts, connect: 5s}}}
+  mail-1: {facets: {mailboxes: {driver: postfixadmin, database: sqlite, file: scratch/mail.db}}}
+"""
+JOBS = """repositories: {disk: {local: /mnt/backup, password: ACME_RESTIC}}
 jobs:
   notte: {host: srv-1, paths: /srv/data, repository: disk, schedule: "02:30", rpo: 26h,
-          restore_test: {every: 30d, start: has-prices}}
+          restore_test: {every: 30d, start: has-prices},
+          mailboxes: {acme.example: {target: mail-1, path: /srv/data/mail}}}
 """
 SCRIPT = '#!/bin/sh\ngrep -q 100 "$RESTORED/srv/data/prices.txt" && echo "prices are there"\n'
 WORD = "Gh31m-R3st1c"
@@ -51,7 +60,7 @@ def acme(repository: Path, machine: Machine, lan: Lan, run: Run, monkeypatch: py
         "inventory/targets.yaml": TARGETS,
         "customers/acme/customer.yaml": "name: Acme\ntimezone: Europe/Rome\n",
         "customers/acme/hosts.yaml": f"hosts:\n  srv-1: {{target: servers, os: debian-12, {way}}}\n",
-        "customers/acme/backup.yaml": BACKUP,
+        "customers/acme/backup.yaml": JOBS,
         "playbooks/backup/has-prices": SCRIPT,
     }
     for name, text in files.items():
@@ -59,7 +68,7 @@ def acme(repository: Path, machine: Machine, lan: Lan, run: Run, monkeypatch: py
         (repository / name).write_text(text)
     assert run("apply", "--yes").code == Exit.DONE
     for price in ("100", "120 after 100"):
-        machine.sh(f"mkdir -p /srv/data; echo {price} >/srv/data/prices.txt")
+        machine.sh(f"mkdir -p /srv/data/mail/paolo; echo {price} >/srv/data/prices.txt")
         machine.run("systemctl", "start", "mspctl-backup-notte.service")
     return repository
 
@@ -73,9 +82,9 @@ def test_a_backup_is_proved_and_a_file_given_back(
     assert "✓ passed  hosts/acme/srv-1/backup/notte  6 steps in " in proved.out
     assert "1 file, 14 B" in proved.out
     assert "prices are there" in proved.out
-    (said,) = json.loads(run("drift", "-o", "json").out)["proofs"]
+    said = next(one for one in json.loads(run("drift", "-o", "json").out)["proofs"] if one["verdict"])
     assert (said["verdict"], said["every"]) == ("passed", 30 * 86400)
-    assert "proof.missing" not in run("drift").out
+    assert run("drift").out.count("proof.missing") == 1  # of the mailboxes
 
     machine.sh("rm /srv/data/prices.txt")
     found = run("restore", "find", "acme", "srv-1", "PRICES*")
@@ -110,6 +119,25 @@ def test_a_backup_is_proved_and_a_file_given_back(
 
 
 @pytest.mark.soak
+@pytest.mark.soak
+def test_a_proof_of_mailboxes_is_what_purges_go_by(run: Run, acme: Path, machine: Machine) -> None:
+    """It vouches for the moment at which the copy was taken, and no later one."""
+    proved = run("prove", "mailboxes/acme.example", "-o", "json")
+    assert proved.code == Exit.DONE, proved
+    scope = Scope("mail-1", "mailboxes", "acme.example")
+    (proof,) = Observations.fetched(acme).proofs([scope]).values()
+    (newest,) = json.loads(run("restore", "find", "acme", "srv-1", "/srv/data/mail", "-o", "json").out)["found"]
+    assert (proof.section, proof.name, str(proof.state)) == (BACKUP, "notte", newest["time"].replace("T", " "))
+    taken = datetime.fromisoformat(newest["time"])
+    assert guards.purge(proof, taken - timedelta(hours=1)) == ""
+    assert "the backup that was proved is of " in guards.purge(proof, taken)
+    machine.sh("mv /mnt/backup /mnt/gone")
+    assert run("prove", "mailboxes/acme.example").code == Exit.DIFFERS
+    machine.sh("mv /mnt/gone /mnt/backup")
+    (failed,) = Observations.fetched(acme).proofs([scope]).values()
+    assert "failed (a copy is there: " in guards.purge(failed, taken - timedelta(hours=1))
+
+
 def test_what_goes_wrong_is_one_line_and_recorded(
     run: Run, acme: Path, machine: Machine, lan: Lan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +148,7 @@ def test_what_goes_wrong_is_one_line_and_recorded(
         (("find", "acme", "srv-1", "*"), "PATTERN is a name or a path"),
         (("get", "acme", "srv-1", "x"), "Missing option '--asked-by'"),
         (("get", "acme", "srv-1", "x", *WHO, "--to", "restored"), "--to: 'restored' is not an absolute path"),
-        (("get", "acme", "srv-1", "none", *WHO), "nothing was given back: nothing matches"),
+        (("get", "acme", "srv-1", "none", *WHO), "not given back: nothing matches"),
     ):
         monkeypatch.setattr(workspace, "RUN_ID", said[:4])
         done = run("restore", *arguments)
@@ -130,12 +158,12 @@ def test_what_goes_wrong_is_one_line_and_recorded(
     with unplugged(lan, machine):
         assert "it refuses connections" in run("restore", "get", "acme", "srv-1", "prices.txt", *WHO).err
     machine.sh(f"echo {WORD}x >/etc/mspctl/backup/notte.password")
-    failed = run("prove", "-o", "json")
+    failed = run("prove", "hosts", "-o", "json")
     assert failed.code == Exit.DIFFERS
     assert "wrong password or no key found" in failed.out
     assert "the last proof failed: a copy is there: Fatal: wrong password" in run("drift").out
     (acme / "playbooks/backup/has-prices").unlink()
-    missing = run("prove")
+    missing = run("prove", "hosts")
     assert missing.code == Exit.UNREACHABLE
     assert "there is no playbooks/backup/has-prices in the repository" in missing.out
     errors = [entry["error"] for entry in json.loads(run("restore", "log", "acme", "-o", "json").out)["restores"]]

@@ -46,3 +46,14 @@ def test_a_saved_plan_that_was_touched_is_refused(run: Run, repository: Path) ->
     assert refused.code == 1
     assert "plan.json: was changed since mspctl saved it" in refused.err
     assert not list((repository / "scratch").rglob("*.zone"))
+
+
+def test_plans_of_several_jobs_are_carried_out_together(run: Run, repository: Path) -> None:
+    names = ("officine-brenta", "studio-legale-ferri")
+    for name in names:
+        assert run("plan", "-c", name, "--save", f"{name}.json").code == 2
+    assert run("apply", *(f"{name}.json" for name in names)).code == 3  # the third customer was in neither
+    assert run("plan", "-c", names[0], "-c", names[1]).code == 0
+    twice = run("apply", f"{names[0]}.json", f"{names[0]}.json")
+    assert twice.code == 1
+    assert "is in two of these plans" in twice.err

@@ -336,6 +336,14 @@ def test_what_nothing_asks_for_any_more_can_be_forgotten(run: Run) -> None:
     assert shown(run)[0].startswith(f"handed over  {PAOLO}, to nobody, by ")
 
 
+def test_who_has_left_is_handed_nothing(run: Run) -> None:
+    applied(run)
+    assert run("mail", "leave", "acme", "paolo", "--approve", "he left").code == 0
+    applied(run)
+    assert shown(run) == [f"waits        {PAOLO}: nothing in Git asks for it any more"]
+    assert run("secret", "hand-over", "acme", "paolo", "--print").code == 1
+
+
 def test_two_who_hand_over_the_same(run: Run) -> None:
     applied(run)
     with terminal("secret", "hand-over", "acme", "paolo", "--to", "Maria") as one:

@@ -52,6 +52,7 @@ def test_a_dry_run_writes_nothing(run: Run) -> None:
         ([*ALLOW, "198.51.100.7", *WHY, *DKIM], "SENDER: must_pass is for names"),
         ([*ALLOW, "a b", *WHY, *DKIM], "SENDER: 'a b' is"),
         ([*ALLOW, "f.example", *WHY, *DKIM, "--until", "soon"], "--until: 'soon' is not a day or a time"),
+        ([*ALLOW, "f.example", *WHY, *DKIM, "--until", "2024-02-29"], "--until: 2024-02-29 is over"),
         ([*BLOCK, "f.example", "--why", "a\nb"], "--why: should be one line"),
         ([*BLOCK, "f.example", *WHY, "--asked-by", "maria"], "--asked-by: maria is no contact in customer.yaml"),
         (

@@ -39,6 +39,7 @@ FIELDS: dict[str, Value] = {
     "timezone": "Europe/Rome",
     "keep": frozenset[str](),
     "upload": 0,
+    "dumps": frozenset[str](),
     "check": 0,
     "read": 0,
 }
@@ -111,6 +112,7 @@ class TestBackup(DriverContract):
                 but(NIGHT, timezone="UTC"),
                 but(NIGHT, keep=frozenset({"daily 14", "weekly 8"})),
                 but(NIGHT, upload=2048),
+                but(NIGHT, dumps=frozenset({"mariadb shop", "postgresql all"})),
                 but(NIGHT, check=604800),
                 but(NIGHT, read=5),
             ),
@@ -239,18 +241,24 @@ def test_a_secret_that_is_missing_costs_its_host_only(rig: BackupRig) -> None:
     assert outcome.landed == 1
 
 
+def certificate(machine: Machine, folder: Path) -> tuple[Path, Path]:
+    """The key and certificate of a server on the LAN, which the machine trusts."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subject = ["-subj", "/CN=backup.lab", "-addext", f"subjectAltName=IP:{NET}.1"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    path = "/usr/local/share/ca-certificates/lab.crt"
+    machine.run("install", "-D", "-m", "644", "/dev/stdin", path, said=cert.read_bytes())
+    machine.sh("update-ca-certificates 2>&1")
+    return key, cert
+
+
 @pytest.fixture
 def server(lan: Lan, tmp_path: Path) -> Iterator[str]:
     """A repository server on the LAN that lets hosts add, and nothing else; TLS with a certificate of its own."""
     program = require("rclone")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subject = ["-subj", "/CN=backup.lab", "-addext", f"subjectAltName=IP:{NET}.1"]
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    machine, path = lan[NAMES[0]], "/usr/local/share/ca-certificates/lab.crt"
-    machine.run("install", "-D", "-m", "644", "/dev/stdin", path, said=certificate.read_bytes())
-    machine.sh("update-ca-certificates 2>&1")
-    login = ["--user", "ops", "--pass", "ACME_REST-rev-1", "--cert", str(certificate), "--key", str(key)]
+    key, cert = certificate(lan[NAMES[0]], tmp_path)
+    login = ["--user", "ops", "--pass", "ACME_REST-rev-1", "--cert", str(cert), "--key", str(key)]
     address = f"{NET}.1:8443"
     command = [program, "serve", "restic", "--append-only", "--addr", address, *login, str(tmp_path / "repositories")]
     process = subprocess.Popen(lan.inside(*command), stderr=subprocess.DEVNULL)

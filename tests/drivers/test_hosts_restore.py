@@ -88,7 +88,7 @@ def test_some_folders_only(rig: BackupRig, machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ('#!/bin/sh\ntest -s "$RESTORED/srv/data/big" && cat srv/data/b && pwd >&2', ""),
+        ('#!/bin/sh\ntest -s "$RESTORED/srv/data/big" && cat srv/data/b >&2 && pwd', ""),
         ("#!/bin/sh\necho 'the ledger is empty' >&2; exit 3", "failed: the ledger is empty"),
         ("#!/bin/sh\nexit 3", "failed: it ended with 3"),
         ("#!/usr/bin/none\n", "failed: it cannot be started: No such file or directory"),

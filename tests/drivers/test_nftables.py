@@ -138,7 +138,7 @@ class Device(Rig):
 
     def __init__(self, name: str, folder: Path) -> None:
         said = {"via": "local", "run_folder": str(folder / "run"), "boot_folder": str(folder / "boot")}
-        self.settings = nftables.Settings.model_validate(said | {"confirm_within": "20s"})
+        self.settings = nftables.Settings.model_validate(said | {"confirm_within": "20s", "at_boot": "elsewhere"})
         self.machine = Inside(name, self.settings)
         self.folder = folder
 
@@ -218,10 +218,11 @@ class TestNftables(DriverContract):
         Sample(masquerade("lan > wan"), (masquerade("lan > wan", several("10.20.0.0/22")),)),
         Sample(policy("lan > dmz"), (policy("lan > dmz", action="reject"), policy("lan > dmz", log=True))),
         Sample(default(), (default(action="reject"), default(log=True))),
+        Sample(Resource(Id(firewall.NAME, "updates.vendor.example."), {}), ()),
         Sample(firewall.order(["browse"]), (firewall.order(["browse", "later"]),)),
     )
     impossible = (
-        (rule("named", source=several("updates.vendor.example.")), "knows no names"),
+        (rule("named", source=several("updates.vendor.example.")), "could never hold"),
         (rule("never", source=several("10.0.0.1"), services=several("icmpv6/any")), "could never hold"),
         (rule("never", source=several("10.0.0.1"), destination=several("2001:db8::1")), "could never hold"),
         (forward("never", source=several("2001:db8::1")), "could never hold"),

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from mspctl import explain_packet
 from mspctl.desired.firewall import of_device
-from mspctl.drivers.nftables import native
+from mspctl.drivers.nftables import foreign, native
 from mspctl.drivers.nftables.native import Table
 from mspctl.kinds import firewall, packets, services
 from mspctl.kinds.packets import Packet
@@ -30,6 +31,7 @@ from tests.servers import wires
 from tests.servers.wires import HOSTS, NETS, OUTSIDE, Seen, Shot, Wires
 
 QUICK, ALL, SHOTS = 40, 240, 120
+TABLE = "mspctl-sede"
 ZONES = (*NETS,)
 SERVICES = (
     *("ssh", "dns", "http", "https", "ping", "icmp", "esp", "gre", "ospf", "any", "tcp/8000-8010", "udp/500"),
@@ -181,15 +183,24 @@ def net() -> Iterator[Wires]:
         yield running
 
 
-def checked(net: Wires, number: int) -> Counter[str]:
-    """One set of rules, and what became of the packets, counted."""
-    now = datetime.now(UTC)
+def loaded(net: Wires, number: int, now: datetime) -> tuple[Rules, list[Resource], list[Resource]]:
+    """Rules at random, what they declare, and what was read back."""
     made = Rules(number, now)
     device = Device.model_validate(_as_yaml(made.device()))
     declared = of_device(Site("sede.yaml", device, Map()), "UTC", now)
     held = [native.held(r) for r in declared if r.id.kind not in native.PREFIXES or any(native.made_of(r))]
-    net.nft("-j", "-f", "-", given=json.dumps({"nftables": native.commands("mspctl-sede", held, Table())}))
-    live = Table.read(json.loads(net.nft("-j", "list", "table", "inet", "mspctl-sede"))).resources
+    net.nft("-j", "-f", "-", given=json.dumps({"nftables": native.commands(TABLE, held, Table())}))
+    return made, declared, Table.read(listed(net, "inet", TABLE)).resources
+
+
+def listed(net: Wires, family: str, name: str) -> Any:
+    return json.loads(net.nft("-j", "list", "table", family, name))
+
+
+def checked(net: Wires, number: int) -> Counter[str]:
+    """One set of rules, and what became of the packets, counted."""
+    now = datetime.now(UTC)
+    made, declared, live = loaded(net, number, now)
     shots, says = [], {}
     for shot, goes in made.shots(declared):
         packet = Packet(shot.zone, goes, ip_address(shot.source), ip_address(shot.destination), shot.service, now)
@@ -262,6 +273,104 @@ def firewall_kinds() -> tuple[str, ...]:
 
 def test_the_kernel_does_what_we_say(net: Wires) -> None:
     _each(net, range(QUICK))
+
+
+# -- tables that are not ours -------------------------------------------------------------------------------------
+
+WHAT = (
+    *("", "", "ip saddr 10.20.0.0/24", "ip daddr != 10.20.0.60", "ip daddr 203.0.113.1-203.0.113.99", "ip saddr @bad"),
+    *("ip daddr 10.40.0.9", "ip6 saddr 2001:db8:20::/64", "ip6 daddr & ffff:: == 2001::", "meta nfproto ipv6"),
+    *("tcp dport { 22, 80, 8000-8010 }", "udp dport != 53", "th dport 443", "tcp sport 1-100"),
+    *("meta l4proto { tcp, udp }", "ip protocol icmp", "icmp type echo-request", "icmpv6 type echo-request"),
+)
+WHERE = (
+    *("", "", 'iifname "lan0"', 'iifname "gu*"', 'iif "wan0"', 'oifname != "wan0"', 'oifname { "dmz0", "lan0" }'),
+    *("iifname @in", "ct state established,related", "ct state new", "meta mark 5", "limit rate 1000/second"),
+)
+ENDS = (
+    *("accept", "drop", "reject with icmpx admin-prohibited", "return", "jump sub", "goto sub", "counter"),
+    *("accept", "drop", "jump sub"),
+)
+
+
+class Foreign:
+    """What other people put on a firewall, at random."""
+
+    def __init__(self, number: int) -> None:
+        self.random = random.Random(number)  # noqa: S311  # the same for all
+        self.said = self._table()
+
+    def _table(self) -> str:
+        hook, priority = self.random.choice(
+            [
+                *(("forward", -10), ("forward", 10), ("input", -10), ("input", 5), ("prerouting", -300)),
+                *(("prerouting", -50), ("postrouting", 50), ("postrouting", 150)),
+            ]
+        )
+        policy = self.random.choice(("accept", "accept", "drop"))
+        sub = "\n".join(self.rule(hook, ("accept", "drop", "return")) for _ in range(self.random.randint(0, 3)))
+        main = "\n".join(self.rule(hook, ENDS) for _ in range(self.random.randint(1, 5)))
+        sets = "set bad { type ipv4_addr; flags interval; elements = { 10.30.0.0/24, 203.0.113.9 }; }"
+        sets += '\nset in { type ifname; elements = { "wan0", "dmz0" }; }'
+        base = f"type filter hook {hook} priority {priority}; policy {policy};"
+        return f"table inet theirs {{\n{sets}\nchain sub {{\n{sub}\n}}\nchain main {{\n{base}\n{main}\n}}\n}}\n"
+
+    def rule(self, hook: str, ends: Sequence[str]) -> str:
+        end = self.random.choice(ends)
+        end = "drop" if "reject" in end and hook in ("prerouting", "postrouting") else end
+        return f"{self.random.choice(WHERE)} {self.random.choice(WHAT)} {end}"
+
+    def by_hand(self) -> tuple[str, str]:
+        """A rule, and the chain of ours that it is put in front of."""
+        chain = self.random.choice(("input", "forward"))
+        match = self.random.choice([each for each in WHERE + WHAT if "@" not in each])
+        return chain, f"{match} {self.random.choice(('accept', 'accept', 'drop'))}"
+
+
+def foreign_checked(net: Wires, number: int) -> Counter[str]:
+    """Their table, a rule of theirs in ours, and what becomes of packets in the end."""
+    now = datetime.now(UTC)
+    made, _, live = loaded(net, number, now)
+    theirs = Foreign(number)
+    net.nft("-f", "-", given=theirs.said)
+    if number % 2:
+        chain, rule = theirs.by_hand()
+        net.nft("-f", "-", given=f"insert rule inet {TABLE} {chain} {rule}\n")
+    told = Counter[str]()
+    try:
+        table = foreign.Whole.read("inet", "theirs", listed(net, "inet", "theirs"))
+        ours = foreign.Whole.read("inet", TABLE, listed(net, "inet", TABLE))
+        shots, says = [], {}
+        for shot, goes in made.shots(live):
+            packet = Packet(shot.zone, goes, ip_address(shot.source), ip_address(shot.destination), shot.service, now)
+            decision = packets.decide(live, packet)
+            way = foreign.Way(packet, frozenset({f"{shot.zone}0"}), frozenset({f"{goes}0"}), decision)
+            others = [*foreign.decided_by_hand(ours, way), *foreign.judged([table], way)]
+            shots.append(shot)
+            says[shot.number] = explain_packet.in_the_end(decision.action, others)
+        net.forget()
+        seen = net.shoot(shots, [n for n, end in says.items() if end == "accept"])
+        for shot in shots:
+            end, came = says[shot.number], seen[shot.number]
+            passed = any(each.zone or each.answer == "itself" for each in came)
+            told[end] += 1
+            # What the device answers leaves by postrouting, and is dropped there too.
+            quiet = not came and (shot.service.endswith("echo-reply") or "hook postrouting" in theirs.said)
+            assert end == "unknown" or passed is (end == "accept") or quiet, (number, shot, end, came)
+    finally:
+        net.nft("delete", "table", "inet", "theirs")
+    return told
+
+
+def test_what_others_do_is_what_we_say(net: Wires) -> None:
+    told = sum((foreign_checked(net, number) for number in range(1000, 1000 + QUICK // 2)), Counter[str]())
+    assert min(told[end] for end in ("accept", "drop", "unknown")) > QUICK, told
+
+
+@pytest.mark.soak
+def test_what_many_others_do_is_what_we_say(net: Wires) -> None:
+    for number in range(1000 + QUICK // 2, 1000 + ALL):
+        foreign_checked(net, number)
 
 
 @pytest.mark.soak

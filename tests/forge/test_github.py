@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mspctl import cli
 from mspctl.errors import InputError, TargetError, Unreachable
 from mspctl.forge import LONGEST
 from mspctl.forge.github import GitHub, from_environment
 from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, marker
+from mspctl.forge.review import name_of, reviewed
 from mspctl.transports.http import Refused
 from tests.servers.github import TOKEN, GitHubSimulator, description, of, wrong
 
@@ -188,3 +190,53 @@ def test_the_simulator_holds_requests_to_the_description() -> None:
     schema = description()["paths"]["/repos/{owner}/{repo}/issues"]["post"]["requestBody"]["content"]
     assert wrong({"title": ["x"]}, schema["application/json"]["schema"])
     assert not wrong(of("issue", labels=[]), {"$ref": "#/components/schemas/issue"})
+
+
+# -- what was reviewed ----------------------------------------------------------------------------------------
+
+PLAN = ".github/workflows/plan.yml"
+
+
+def test_the_plan_of_what_was_merged_is_found(github: GitHubSimulator, client: GitHub) -> None:
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [github.pull("c" * 40), number]
+    name = name_of(number, "a" * 40)
+    github.artifact(name, PLAN)
+    assert reviewed(client, "b" * 40, PLAN).name == name
+
+
+@pytest.mark.parametrize(
+    ("workflow", "event"),
+    [(".github/workflows/evil.yml", "pull_request_target"), (PLAN, "push"), (PLAN, "pull_request")],
+)
+def test_what_another_workflow_left_was_not_reviewed(
+    github: GitHubSimulator, client: GitHub, workflow: str, event: str
+) -> None:
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [number]
+    github.artifact(name_of(number, "a" * 40), workflow, event)
+    github.artifact(name_of(number, "c" * 40), PLAN)  # of an earlier state of the pull request
+    with pytest.raises(InputError, match="is not kept"):
+        reviewed(client, "b" * 40, PLAN)
+
+
+def test_a_commit_without_a_merged_pull_request_was_not_reviewed(github: GitHubSimulator, client: GitHub) -> None:
+    github.of_commit["b" * 40] = [github.pull("a" * 40)]
+    with pytest.raises(InputError, match="nothing of it was reviewed"):
+        reviewed(client, "b" * 40, PLAN)
+
+
+def test_the_command_prints_what_a_workflow_needs(
+    github: GitHubSimulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in github.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [number]
+    assert cli.run(["reviewed", "--commit", "b" * 40]) == 1
+    github.artifact(name_of(number, "a" * 40), PLAN)
+    assert cli.run(["reviewed", "--commit", "b" * 40]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"pull={number}", "run=2", f"name=reviewed-{number}-{'a' * 40}"]
+    github.broken = lambda method, path: (502, {})
+    assert cli.run(["reviewed", "--commit", "b" * 40]) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import poplib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mspctl.drivers.postfixadmin.dovecot import Dovecot
 from tests.mail.conftest import Office, box, opened, password
 from tests.servers.mail_stack import running, wait
 
@@ -181,3 +183,52 @@ def test_a_wrong_key_is_said_so(office: Office, monkeypatch: pytest.MonkeyPatch)
     office.say("mailboxes:", box("paolo"))
     said = office.run("plan")
     assert (said.code, "does not take our key (401 Authentication required)" in said.out) == (1, True), said.out
+
+
+def findings(office: Office) -> list[tuple[str, str]]:
+    said = office.run("drift", "-o", "json")
+    assert said.code in (0, 2), said.out + said.err
+    return [(each["code"], each["what"]) for each in json.loads(said.out)["findings"]["open"]]
+
+
+def test_what_a_killed_apply_left_open_is_found_and_ended(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.apply("mailboxes:", box("paolo"), box("luca"), box("acquisti"))
+    with at_work(office, "paolo") as off, at_work(office, "luca") as gone, at_work(office, "acquisti") as others:
+        office.say("mailboxes:", box("paolo", "enabled: false"), box("acquisti"))
+        with monkeypatch.context() as killed:  # the tables have changed, and nobody tells Dovecot
+            killed.setattr(Dovecot, "follow", lambda self, work: (set(), ""))
+            assert office.run("apply").code == 0
+        assert off[0].noop()[0] == "OK"
+        where = "imap from 127.0.0.1; pop3 from 127.0.0.1"
+        assert findings(office) == [
+            ("mail.session", f"{who} is switched off, and something of it is still open: {where}")
+            for who in ("luca", "paolo")
+        ]
+        said = office.run("mail", "end", "acme", office.at("paolo"), "luca@" + office.domain)
+        assert (said.code, said.out) == (0, f"{office.at('paolo')}, {office.at('luca')}: 4 sessions have ended.\n")
+        assert both_ended(office, off)
+        assert both_ended(office, gone)
+        assert others[0].noop()[0] == "OK"
+        assert findings(office) == []
+    said = office.run("mail", "end", "acme", "paolo")
+    assert (said.code, said.out) == (0, f"{office.at('paolo')}: nothing was open.\n")
+
+
+def test_sessions_that_cannot_be_ended_or_asked_about(office: Office) -> None:
+    office.apply("mailboxes:", box("paolo", "enabled: false"))
+    targets = Path("inventory/targets.yaml")
+    text, port = targets.read_text(), f"127.0.0.1:{office.server.ports.doveadm}"
+    targets.write_text(text.replace(port, f"127.0.0.1:{office.server.ports.dns}").replace(", shares: shared/", ""))
+    said = office.run("mail", "end", "acme", "paolo")
+    assert said.code == 4
+    assert "cannot be reached (Connection refused)" in said.err
+    drift = office.run("drift")
+    assert drift.code == 4
+    assert "what is open of people who are switched off (http" in drift.out
+    targets.write_text("".join(line for line in text.splitlines(keepends=True) if " doveadm: {" not in line))
+    said = office.run("mail", "end", "acme", "paolo")
+    assert (said.code, "(set doveadm in inventory/targets.yaml)" in said.err) == (1, True)
+    assert office.run("drift").code == 0  # nobody can ever say, and nobody is told each night
+    for wrong, why in (("x@elsewhere.example", "elsewhere.example"), ("", "ADDRESS"), ("a b", "is not the name")):
+        said = office.run("mail", "end", "acme", wrong)
+        assert (said.code, why in said.err) == (1, True), said.err

@@ -14,7 +14,7 @@ from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
-from mspctl.resource import Id, Resource
+from mspctl.resource import UNKNOWN, Id, Resource
 from tests.estate import estate
 
 TARGETS = """\
@@ -231,6 +231,8 @@ TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::
         ("services: machines", "services: tcp/70000", "is no service"),
         ("[198.51.100.0/28], services: [ssh]", "any", "is half the world"),
         ("management: {from: [198.51.100.0/28], services: [ssh]}\n", "", "management: is missing"),
+        ("objects: {nvr", "objects: {all: '*.example.com', nvr", "is no address"),
+        ("management: {from: [", "management: {from: [office.example, ", r"office\.example is a name"),
         ("id: no-smtp", "id: browse", r"browse is the id of .*sede\.yaml:8 already"),
         ("id: no-smtp", "id: management", "is the id of the rule that lets us in"),
         ("id: no-smtp", 'id: "a\\nb"', "is not a rule's id"),
@@ -268,6 +270,38 @@ def test_slips_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:
 
 
 RULE = "  - {{id: {id}, from: {a}, to: {b}, services: {s}, action: {action}{more}}}\n"
+
+
+def test_a_device_belongs_to_one_customer(tmp_path: Path) -> None:
+    """Two tables on one device would drop each other's packets."""
+    more = {
+        "inventory/targets.yaml": TARGETS,
+        "customers/arno/customer.yaml": CUSTOMER.replace("Brenta", "Arno"),
+        "customers/arno/firewall/main.yaml": SEDE,
+    }
+    root = brenta(tmp_path)
+    for name, text in more.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text.replace("asked_by: maria, ", ""))
+    (found,) = [line for line in complaints(root) if "already" in line]
+    assert found.startswith("customers/brenta/firewall/sede.yaml:1:")
+    assert "fw-sede is the firewall of customers/arno/firewall/" in found
+
+
+def test_names_are_resolved_by_the_device(tmp_path: Path) -> None:
+    text = SEDE.replace("objects: {nvr", "objects: {vendor: [updates.vendor.example, 192.0.2.1], nvr")
+    text = text.replace("source: both", "source: both, destination: vendor")
+    root, id_, name = brenta(tmp_path, text), Id(firewall.RULE, "machines"), "updates.vendor.example."
+    (first,) = declared(root)
+    held = {r.id: r for r in first.resources}
+    assert held[id_].fields["destination"] is UNKNOWN
+    assert held[Id(firewall.NAME, name)].fields == {}
+    assert first.follows == {id_}
+    outputs = {first.scope: {name: frozenset({"192.0.2.0", "2001:db8::5"})}}
+    (second,) = declarations(load(root, now=NOW), Selection(), outputs, NOW)
+    found = {r.id: r for r in second.resources}
+    assert found[id_].fields["destination"] == frozenset({"192.0.2.0/31", "2001:db8::5"})
+    assert second.timed[id_] == "its names were resolved anew"
 
 
 @pytest.mark.parametrize(

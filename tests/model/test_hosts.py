@@ -170,6 +170,10 @@ jobs:
           keep: {daily: 14, weekly: 8}, upload: 2 MiB}
   fuori: {host: nas, paths: /volume, repository: far, schedule: mon-fri 22:30, rpo: 3d}
 """
+VEEAM = "reports: {v: {host: nas, files: /srv/reports/*, format: veeam, covers: srv-1, rpo: 26h}}\n"
+VAULT = """thinning:
+  old: {host: nas, folder: /srv/restic, password: ACME_RESTIC, schedule: "sun 12:00", keep: {daily: 3}}
+"""
 
 
 def backed_up(tmp_path: Path, text: str = BACKUP) -> Estate:
@@ -193,6 +197,7 @@ def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
         "timezone": "Europe/Rome",
         "keep": frozenset({"daily 14", "weekly 8"}),
         "upload": 2048,
+        "dumps": frozenset(),
         "check": 0,
         "read": 0,
         "amiss": frozenset(),
@@ -200,6 +205,20 @@ def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
     assert fuori.fields["repository"] == "https://backup.msp.example:8000/acme/nas"
     assert (fuori.fields["login"], fuori.fields["keep"]) == ("ACME_REST rev 2", frozenset())
     assert (notte.source, fuori.source) == ("customers/acme/backup.yaml:5", "customers/acme/backup.yaml:7")
+
+
+def test_repositories_are_thinned_out_where_they_lie(tmp_path: Path) -> None:
+    found = {d.scope.name: d.resources for d in declarations(backed_up(tmp_path, VAULT + BACKUP), Selection(), {}, NOW)}
+    (_, old) = found["acme/nas/backup"]
+    assert dict(old.fields) == {
+        "folder": "/srv/restic",
+        "password": "ACME_RESTIC rev 1",
+        "keep": frozenset({"daily 3"}),
+        "schedule": "sun 12:00",
+        "timezone": "Europe/Rome",
+        "amiss": frozenset(),
+    }
+    assert old.source == "customers/acme/backup.yaml:2"
 
 
 @pytest.mark.parametrize(
@@ -216,11 +235,39 @@ def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
         ("https://backup", "http://backup", "is no place of a repository"),
         ("local: /mnt/backup/", "local: /mnt, rest: https://x.example", "says where it is, once"),
         ("local: /mnt/backup/", "local: /mnt, login: ACME_REST", "has a log-in, and no server"),
+        ("local: /mnt/backup/", "s3: https://s3.example.com, login: ACME_S3", "is no bucket"),
+        ("local: /mnt/backup/", "s3: https://s3.example.com/acme", "has no keys for its bucket"),
         ("local: /mnt/backup/", "sftp: nas/srv", "'nas/srv' is no folder of another host"),
         ("local: /mnt/backup/", "sftp: -oProxyCommand=id@nas/srv", "is no folder of another host"),
         ("local: /mnt/backup/", "sftp: b@nas.example/srv, key: NAS_KEY", "has key and host_key if it has sftp"),
         ("local: /mnt/backup/", "local: /mnt, key: NAS_KEY", "has key and host_key if it has sftp"),
         ("password: ACME_RESTIC}", "password: geheim}", "is not the name of a secret"),
+        ("rpo: 3d", "rpo: 3d, restore_test: {}", "is missing"),
+        ("rpo: 3d", "rpo: 3d, restore_test: {every: 0}", "is more often than each hour"),
+        ("rpo: 3d", "rpo: 3d, check: {every: 5m}", "is more often than each hour"),
+        ("rpo: 3d", "rpo: 3d, restore_test: {every: 7d, start: ../x}", "'../x' is not a name"),
+        ("rpo: 3d", "rpo: 3d, restore_test: {every: 7d, paths: /etc}", "does not copy /etc, so it cannot be restored"),
+        (
+            "rpo: 3d",
+            "rpo: 3d, mailboxes: {a.example: {target: servers, path: /volume}}",
+            "is for one host and is tried",
+        ),
+        (
+            "rpo: 3d",
+            "rpo: 3d, restore_test: {every: 7d}, mailboxes: {a.example: {target: servers, path: /volume}}",
+            "servers is no target with mailboxes",
+        ),
+        ("rpo: 3d", 'rpo: 3d, dumps: {postgresql: "a; rm"}', "'a; rm' is not the name of a database"),
+        ("rpo: 3d", "rpo: 3d, check: {every: 7d, read: 0}", "is not a percentage"),
+        (
+            "jobs:",
+            f"{VEEAM.replace('veeam,', 'vim,')}jobs:",
+            "'vim' is not one of 'json', 'synology', 'veeam', 'words'",
+        ),
+        ("jobs:", f"{VEEAM.replace('srv-1', 'srv-9')}jobs:", "there is no host srv-9 in hosts.yaml"),
+        ("jobs:", f"{VEEAM.replace('/srv/reports', 'reports')}jobs:", "is not an absolute path"),
+        ("jobs:", f"{VAULT.replace('nas', 'vault')}jobs:", "there is no host vault in hosts.yaml"),
+        ("jobs:", f"{VAULT.replace('daily: 3', '')}jobs:", "keeps nothing"),
     ],
 )
 def test_jobs_that_make_no_sense(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -40,6 +40,9 @@ class Firewall:
         )
 
 
+_NAMES = 'mount --bind "$1" /etc/hosts; shift; exec "$@"'
+
+
 @contextmanager
 def running() -> Iterator[Firewall]:
     with made("fw", "office", "wan", "lan", "guest") as names, ExitStack() as stack:
@@ -54,7 +57,10 @@ def running() -> Iterator[Firewall]:
                 run("ip", "-n", names[role], "-6", "route", "add", "default", "via", FIREWALL6[role])
         for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
             run(*inside(names["fw"]), "sysctl", "-qw", setting)
-        server = stack.enter_context(sshd.running(FIREWALL["office"], inside(names["fw"])))
+        (folder / "hosts").write_text("127.0.0.1 localhost\n")
+        # Who logs in there has a file of names of the device's own, and else what we have.
+        own = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", _NAMES, "sh", str(folder / "hosts")]
+        server = stack.enter_context(sshd.running(FIREWALL["office"], [*inside(names["fw"]), *own]))
         yield Firewall(names, server, folder)
 
 

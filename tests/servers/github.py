@@ -217,6 +217,12 @@ class GitHubSimulator:
         branch = asked.get("head", "").partition(":")[2]
         return _page([p for p in self.pulls if p["state"] == "open" and p["head"]["ref"] == branch], asked)
 
+    def _pulls_get(self, number: str, asked: Json, body: Json) -> Json:
+        found = next(pull for pull in self.pulls if pull["number"] == int(number))
+        whole = of("pull-request", number=int(number), title=found["title"], merged_at=found["merged_at"])
+        whole["head"] |= {"sha": found["head"]["sha"], "ref": found["head"]["ref"]}
+        return whole
+
     def _pulls_create(self, asked: Json, body: Json) -> Json:
         number = self.pull("0" * 40, body["title"])
         self.pulls[-1]["head"]["ref"] = body["head"]

@@ -38,7 +38,7 @@ USERS = ("root", "ops", "guest")  # ops may use sudo, guest may not
 
 PACKAGES = (
     "openssh-server python3 systemd systemd-sysv dbus iproute2 ca-certificates sudo "
-    "procps tzdata unattended-upgrades restic clamav-daemon clamav-freshclam clamdscan"
+    "nftables procps tzdata unattended-upgrades restic clamav-daemon clamav-freshclam clamdscan"
 ).split()
 MASKED = (
     "systemd-modules-load systemd-udevd systemd-udev-trigger console-getty getty.target e2scrub_all.timer "
@@ -161,16 +161,17 @@ def _run(*command: str | Path) -> str:
 # -- the image --------------------------------------------------------------------------------------------------
 
 
-def image() -> Path:
-    """The tree that all machines start from; made now if nobody has."""
+def image(more: Sequence[str] = ()) -> Path:
+    """The tree that machines start from; made now if nobody has. `more`: packages that only some tests need."""
     mirror = _mirror()
-    recipe = "\n".join((PREPARE, *PACKAGES, *SLIM))
+    packages = [*PACKAGES, *more]
+    recipe = "\n".join((PREPARE, *packages, *SLIM))
     CACHE.mkdir(parents=True, exist_ok=True)
     tree = CACHE / f"debian-12-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not tree.is_dir():
-            _build(tree, mirror)
+            _build(tree, mirror, packages)
     return tree
 
 
@@ -183,7 +184,7 @@ def _mirror() -> str:
     return found[0]
 
 
-def _build(tree: Path, mirror: str) -> None:
+def _build(tree: Path, mirror: str, packages: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as draft:
         hook = Path(draft) / "prepare"
         hook.write_text(PREPARE)
@@ -191,7 +192,7 @@ def _build(tree: Path, mirror: str) -> None:
         sources = [f"deb {mirror} bookworm main", f"deb {base}/debian-security bookworm-security main"]
         options = [f"--dpkgopt={each}" for each in SLIM]
         made = Path(draft) / "tree"
-        options += [f"--include={','.join(PACKAGES)}", f'--customize-hook=sh {hook} "$1"']
+        options += [f"--include={','.join(packages)}", f'--customize-hook=sh {hook} "$1"']
         _run("mmdebstrap", "--quiet", "--variant=minbase", *options, "bookworm", made, *sources)
         made.rename(tree)
 
@@ -226,6 +227,17 @@ class Machine:
     def archive(self, *of: str) -> None:
         """It has an archive of packages, of that label, suite and codename."""
         self.run("sh", "-s", *of, said=ARCHIVE.encode())
+
+    def restart(self) -> None:
+        """The power is cut, and comes back: the kernel's memory is empty, the disk as it was."""
+        self.sh("nft flush ruleset; systemctl reboot -ff", check=False)
+        for _ in range(20 * SECONDS):  # until it is another one
+            with suppress(OSError):
+                os.kill(self.leader, 0)
+                time.sleep(0.05)
+                continue
+            break
+        self.rebooted()
 
     def rebooted(self) -> None:
         """Whoever lets it reboot says so afterwards: its PID 1 is another one, and it is up again."""
@@ -267,13 +279,13 @@ class Lan:
 
 
 @contextmanager
-def machines(*names: str) -> Iterator[Lan]:
+def machines(*names: str, more: Sequence[str] = ()) -> Iterator[Lan]:
     """So many hosts, up and answering; gone afterwards with all that they held."""
     for program in PROGRAMS:
         require(program)
     if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("machines need namespaces: root, and in a container the right to make them")
-    tree = image()
+    tree = image(more)
     namespace = f"mspctl-{os.getpid()}-{secrets.token_hex(2)}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mspctl-hosts-")))
@@ -333,6 +345,7 @@ def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
         *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
         *(f"--machine={space}", f"--hostname={machine.name}", f"--directory={disk}/root"),
         *(f"--network-namespace-path=/run/netns/{space}", "--resolv-conf=off", "--timezone=off"),
+        "--capability=CAP_NET_ADMIN",  # its network is its own, and it may be a firewall
         # Whoever scans on access asks the kernel to be asked: nspawn lets nobody, unless it is told to.
         *("--system-call-filter=fanotify_init", "--system-call-filter=fanotify_mark"),
         *("--link-journal=no", "--console=pipe", *(f"--bind-ro={each}:{inside}" for each, inside in binds.items())),

@@ -15,12 +15,13 @@ import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from tests.servers.namespaces import cable, inside, made, run
 
@@ -39,6 +40,7 @@ KINDS = {
 }
 _MARK = b"msp!"  # in front of a packet's number
 _NEWNET = 0x40000000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,13 @@ def running() -> Iterator[Wires]:
                 run("ip", "-n", names[zone], family, "route", "add", "default", "via", f"{net}1")
                 for host in OUTSIDE if zone == "wan" else ():
                     run("ip", "-n", names[zone], family, "route", "add", f"{net}{host}", "via", f"{net}1")
-            _within(names[zone], partial(_open, wires, zone, stack))
+            within(names[zone], partial(_open, wires, zone, stack))
         for setting in (
             "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.send_redirects=0",
             "net.ipv4.icmp_ratemask=0", "net.ipv6.icmp.ratelimit=0",
         ):  # fmt: skip
             run(*inside(names["fw"]), "sysctl", "-qw", setting)
-        _within(names["fw"], partial(_open_netlink, wires, stack))
+        within(names["fw"], partial(_open_netlink, wires, stack))
         yield wires
 
 
@@ -137,25 +139,18 @@ def _acquaint(names: Mapping[str, str], zone: str) -> None:
         run("ip", "-n", name, "-batch", "-", given="".join(lines))
 
 
-def _within(name: str, work: Callable[[], None]) -> None:
-    """In a namespace: a thread enters it, and is gone afterwards."""
-    failed: list[Exception] = []
+def within(name: str, work: Callable[[], T]) -> T:
+    """In a namespace: a thread enters it, works there, and is gone afterwards."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(_entered, name, work).result()
 
-    def enter() -> None:
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"/run/netns/{name}") as file:
-                if libc.setns(file.fileno(), _NEWNET):
-                    raise OSError(ctypes.get_errno(), f"no way into {name}")
-            work()
-        except OSError as error:
-            failed.append(error)
 
-    thread = threading.Thread(target=enter)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
+def _entered(name: str, work: Callable[[], T]) -> T:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/run/netns/{name}") as file:
+        if libc.setns(file.fileno(), _NEWNET):
+            raise OSError(ctypes.get_errno(), f"no way into {name}")
+    return work()
 
 
 def _open(wires: Wires, zone: str, stack: ExitStack) -> None:

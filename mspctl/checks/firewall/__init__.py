@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import device, rules
+from mspctl.checks.firewall import boot, device, in_front, names, rules
 from mspctl.finding import Finding
 
-CODES = {**device.CODES, **rules.CODES}
+CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
@@ -18,5 +18,8 @@ def questions(facts: Facts) -> Iterator[Any]:
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
+    yield from in_front.findings(facts)
+    yield from boot.findings(facts)
+    yield from names.findings(facts)
     yield from device.findings(facts, seen)
     yield from rules.findings(facts, seen)

@@ -1,6 +1,6 @@
 """
 Mail as its server and strangers see it: full mailboxes, mail that waits, forwards that nobody declared, log-ins of
-people who left, entries past their date, keys in the DNS, block lists.
+people who left, sessions of people who are switched off, entries past their date, keys in the DNS, block lists.
 
 What a server measures is asked of it in every run; the DNS only by whoever looks from outside.
 """
@@ -19,6 +19,7 @@ CODES = {
     "mail.unchecked": "it could not be checked",
     "mail.forward": "mail goes to somebody outside whom nobody declared",
     "mail.login": "somebody logged in after leaving",
+    "mail.session": "a session is open of somebody who is switched off",
     "mail.full": "a mailbox is full, or nearly",
     "mail.queue": "mail has been waiting for too long",
     "mail.list": "an entry of allow or block is past its date",

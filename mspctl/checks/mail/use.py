@@ -1,4 +1,4 @@
-"""What only the server can measure: what mailboxes hold, who logged in last, since when mail waits."""
+"""What only the server can measure: what mailboxes hold, who logged in last, what is open, since when mail waits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from mspctl.checks import Seen
 from mspctl.checks.dns.zone import listed
 from mspctl.checks.mail.domain import Domain
-from mspctl.driver import Gauge, Measured, Unmeasured
+from mspctl.driver import NOT_HERE, Gauge, Measured, Unmeasured
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import mail
 from mspctl.kinds.mail_log import FACET as LOGS
@@ -22,6 +22,7 @@ def gauges(domain: Domain) -> Iterator[Gauge]:
         yield from (Gauge(domain.scope(mail.FACET), id_, what) for what in (mail.OCTETS, mail.QUOTA))
     for id_ in _left(domain):
         yield from _logins(domain, id_)
+    yield from (_session(domain, id_) for id_ in _off(domain))
     yield from _queues(domain)
 
 
@@ -35,6 +36,9 @@ def findings(domain: Domain, seen: Seen) -> Iterator[Finding]:
         last = _latest(domain, id_, seen)
         if isinstance(last, datetime) and last > left:
             yield _login(domain, id_, last)
+    for id_, why in _off(domain).items():
+        if isinstance(where := seen.get(_session(domain, id_)), str):
+            yield _open(domain, id_, why, where)
     waits = [since for gauge in _queues(domain) if isinstance(since := seen.get(gauge), datetime)]
     if waits and domain.facts.now - min(waits) > timedelta(seconds=domain.settings.queued):
         yield _waiting(domain, min(waits))
@@ -46,6 +50,11 @@ def unknown(domain: Domain, seen: Seen) -> Iterator[str]:
     held = {id_: seen.get(Gauge(mine, id_, mail.OCTETS)) for id_ in _limited(domain)}
     yield from _said("what mailboxes hold", held)
     yield from _said("who logged in after leaving", {id_: _latest(domain, id_, seen) for id_ in _left(domain)})
+    # Without a Dovecot that can be asked, nobody ever knows: that is how the target is set up.
+    sessions = {id_: seen.get(_session(domain, id_)) for id_ in _off(domain)}
+    yield from _said(
+        "what is open of people who are switched off", {i: s for i, s in sessions.items() if s != NOT_HERE}
+    )
     unmeasured = [since for gauge in _queues(domain) if isinstance(since := seen.get(gauge), Unmeasured)]
     if unmeasured:
         yield f"mail that waits ({unmeasured[0].why})"
@@ -119,6 +128,36 @@ def _login(domain: Domain, id_: Id, last: datetime) -> Finding:
     what = f"{id_.name} left {left}, and somebody logged in on {last.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     remedy = "see that nobody can (mspctl plan), end open sessions, and ask who it was"
     return domain.finding("mail.login", Severity.SEVERE, what, remedy, id_=id_, since=last.date())
+
+
+# -- sessions ---------------------------------------------------------------------------------------------------
+
+
+def _off(domain: Domain) -> dict[Id, str]:
+    """Mailboxes whose owners cannot log in, and those that we took away; with what is to be said of them."""
+    if domain.plan is None:
+        return {}
+    whole = domain.live.get(mail.DOMAIN_ID)
+    none = whole is not None and whole.fields.get("enabled") is False
+    there = {id_: resource for id_, resource in domain.live.items() if id_.kind == mail.MAILBOX}
+    found = {i: "is switched off" for i, r in there.items() if none or r.fields.get("enabled") is False}
+    known = domain.facts.history.get(domain.scope(mail.FACET))
+    for id_, record in known.resources.items() if known else ():
+        if id_.kind == mail.MAILBOX and id_ not in there and (record.tombstone or record.kept_until):
+            found[id_] = "is switched off" if record.kept_until else "is gone"
+    return dict(sorted(found.items()))
+
+
+def _session(domain: Domain, id_: Id) -> Gauge:
+    return Gauge(domain.scope(mail.FACET), id_, mail.SESSIONS)
+
+
+def _open(domain: Domain, id_: Id, why: str, where: str) -> Finding:
+    what = f"{id_.name} {why}, and something of it is still open: {where}"
+    address = mail.address_of(id_.name, domain.name)
+    remedy = f"end it (mspctl mail end {domain.facts.customer.name} {address}), and ask who it was"
+    left = _left(domain).get(id_)
+    return domain.finding("mail.session", Severity.SEVERE, what, remedy, id_=id_, since=left.date() if left else None)
 
 
 # -- the queue --------------------------------------------------------------------------------------------------

@@ -3,17 +3,20 @@ Firewalls → one scope per device. Names become what they stand for, schedules 
 
 A schedule says hours on the wall, and devices know none: when clocks are set it comes to other hours, which is a change
 that time made due, like the end of a rule.
+
+Names of the DNS become the addresses that the device itself found for them when it was read; what it did not find
+stays as it was found last, and a rule waits until all of its names were found once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.firewall.words import Words
-from mspctl.kinds import firewall
+from mspctl.kinds import addresses, firewall
 from mspctl.kinds.firewall import ANY
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
@@ -21,7 +24,7 @@ from mspctl.model.sections.firewall import FACET, Site
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.rules import Forward, Rule
 from mspctl.moments import Moment, Window, timezone
-from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (FACET,)
@@ -30,10 +33,12 @@ FACETS = (FACET,)
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
     for name, site in customer.files.get(FACET, {}).items():
         contacts = {contact.id: contact.name for contact in customer.info.contacts}
-        maker = _Maker(site, customer.info.timezone, now, Words(site.device, contacts, customer.info.timezone, now))
+        scope = _scope(customer, name, site)
+        words = Words(site.device, contacts, customer.info.timezone, now)
+        maker = _Maker(site, customer.info.timezone, now, words, outputs.get(scope, {}))
         maker.make()
-        scope, timed, ends = _scope(customer, name, site), maker.timed, maker.ends
-        yield Declaration(scope, maker.resources, site.file, timed=timed, ends=ends, words=maker.words)
+        timed, ends, follows = maker.timed, maker.ends, frozenset(maker.follows)
+        yield Declaration(scope, maker.resources, site.file, timed=timed, follows=follows, ends=ends, words=maker.words)
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
@@ -60,9 +65,12 @@ class _Maker:
     zone: str  # time zone
     now: datetime
     words: Words
+    addresses: Mapping[str, Value] = field(default_factory=dict)  # of names, as far as they were found
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, str] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+    follows: set[Id] = field(default_factory=set)
 
     def make(self) -> None:
         device, names = self.site.device, Names(self.site.device)
@@ -80,6 +88,20 @@ class _Maker:
         for number, forward in enumerate(device.forwards):
             self._forward(names, forward, self._source("forwards", number))
         self._nat(names)
+        for name in sorted(self.named):
+            self.resources.append(Resource(Id(firewall.NAME, name), {}, self._source("objects")))
+
+    def _places(self, id_: Id, said: frozenset[str]) -> Value:
+        """With addresses for names."""
+        names = {each for each in said if each.endswith(".")}
+        if not names:
+            return said
+        self.named |= names
+        self.timed.setdefault(id_, "its names were resolved anew")
+        self.follows.add(id_)
+        found = [self.addresses.get(name) for name in sorted(names)]
+        sets = [each for each in found if isinstance(each, frozenset)]
+        return addresses.joined((said - names).union(*sets)) if len(sets) == len(found) else UNKNOWN
 
     def _management(self, names: Names) -> None:
         said = self.site.device.management
@@ -106,8 +128,8 @@ class _Maker:
         fields = firewall.fields(
             from_=frozenset(rule.source_zones),
             to=frozenset(rule.destination_zones),
-            source=names.addresses(rule.source),
-            destination=names.addresses(rule.destination),
+            source=self._places(id_, names.addresses(rule.source)),
+            destination=self._places(id_, names.addresses(rule.destination)),
             services=names.services(rule.services),
             action=rule.action,
             log=rule.log,
@@ -128,7 +150,7 @@ class _Maker:
             listen=frozenset({forward.service}),
             to=to,
             port=port,
-            source=names.addresses(forward.only_from),
+            source=self._places(id_, names.addresses(forward.only_from)),
             log=forward.log,
         )
         self.resources.append(made := Resource(id_, fields | limits, source))

@@ -273,6 +273,9 @@ class DeviceEditor:
         if bool(live.fields["log"]) != before.log:
             self.edits.append(edit.Set(("default", "log"), Bare(str(bool(live.fields["log"])).lower())))
 
+    def name(self, id_: Id, live: Resource | None) -> None:
+        raise ValueError("is there because something in Git speaks of it")
+
     def _said_here(self, kind: str) -> None:
         mark = find(self.site.data, (kind,))
         if find_value(self.site.data, (kind,)) is not None and mark and mark.file != self.site.file:
@@ -346,6 +349,7 @@ def _without(
 
 _PUT: dict[str, Callable[[DeviceEditor, Id, Resource | None], None]] = {
     firewall.ZONE: DeviceEditor.zone,
+    firewall.NAME: DeviceEditor.name,
     firewall.RULE: DeviceEditor.rule,
     firewall.FORWARD: DeviceEditor.forward,
     firewall.NAT: DeviceEditor.nat,

@@ -74,6 +74,8 @@ def _backup(
     owner: Customer, host: str, text: str, before: Resource | None, id_: Id, live: Resource | None
 ) -> Iterator[edit.Edit]:
     path: Keys = ("jobs", id_.name)
+    if id_.kind != jobs.JOB:
+        raise ValueError("is about other hosts' backups")
     job = find_value(strict_yaml.parse(text, "", Problems()), path)
     if not isinstance(job, Map) or job.get("host") != host:
         raise ValueError("is not a job of this file for this host alone")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from mspctl.driver import (
@@ -31,12 +32,13 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import commit, native, use
+from mspctl.drivers.nftables import boot, commit, foreign, native, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
-from mspctl.kinds import firewall
-from mspctl.resource import Resource, Scope
+from mspctl.kinds import addresses, firewall, packets
+from mspctl.kinds.packets import Other, Packet
+from mspctl.resource import UNKNOWN, Resource, Scope, Value
 from mspctl.transports.machine import Machine, Session
 
 MAX_COMMENT = 128  # octets of nftables
@@ -59,13 +61,14 @@ class Reader:
 
     def accept(self, resource: Resource) -> Resource:
         kind = resource.id.kind
-        if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind):
+        if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind, firewall.NAME):
             raise Unsupported(f"nftables holds no {kind}")
-        named = sorted(t for n in ("source", "destination") for t in firewall.texts(resource, n) if t.endswith("."))
-        if named:
-            raise Unsupported(f"nftables knows no names ({named[0].rstrip('.')}: write its addresses)")
-        if kind in native.PREFIXES and len(native.comment_of(resource.id).encode()) > MAX_COMMENT:
-            raise Unsupported("the names of both zones are too long together")
+        if UNKNOWN in resource.fields.values():
+            return resource
+        ours = kind in native.PREFIXES
+        comments = [native.comment_of(resource.id)] if ours else [r.comment for r in native.made_of(resource)]
+        if kind != firewall.ZONE and any(len(each.encode()) > MAX_COMMENT for each in comments):
+            raise Unsupported("its name is too long, or those of both zones together")
         if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
             raise Unsupported("it could never hold (its addresses and services are not of one family)")
         return native.held(resource)
@@ -75,10 +78,12 @@ class Reader:
             return
         with self.machine.session() as session:
             self._identify(session)
+            besides = _Besides(session, self.settings)
             for scope in scopes:
                 try:
                     with translated():
-                        yield _reading(session, scope)
+                        names = sorted({r.id.name for r in known.get(scope, ()) if r.id.kind == firewall.NAME})
+                        yield _reading(session, scope, besides, names)
                 except TargetError as error:
                     yield Failed(scope, error)
 
@@ -107,6 +112,27 @@ class Reader:
             elif gauge.what == firewall.PACKETS:
                 yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
 
+    def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
+        """What other tables do, and what somebody put into ours."""
+        interfaces = {
+            r.id.name: firewall.texts(r, "interfaces") for r in reading.resources if r.id.kind == firewall.ZONE
+        }
+        decision = packets.decide(reading.resources, packet)
+        none = frozenset[str]()
+        way = foreign.Way(packet, interfaces.get(packet.came, none), interfaces.get(packet.goes, none), decision)
+        name = table_of(reading.scope)
+        with self.machine.session() as session:
+            self._identify(session)
+            besides = _Besides(session, self.settings)
+            ours = besides.table(FAMILY, name)
+            found = [*foreign.decided_by_hand(ours, way)] if reading.exists and isinstance(ours, foreign.Whole) else []
+            tables = besides.tables(name)
+        try:
+            found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
+        except _ODD:
+            found.append(Other("other tables", "unknown", "they cannot be read"))
+        return [*found, *(Other(each, "unknown", "it cannot be read") for each in tables if isinstance(each, str))]
+
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
             self._identify(session)
@@ -126,9 +152,102 @@ class Reader:
                 raise TargetError(f"{session.name}: its {what} is {found}, and not {said}; nothing was sent")
 
 
-def _reading(session: Session, scope: Scope) -> Reading:
+def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
     table, _ = _listed(session, table_of(scope))
-    return Reading(scope, table.resources if table else (), exists=table is not None)
+    facts: dict[str, Value] = {}
+    if alarms := besides.alarms(table_of(scope), table or Table()):
+        facts["alarms"] = alarms
+    if table:
+        facts |= besides.at_boot(table_of(scope))
+    found = _resolved(session, names) if names else {}
+    if missing := tuple(name for name in names if name not in found):
+        facts["unresolved"] = missing
+    return Reading(scope, table.resources if table else (), found, exists=table is not None, facts=facts)
+
+
+def _resolved(session: Session, names: Sequence[str]) -> dict[str, Value]:
+    """The addresses of names, as the device itself sees them; those that have none there are left out."""
+    said = session.must(["sh", "-c", _RESOLVE, "sh", *names], what="asking for addresses").decode(errors="replace")
+    found: dict[str, set[str]] = {}
+    for line in said.splitlines():
+        name, _, address = line.partition(" ")
+        with suppress(ValueError):  # of a link only
+            found.setdefault(name, set()).add(addresses.fold(address))
+    return {name: frozenset(each) for name, each in found.items()}
+
+
+_ODD = (KeyError, TypeError, ValueError, AttributeError)  # of what others wrote, in a way that we do not know
+
+_RESOLVE = """for name; do
+  timeout 10 getent ahosts "${name%.}" | while read -r address _; do printf '%s %s\\n' "$name" "$address"; done
+done
+"""
+
+
+class _Besides:
+    """The tables of a device, each read when it is asked for and once."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session = session
+        self.settings = settings
+        self.known: dict[tuple[str, str], foreign.Whole | str] = {}
+        said = session.must(["sh", "-c", _STATE, "sh", settings.boot_folder], what="listing the tables")
+        listed, _, more = said.partition(b"\n")
+        lines = more.decode(errors="replace").splitlines()
+        found = _json(listed).get("nftables")
+        items = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
+        self.names = [(str(each["family"]), str(each["name"])) for each in items]
+        self.legacy = sorted({line.removeprefix("legacy ") for line in lines if line.startswith("legacy ")})
+        self.boot = boot.State.of(lines)
+
+    def tables(self, ours: str) -> list[foreign.Whole | str]:
+        """All but ours; of what cannot be read its name in words."""
+        known = [self.table(*each) for each in self.names if each != (FAMILY, ours)]
+        return [*known, *(f"table {foreign.plain(each)} of iptables-legacy" for each in self.legacy)]
+
+    def table(self, family: str, name: str) -> foreign.Whole | str:
+        if (family, name) not in self.known:
+            self.known[family, name] = self._read(family, name)
+        return self.known[family, name]
+
+    def _read(self, family: str, name: str) -> foreign.Whole | str:
+        try:
+            ran = self.session.run(_nft("-j", "list", "table", family, name))
+            return foreign.Whole.read(family, name, _json(ran.out))
+        except (TargetError, *_ODD):
+            return f"table {family} {foreign.plain(name)}"
+
+    def at_boot(self, ours: str) -> dict[str, Value]:
+        """What findings want to know of the next start: what is amiss, or why nobody knows."""
+        if self.settings.at_boot == "elsewhere":
+            return {}
+        if not self.boot.systemd:
+            return {"boot_unseen": "it has no systemd, so nothing was set up there to load them"}
+        amiss = self.boot.amiss(ours, self.settings.boot_folder)
+        return {"boot_amiss": amiss} if amiss else {}
+
+    def alarms(self, ours: str, table: Table) -> tuple[str, ...]:
+        """What lets something in comes first, then what takes away, then what nobody knows."""
+        hands = sorted(foreign.put_in(table), key=lambda each: not each[0])
+        others = self.tables(ours)
+        lines: list[str] = []
+        unread = [t for t in others if isinstance(t, str)]
+        for whole in others:
+            if isinstance(whole, foreign.Whole):
+                try:
+                    lines += foreign.told(whole)
+                except _ODD:
+                    unread.append(whole.label)
+        unread = [f"{each} cannot be read, and may drop what Git lets through" for each in unread]
+        return (*(text for _, text in hands), *lines, *unread)
+
+
+# nft does not see what older programs loaded into the kernel without it.
+_STATE = f"""TZ=UTC nft -j list tables || exit
+cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null | sed 's/^/legacy /'
+{boot.SCRIPT}
+exit 0
+"""
 
 
 class Driver(AppliesEach, Reader):

@@ -7,7 +7,7 @@ is made again from what was understood, and where that comes to something else, 
 
 Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
 say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
-chains can tell, and which zones are outside.
+chains can tell, which zones are outside, and which names of the DNS stand behind addresses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PREFIXES = {
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
 }
-_ORDER, _OUTSIDE, _OURS = "order:", "outside:", "base:"
+_ORDER, _OUTSIDE, _NAMED = "order:", "outside:", "name:"
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -69,11 +69,6 @@ class Rule:
         """For comparing: elements of a set have no order, and what is counted is no difference."""
         said = [_sorted(each) for each in self.expr if "counter" not in each]
         return json.dumps([self.chain, self.comment, said], sort_keys=True)
-
-    @property
-    def plain(self) -> tuple[str, str, list[Json]]:
-        """Rules of which this is the same are the same; if it is not, they may be all the same. Cheaper than `key`."""
-        return self.chain, self.comment, [each for each in self.expr if "counter" not in each]
 
 
 def _sorted(value: Any) -> Any:
@@ -151,7 +146,8 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
     for resource in (*by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *firewall.rules(resources)):
         found += kept.get(resource.id) or made_of(resource)
-    for kind in (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind):
+    last = (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind, firewall.NAME)
+    for kind in last:
         for resource in by_kind.get(kind, ()):
             found += kept.get(resource.id) or made_of(resource)
     return found
@@ -387,7 +383,12 @@ def _zone_noted(resource: Resource) -> Iterator[Rule]:
         yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
 
 
+def _named(resource: Resource) -> Iterator[Rule]:
+    yield Rule("notes", _NAMED + resource.id.name, [{"return": None}])
+
+
 _MADE = {
+    firewall.NAME: _named,
     firewall.RULE: _rule,
     firewall.FORWARD: _forward,
     firewall.NAT: _nat,
@@ -442,6 +443,8 @@ class Table:
 
     def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
         noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
+        names = [comment.removeprefix(_NAMED) for comment in noted if comment.startswith(_NAMED)]
+        self.resources += [Resource(Id(firewall.NAME, name), {}) for name in names]
         for name, elements in zones.items():
             if name.startswith(_ZONE) and elements:
                 zone = name.removeprefix(_ZONE)
@@ -451,7 +454,7 @@ class Table:
         order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
         for rule, handle in live:
             id_ = _id_of(rule.comment)
-            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE)):
+            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE, _NAMED)):
                 pass
             elif id_ is not None:
                 self.groups.setdefault(id_, []).append(rule)
@@ -465,7 +468,7 @@ class Table:
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
         if (
             not whole
-            or not {*_BASE} <= {r.key for r, _ in live if r.comment.startswith(_OURS)}
+            or not {*_BASE} <= {rule.key for rule, _ in live if rule.comment.startswith("base:")}
             or not self._in_order([r for r, _ in live])
         ):
             self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
@@ -503,8 +506,7 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
     try:
         found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
         made = [*made_of(found)]
-        same = [r.plain for r in made] == [r.plain for r in group]
-        same = same or sorted(r.key for r in made) == sorted(r.key for r in group)
+        same = made == group or sorted(r.key for r in made) == sorted(r.key for r in group)  # mostly the first
     except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
         return _by_hand(Resource(id_, {}))
     return found if same else _by_hand(found)

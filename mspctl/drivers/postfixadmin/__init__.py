@@ -11,7 +11,7 @@ What Dovecot has to be told of it comes after; see `dovecot.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -369,7 +369,7 @@ class Reader:
         return Reading(scope, resources, exists=rows.row is not None or bool(resources))
 
     def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
-        """Of mailboxes: `octets`, `quota`, `last_login`, `newest`."""
+        """Of mailboxes: `octets`, `quota`, `last_login`, `newest`, `sessions`."""
         prefix, logins = self.settings.prefix or "", self.settings.last_logins
         tables = {mail.OCTETS: (f"{prefix}quota2", "bytes"), mail.QUOTA: (f"{prefix}mailbox", "quota")}
         if logins:
@@ -433,6 +433,12 @@ class Driver(Reader):
                 else:
                     waited = 0
                     yield from self._followed(item)
+
+    def end(self, addresses: Collection[str]) -> int:
+        """See `driver.Ends`."""
+        if not self.dovecot:
+            raise Unsupported("who can end sessions is not said (set doveadm in inventory/targets.yaml)")
+        return self.dovecot.end({*addresses})
 
     def _followed(self, work: Work) -> Iterator[Landed | Failed]:
         """What is true once the tables have changed and Dovecot was told."""

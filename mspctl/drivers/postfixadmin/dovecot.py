@@ -191,6 +191,13 @@ class Dovecot:
 
     # -- sessions ---------------------------------------------------------------------------------------------
 
+    def end(self, whose: set[str]) -> int:
+        """End what these addresses have open, and forget what is remembered of them; how many sessions that were."""
+        self._told([("authCacheFlush", {"user": [address]}) for address in sorted(whose)])
+        open_ = self._sessions(whose)
+        self._end(whose)
+        return len(open_)
+
     def _end(self, whose: set[str]) -> None:
         """End sessions. Raises TargetError when some go on."""
         if not whose:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mspctl.driver import Gauge, Measured, Unmeasured
+from mspctl.errors import TargetError
 from mspctl.kinds import NEWEST, mail
 from mspctl.transports.doveadm import NO_USER, Doveadm, No, Row
 from mspctl.transports.sql import Database
@@ -16,7 +18,7 @@ Tables = Mapping[str, tuple[str, str]]  # by what is measured: a table, which ha
 
 
 def measure(gauges: Sequence[Gauge], database: Database, tables: Tables, api: Doveadm | None) -> dict[Gauge, Measured]:
-    """Of mailboxes: what `tables` hold, and `newest`."""
+    """Of mailboxes: what `tables` hold, `newest` and `sessions`."""
     asked: dict[str, list[str]] = {}
     for gauge in gauges:
         if gauge.id.kind == mail.MAILBOX:
@@ -31,6 +33,8 @@ def measure(gauges: Sequence[Gauge], database: Database, tables: Tables, api: Do
         found[mail.LAST_LOGIN] = {each: _moment(written[mail.LAST_LOGIN].get(each)) for each in asked[mail.LAST_LOGIN]}
     if NEWEST in asked and api:
         found[NEWEST] = newest(api, asked[NEWEST])
+    if mail.SESSIONS in asked and api:
+        found[mail.SESSIONS] = sessions(api, asked[mail.SESSIONS])
     return {g: found[g.what][address(g)] for g in gauges if address(g) in found.get(g.what, ())}
 
 
@@ -98,6 +102,21 @@ def _last(said: Sequence[Row] | No) -> Measured:
     if not all(time.isdecimal() for time in times):
         return Unmeasured("Dovecot does not say when its messages came")
     return datetime.fromtimestamp(max(map(int, times)), UTC) if times else None
+
+
+def sessions(api: Doveadm, addresses: Sequence[str]) -> dict[str, Measured]:
+    """What is open of each mailbox, in words. A Dovecot that is away leaves unknown no more than this."""
+    try:
+        (said,) = api.ask([("who", {})])
+    except TargetError as error:
+        return dict.fromkeys(addresses, Unmeasured(str(error)))
+    if isinstance(said, No):
+        return dict.fromkeys(addresses, _not(said))
+    open_: dict[str, list[str]] = {}
+    for row in said:
+        ips = ", ".join(sorted(set(re.findall(r"[0-9A-Fa-f.:]+", str(row.get("ips", ""))))))
+        open_.setdefault(str(row["username"]).lower(), []).append(f"{row['service']} from {ips or 'nowhere known'}")
+    return {each: "; ".join(sorted(open_[each])) if each in open_ else None for each in addresses}
 
 
 def _not(said: No) -> Unmeasured:

@@ -7,9 +7,9 @@ A job is for one host, or for all that have a role. Each host has a repository o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl import moments
 from mspctl.fields import (
@@ -17,10 +17,12 @@ from mspctl.fields import (
     Count,
     Model,
     Name,
+    Names,
     Percent,
     Seconds,
     SectionModel,
     Size,
+    Text,
     Texts,
     ZoneName,
     one_line,
@@ -53,6 +55,14 @@ def _sftp(value: Any) -> str:
     return backup.fold_sftp(one_line(value))
 
 
+def _database(value: Any) -> str:
+    return backup.fold_database(one_line(value))
+
+
+def _s3(value: Any) -> str:
+    return backup.fold_s3(one_line(value))
+
+
 def _schedule(value: Any) -> str:
     text = typed(value)
     moments.times(text)
@@ -62,10 +72,26 @@ def _schedule(value: Any) -> str:
 _TEXT = {"type": "string"}
 HostPath = Annotated[str, BeforeValidator(_path), WithJsonSchema(_TEXT | {"examples": ["/srv"]})]
 Url = Annotated[str, BeforeValidator(_url), WithJsonSchema(_TEXT | {"examples": ["https://backup.example.com:8000"]})]
+S3 = Annotated[str, BeforeValidator(_s3), WithJsonSchema(_TEXT | {"examples": ["https://s3.example.com/backups"]})]
 Sftp = Annotated[
     str, BeforeValidator(_sftp), WithJsonSchema(_TEXT | {"examples": ["backup@nas.example.com/srv/restic"]})
 ]
 Schedule = Annotated[str, BeforeValidator(_schedule), WithJsonSchema(_TEXT | {"examples": ["02:30", "mon-fri 22:30"]})]
+
+
+Databases = Annotated[
+    tuple[Annotated[str, BeforeValidator(_database), WithJsonSchema(_TEXT | {"examples": ["all", "crm"]})], ...],
+    BeforeValidator(one_or_many),
+]
+
+
+def _period(seconds: int) -> int:
+    if seconds < 3600:
+        raise ValueError("is more often than each hour (write 7d)")
+    return seconds
+
+
+Period = Annotated[Seconds, AfterValidator(_period)]
 
 
 class Keep(Model):
@@ -84,9 +110,10 @@ class Repository(Model):
 
     local: HostPath | None = None  # on the host itself: a disk that is changed, a share that is mounted
     rest: Url | None = None  # restic's REST protocol
+    s3: S3 | None = None  # a bucket, and perhaps a folder in it
     sftp: Sftp | None = None  # a folder of another host
     password: SecretName  # of the repository; without it, nobody can restore
-    login: SecretName | None = None  # "user:password", for the server
+    login: SecretName | None = None  # "user:password" for a server; of a bucket, "access key:secret key"
     key: SecretName | None = None  # the private key to log in with, for SFTP
     host_key: HostKey | None = None  # of that host
     rev: Count = 1  # a new number writes the secrets anew
@@ -94,30 +121,39 @@ class Repository(Model):
 
     @model_validator(mode="after")
     def _somewhere(self) -> Repository:
-        if sum(map(bool, (self.local, self.rest, self.sftp))) != 1:
+        if sum(map(bool, (self.local, self.rest, self.s3, self.sftp))) != 1:
             raise ValueError("says where it is, once (write local: /mnt/backup or rest: https://backup.example.com)")
         if not bool(self.sftp) is bool(self.key) is bool(self.host_key):
             raise ValueError("has key and host_key if it has sftp, and only then")
-        if self.login and not self.rest:
+        if self.s3 and not self.login:
+            raise ValueError("has no keys for its bucket (write login: NAME, of a secret ACCESS:SECRET)")
+        if self.login and not (self.rest or self.s3):
             raise ValueError("has a log-in, and no server (leave login out)")
         return self
 
     @property
     def place(self) -> str:
-        return self.local or self.rest or self.sftp or ""
+        return self.local or self.rest or self.s3 or self.sftp or ""
+
+
+class Dumps(Model):
+    """Databases that the host dumps first, as their own administrator; `all`: all that there are then."""
+
+    postgresql: Databases = ()
+    mariadb: Databases = ()
 
 
 class Check(Model):
     """That the repository is whole, looked at after a run of the job."""
 
-    every: Seconds
+    every: Period
     read: Percent | None = None  # of what it holds, each time another part; by default only its structure
 
 
 class RestoreTest(Model):
     """That what the job puts away can be restored, tried on the host itself in a scratch folder."""
 
-    every: Seconds
+    every: Period
     paths: Annotated[tuple[HostPath, ...], BeforeValidator(one_or_many)] = ()  # only these; by default everything
     start: Name | None = None  # a script in playbooks/backup, run beside what was restored: does it work?
     scratch: HostPath = "/var/tmp"  # noqa: S108  # a new folder is made there, and removed
@@ -141,6 +177,7 @@ class Job(Model):
     keep: Keep | None = None
     rpo: Seconds  # how old the newest copy may be
     upload: Size | None = None  # in a second
+    dumps: Dumps = Dumps()
     check: Check | None = None
     restore_test: RestoreTest | None = None
     mailboxes: dict[ZoneName, Mailboxes] = {}  # by domain; a proof of theirs lets a leaver's go whose time is over
@@ -160,9 +197,39 @@ class Job(Model):
         return self
 
 
+class Thinning(Model):
+    """Where repositories lie whose hosts may only add: old copies are taken out there, by who has the key."""
+
+    host: Name
+    folder: HostPath  # every repository below it
+    password: SecretName
+    rev: Count = 1
+    keep: Keep
+    schedule: Schedule
+
+    @model_validator(mode="after")
+    def _keeps_something(self) -> Thinning:
+        if not self.keep.model_dump(exclude_none=True):
+            raise ValueError("keeps nothing (write keep: {daily: 14, weekly: 8})")
+        return self
+
+
+class Report(Model):
+    """Backups that another program makes, judged by what it says of them in files or mails on a host."""
+
+    host: Name  # that the reports lie on
+    files: HostPath  # a pattern: /srv/reports/*.json, /var/vmail/msp.example/backup/Maildir/*/*
+    format: Literal[backup.FORMATS]  # type: ignore[valid-type]  # one list, for both ends
+    about: Text | None = None  # only reports that have this word
+    covers: Names = ()  # hosts that are backed up by it
+    rpo: Seconds
+
+
 class Section(SectionModel):
     repositories: dict[Name, Repository] = {}
     jobs: dict[Name, Job] = {}
+    thinning: dict[Name, Thinning] = {}
+    reports: dict[Name, Report] = {}
 
 
 class Checks(Model):
@@ -184,7 +251,8 @@ def covered(customer: Customer) -> frozenset[str]:
     section = customer.sections.get("backup")
     if not isinstance(section, Section):
         return frozenset()
-    return frozenset(name for name, entry in hosts.entries(customer).items() if [*jobs_of(section, name, entry)])
+    own = (name for name, entry in hosts.entries(customer).items() if [*jobs_of(section, name, entry)])
+    return frozenset(own).union(*(report.covers for report in section.reports.values()))
 
 
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
@@ -193,6 +261,7 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
         section = customer.sections.get("backup")
         if isinstance(section, Section):
             _check(customer, section, problems)
+            _check_others(customer, section, problems)
             _check_mailboxes(customer, section, inventory, problems)
 
 
@@ -217,6 +286,26 @@ def _check(customer: Customer, section: Section, problems: Problems) -> None:
                 text = f"{entry.os or 'a system of which nothing is said'} is not backed up so far, only Debian is"
                 mark = hosts.place(customer, name, "os")
                 problems.add(mark, f"hosts.{name}.os", f"{text} (leave target out and waive backup)")
+
+
+def _check_others(customer: Customer, section: Section, problems: Problems) -> None:
+    """Thinning and reports are for hosts that are driven; what a report covers is there."""
+    known = hosts.entries(customer)
+    their = {("thinning", name): it.host for name, it in section.thinning.items()}
+    their |= {("reports", name): it.host for name, it in section.reports.items()}
+    for path, host in their.items():
+        entry = known.get(host)
+        text = f"there is no host {host} in hosts.yaml{nearest(host, known)}"
+        if entry and not (entry.target and entry.address):
+            text, entry = f"{host} is not driven: give it target and address in hosts.yaml", None
+        if entry is None:
+            problems.add(find(customer.data["backup"], (*path, "host")), f"{'.'.join(path)}.host", text)
+    for name, report in section.reports.items():
+        for host in report.covers:
+            if host not in known:
+                mark = find(customer.data["backup"], ("reports", name, "covers"))
+                text = f"there is no host {host} in hosts.yaml{nearest(host, known)}"
+                problems.add(mark, f"reports.{name}.covers", text)
 
 
 def _check_mailboxes(customer: Customer, section: Section, inventory: Inventory, problems: Problems) -> None:

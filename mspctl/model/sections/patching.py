@@ -100,11 +100,12 @@ def source(customer: Customer, name: str, entry: Entry, *key: str) -> str:
 
 
 def covered(customer: Customer) -> frozenset[str]:
-    """Hosts that are patched."""
+    """Hosts that are patched; a policy for all is none for a host that nobody drives."""
     section = customer.sections.get("patching")
     if not isinstance(section, Section):
         return frozenset()
-    return frozenset(name for name, entry in hosts.entries(customer).items() if settled(section, name, entry))
+    driven = {name: entry for name, entry in hosts.entries(customer).items() if entry.target and entry.address}
+    return frozenset(name for name, entry in driven.items() if settled(section, name, entry))
 
 
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import urllib.parse
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 FOLDER, STATES = "/etc/mspctl/backup", "/var/lib/mspctl"
+DUMPS = STATES + "/dumps"
 INCOMPLETE = 3  # what restic ends with when some files could not be read
 EARLY = 0.9  # of the time between two checks: one a little early does not wait for the next night
 MISSING = ("repository at the following location", "unable to open config")  # what restic says of none
@@ -61,9 +63,12 @@ class Restic:
         self.secrets = [job.secret("password")]
         self.options: List[str] = []
         self.why = ""  # some files are not in the copy
+        self.keys: Dict[str, str] = {}  # of a server of S3
+        where = self.place(job.said, folder)
         self.environment = dict(
             os.environ,
-            RESTIC_REPOSITORY=self.place(job.said, folder),
+            **self.keys,
+            RESTIC_REPOSITORY=where,
             RESTIC_PASSWORD=self.secrets[0],
             RESTIC_CACHE_DIR="/var/cache/mspctl-restic",
         )
@@ -74,6 +79,11 @@ class Restic:
             target = urllib.parse.urlsplit(where)
             self.options = ["-o", "sftp.command=" + " ".join(map(shlex.quote, ssh(target, self.job, folder)))]
             return f"sftp:{target.username}@{target.hostname}:{target.path}"
+        if where.startswith("s3:"):
+            self.keys["AWS_ACCESS_KEY_ID"], _, word = self.job.secret("login").partition(":")
+            self.keys["AWS_SECRET_ACCESS_KEY"] = word
+            self.secrets.append(word)
+            return where
         if not where.startswith("https:"):
             return where
         if os.path.exists(self.job.path("login")):
@@ -153,13 +163,107 @@ def ssh(target: urllib.parse.SplitResult, job: Job, folder: str) -> List[str]:
     return ["ssh", "-F", "none", "-i", f"{folder}/key", "-p", str(target.port), *options, where, "-s", "sftp"]
 
 
+# -- databases --------------------------------------------------------------------------------------------------
+
+POSTGRES = ["runuser", "-u", "postgres", "--"]
+ALL = "all"
+# How the names of an engine's databases are asked for, one is dumped, and what belongs to none of them.
+LISTS = {
+    "postgresql": [
+        *POSTGRES,
+        "psql",
+        "-XAtqc",
+        "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate",
+    ],
+    "mariadb": ["mariadb", "--batch", "--skip-column-names", "-e", "SHOW DATABASES"],
+}
+DUMPED = {
+    "postgresql": [*POSTGRES, "pg_dump", "--format=custom", "--"],
+    "mariadb": [
+        "mariadb-dump",
+        "--single-transaction",
+        "--quick",
+        "--routines",
+        "--events",
+        "--triggers",
+        "--hex-blob",
+        "--",
+    ],
+}
+BESIDE = {"postgresql": [*POSTGRES, "pg_dumpall", "--globals-only"]}  # who may log in
+ENDINGS = {"postgresql": "pgdump", "mariadb": "sqldump"}  # which nobody excludes by chance
+NO_DATA = ("information_schema", "performance_schema", "sys")
+
+
+def dump(said: Sequence[str], folder: str) -> None:
+    """Each database in a file below `folder`, which only root can enter. Raises Failed at the first that cannot be."""
+    for each in said:
+        engine, _, name = each.partition(" ")
+        names = [name]
+        if name == ALL:
+            told = run(LISTS[engine], f"{engine}: its databases could not be listed")
+            names = [line for line in told.splitlines() if line and line not in NO_DATA]
+        for name in names:
+            file = f"{folder}/{engine}-{urllib.parse.quote(name, safe='')}.{ENDINGS[engine]}"
+            run([*DUMPED[engine], name], f"dump of {engine} {name}", file)
+            whole(engine, name, file)
+        if engine in BESIDE:
+            run(BESIDE[engine], f"dump of {engine} roles", f"{folder}/{engine}-roles.sql")
+
+
+def run(command: Sequence[str], what: str, file: str = "") -> str:
+    """What a program says, or puts into a file as it comes. Raises Failed with its last words."""
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(open(file, "wb")) if file else subprocess.PIPE
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, cwd="/")  # noqa: S603
+        except FileNotFoundError:
+            raise Failed(f"{what}: there is no {command[-1] if command[0] == 'runuser' else command[0]} here") from None
+    lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+    if done.returncode:
+        raise Failed(f"{what}: {lines[-1] if lines else 'failed'}"[:300])
+    return (done.stdout or b"").decode("utf-8", "replace")
+
+
+def whole(engine: str, name: str, file: str) -> None:
+    """That a dump has its end. Raises Failed."""
+    if engine == "postgresql":
+        run(["pg_restore", "--list", file], f"dump of {engine} {name} cannot be read")
+        return
+    with open(file, "rb") as opened:
+        opened.seek(max(0, os.path.getsize(file) - 4096))
+        if b"-- Dump completed" not in opened.read():
+            raise Failed(f"dump of {engine} {name} has no end")
+
+
+@contextlib.contextmanager
+def dumps(job: Job) -> Iterator[List[str]]:
+    """Where the databases of a job were dumped, for as long as they are copied; nowhere when it has none."""
+    folder = f"{DUMPS}/{job.name}"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    if not job.said["dumps"]:
+        yield []
+        return
+    os.makedirs(folder, mode=0o700)
+    try:
+        dump(job.said["dumps"], folder)
+        yield [folder]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# -- a run ------------------------------------------------------------------------------------------------------
+
+
 def backed_up(job: Job, restic: Restic, state: Dict[str, Any]) -> None:
     """One run; `state` learns what came of it. Raises Failed."""
     said = job.said
     restic.make(state["had"] == said["repository"])
     excluded = ["--exclude=" + pattern for pattern in said["exclude"]]
     limit = ["--limit-upload", str(said["upload"])] if said["upload"] else []
-    told = restic.run("backup", "--json", *job.mine, *limit, *excluded, "--", *said["paths"]).splitlines()
+    with dumps(job) as dumped:
+        words = ("backup", "--json", *job.mine, *limit, *excluded, "--", *said["paths"], *dumped)
+        told = restic.run(*words).splitlines()
     summary = [line for line in map(json.loads, filter(None, told)) if line.get("message_type") == "summary"][-1]
     state["bytes"] = summary["total_bytes_processed"]
     if said["keep"] and not said["append_only"]:

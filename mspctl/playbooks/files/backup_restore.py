@@ -283,7 +283,8 @@ class Proof:
         except OSError as error:
             self.step(what, FAILED, f"it cannot be started: {error.strerror}", begun)
             return
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        text = (done.stderr if done.returncode else "") or done.stdout
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         said = lines[-1][:300] if lines else ""
         if done.returncode:
             self.step(what, FAILED, said or f"it ended with {done.returncode}", begun)
@@ -396,7 +397,7 @@ def get(ask: Mapping[str, Any]) -> Facts:
         with opened(best["job"], ask["host"]) as restic:
             return dict(given_back(ask, restic, best), failed=failed)
     except (Failed, OSError, ValueError, KeyError) as error:
-        raise SystemExit(str(error)[:300]) from None
+        raise SystemExit(str(error)[:600]) from None
 
 
 def given_back(ask: Mapping[str, Any], restic: Restic, best: Mapping[str, Any]) -> Facts:
@@ -419,7 +420,11 @@ def given_back(ask: Mapping[str, Any], restic: Restic, best: Mapping[str, Any]) 
         raise
     kept: List[str] = []
     if ask["in_place"] and not seen.wrong:
-        kept = in_place(draft, paths, folder)
+        try:
+            kept = in_place(draft, paths, folder)
+        except (Failed, OSError) as error:
+            left = f"what was restored is in {draft}, what was overwritten in {folder}"
+            raise Failed(f"not all of it is where it was ({left}): {error}") from None
         gone(draft)
         if not kept:
             os.rmdir(folder)

@@ -197,8 +197,8 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
     for scope in ask["scopes"]:
         done = said.setdefault(scope["name"], [])
         for item in scope["items"]:
+            work = Item(item, secrets, dry)
             try:
-                work = Item(item, secrets, dry)
                 work.check()
                 work.carry_out()
                 done.append({"ok": True, "changed": work.changed})
@@ -206,8 +206,11 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
             except Stale as error:
                 done.append({"stale": str(error)})
                 break
-            except (Refused, OSError) as error:
+            except Refused as error:
                 done.append({"error": str(error)})
+                break
+            except OSError as error:
+                done.append({"error": ": ".join(filter(None, (work.path, error.strerror or str(error))))})
                 break
     return {"scopes": said, "diff": diff}
 
@@ -217,6 +220,7 @@ class Item:
 
     def __init__(self, item: Mapping[str, Any], secrets: Mapping[str, str], dry: bool) -> None:
         self.item, self.secrets, self.dry = item, secrets, dry
+        self.path = ""  # what is at hand
         self.changed: List[str] = []
         self.diff: List[Facts] = []
         self.undo: List[Callable[[], Any]] = []
@@ -296,6 +300,7 @@ class Item:
     def write_file(self, file: Mapping[str, str]) -> bool:
         """Whether systemd has to be told."""
         path, mode = file["path"], int(file.get("mode", "0644"), 8)
+        self.path = path
         secret = file.get("secret")
         text = file.get("text", "") + (self.secrets[secret] + "\n" if secret else "")
         before = self.before(path)

@@ -167,7 +167,12 @@ class _Checker:
         found = self._resolved(("management", "from"), said.source, self.names.addresses)
         if found and any(addresses.covers(found, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0")):
             self.add(("management", "from"), "is open to the world (write the addresses that we come from)")
+        self._no_names(("management", "from"), found, "who cannot resolve it would be locked out")
         self._resolved(("management", "services"), said.services, self.names.services)
+
+    def _no_names(self, path: Path, found: frozenset[str] | None, why: str) -> None:
+        for name in sorted(each for each in found or () if each.endswith(".")):
+            self.add(path, f"{name.rstrip('.')} is a name ({why}: write addresses)")
 
     def _unused(self) -> None:
         for kind in ("objects", "services", "schedules"):
@@ -285,15 +290,19 @@ class _Checker:
         for number, one in enumerate(self.device.static_nat):
             path: Path = ("static_nat", number)
             self._zones_known((*path, "zone"), [one.zone])
-            if {":" in one.outside, ":" in one.inside} == {True, False} and "." in one.outside + one.inside:
-                self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
+            hosts: list[str] = []
             for name in ("outside", "inside"):
                 found = self._resolved((*path, name), [getattr(one, name)], self.names.addresses)
-                if found is not None and _only_host(found) is None:
-                    self.add((*path, name), f"{getattr(one, name)} is not one host")
+                if found is not None:
+                    host = _only_host(found)
+                    hosts += [host] if host else []
+                    if host is None:
+                        self.add((*path, name), f"{getattr(one, name)} is not one host")
                 first = seen.setdefault((one.zone, name, found or frozenset()), path)
                 if found and first is not path:
                     self.add((*path, name), f"{getattr(one, name)} is at {self.place((*first, name))} already")
+            if len({":" in host for host in hosts}) > 1:
+                self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
 
     def _pairs(self) -> None:
         seen: dict[tuple[str, str], Path] = {}
@@ -303,7 +312,8 @@ class _Checker:
                 self._zones_known((kind, number, "from"), one.source_zones)
                 self._zones_known((kind, number, "to"), one.destination_zones, *special)
                 if kind == "masquerade":
-                    self._resolved((kind, number, "source"), one.source, self.names.addresses)
+                    found = self._resolved((kind, number, "source"), one.source, self.names.addresses)
+                    self._no_names((kind, number, "source"), found, "who is behind it is no question of the DNS")
                 for pair in _each_pair(one) if kind == "policies" else ():
                     path: Path = (kind, number)
                     first = seen.setdefault(pair, path)

@@ -1,0 +1,51 @@
+"""`mspctl comment`: what several jobs reported, in one comment on a pull request."""
+
+from __future__ import annotations
+
+import click
+
+from mspctl.cli import console
+from mspctl.exits import Exit
+
+HELP = """Write what jobs reported into one comment on a pull request, which is kept up to date.
+
+REPORT is what plan --report, or apply --report, kept. In a job of GitHub everything is in its summary as well, and what
+can hurt is an annotation."""
+
+
+@click.command("comment", help=HELP)
+@click.argument("files", metavar="REPORT...", nargs=-1, required=True)
+@click.option("--pull-request", "pull", required=True, type=click.IntRange(1), metavar="NUMBER", help="Where to.")
+@click.option("--of", "jobs", type=click.IntRange(1), metavar="NUMBER", help="How many jobs there were.")
+@click.option("--head", metavar="COMMIT", help="Say nothing when the pull request is at another one by now.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the comment and post nothing.")
+def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | None, dry_run: bool) -> Exit:
+    from dataclasses import replace
+
+    from mspctl.cli import forge
+    from mspctl.errors import Unreachable
+    from mspctl.forge.posting import keep_comment
+    from mspctl.report.as_comment import render
+    from mspctl.secrets import redact
+
+    shown = forge.reports(files)
+    if jobs is not None and jobs != len(files):
+        alarm = f"Only {len(files)} of {jobs} jobs reported: what the others found is not here"
+        shown = replace(shown, alarms=[alarm, *shown.alarms])
+    text = redact(render(shown, pull))
+    if dry_run:
+        console.say(text, end="")
+        return Exit.DONE
+    forge.summarize(shown, pull)
+    try:
+        github = forge.github()
+        if head is not None and github.pull(pull).head != head:
+            console.hint(f"#{pull} has gone on since {head[:12]}; the run for what it is now says the rest.")
+            return Exit.DONE
+        keep_comment(github, pull, shown.kind, text)
+    except Unreachable as error:
+        console.error(str(error))
+        console.hint("The comment is not up to date; the reports are kept: run the job, or this command, again.")
+        return Exit.UNREACHABLE
+    console.say(f"The comment on #{pull} is up to date.")
+    return Exit.DONE

@@ -1,0 +1,43 @@
+"""What commands share that write to the forge: reports from files, the job's own summary and annotations."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mspctl.cli import console
+
+if TYPE_CHECKING:
+    from mspctl.forge.github import GitHub
+    from mspctl.report.view import View
+
+
+def reports(files: Sequence[str]) -> View:
+    """What several jobs kept, as one. Raises InputError."""
+    from mspctl.report import kept
+
+    return kept.joined([kept.read(Path(file)) for file in files])
+
+
+def github() -> GitHub:
+    """As the environment names it. Raises InputError when something is missing."""
+    from mspctl.forge.github import from_environment
+
+    return from_environment(os.environ)
+
+
+def summarize(shown: View, pull: int | None = None) -> None:
+    """In a job of GitHub: annotations, and everything in the job's summary."""
+    from mspctl.report.annotations import annotate
+    from mspctl.report.as_comment import SUMMARY, render
+    from mspctl.secrets import redact
+
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotate(shown):
+            console.say(line)
+    if file := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with suppress(OSError), Path(file).open("a", encoding="utf-8") as summary:  # beside the point if it fails
+            summary.write(redact(render(shown, pull, SUMMARY)))

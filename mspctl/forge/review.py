@@ -1,0 +1,42 @@
+"""
+What was reviewed: the plan that CI kept of a pull request as it was merged. Knows the forge by its protocol alone.
+
+An artifact counts only when a run of our own plan left it, on the event whose workflow comes from the base: whoever can
+open a pull request can have another workflow leave one of the same name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mspctl.errors import InputError
+from mspctl.forge import Forge
+
+EVENT = "pull_request_target"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    pull: int
+    run: int
+    name: str  # of the artifact
+
+
+def name_of(pull: int, head: str) -> str:
+    """What the plan of a pull request is kept as, when `head` was its last commit."""
+    return f"reviewed-{pull}-{head}"
+
+
+def reviewed(forge: Forge, commit: str, workflow: str) -> Reviewed:
+    """Of the pull request that was merged with a commit. Raises InputError when there is none."""
+    merged = [pull for pull in forge.pulls_of(commit) if pull.merged]
+    if not merged:
+        text = "no merged pull request brought it, so nothing of it was reviewed (mspctl plan, then mspctl apply)"
+        raise InputError.at("", f"{commit[:12]}: {text}")
+    pull = max(merged, key=lambda each: each.number)
+    name = name_of(pull.number, pull.head)
+    for artifact in forge.artifacts(name):
+        if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, EVENT):
+            return Reviewed(pull.number, artifact.run, name)
+    text = "its plan is not kept (any more), so nothing is applied (mspctl plan, then mspctl apply)"
+    raise InputError.at("", f"#{pull.number} at {pull.head[:12]}: {text}")

@@ -1,0 +1,90 @@
+"""
+What a pull request must not have us contact: a target, or a host, that it makes new or has reached in another way.
+
+Before the merge nobody has agreed to it, and whoever can change an address, a driver, or which secret goes where could
+have the secret sent to themselves. So a plan with a base compares where things are with what the base says.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mspctl.errors import Error, InputError
+from mspctl.git_branch import Git
+from mspctl.kinds import hosts
+from mspctl.kinds.hosts import FACET, Host
+from mspctl.load import Estate, load
+from mspctl.model.inventory import TargetInfo
+from mspctl.model.sections.hosts import entries as entries_of
+from mspctl.model.sections.hosts import jumps, reached
+from mspctl.resource import Scope
+
+WHERE = ("address", "secrets", "facets", "mail")  # of a target: how it is reached, and with what
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Where the base says that things are."""
+
+    now: Estate
+    targets: Mapping[str, TargetInfo] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)  # by full name
+
+    def refusal(self, scope: Scope) -> str:
+        """Why a scope is not to be contacted; "" when it may be."""
+        then, now = self.targets.get(scope.target), self.now.inventory.targets.get(scope.target)
+        if now is not None and (then is None or any(getattr(then, key) != getattr(now, key) for key in WHERE)):
+            how = "is new" if then is None else "is reached otherwise than before"
+            return f"{scope.target} {how}: it is contacted once that is merged"
+        host = self._host(scope) if scope.facet == FACET and now is not None else ""
+        return (
+            f"{host} is new, or is reached otherwise than before: it is contacted once that is merged" if host else ""
+        )
+
+    def _host(self, scope: Scope) -> str:
+        """The first of a host, and those it is reached through, that is not as it was."""
+        customer, name, _ = hosts.parts(scope)
+        here = self.now.everyone[customer]
+        now = {host.full: host for host in reached(here)}
+        way = (hosts.full_name(customer, each) for each in (name, *jumps(entries_of(here), name)))
+        return next((full for full in way if _way(now.get(full)) != _way(self.hosts.get(full))), "")
+
+
+def _way(host: Host | None) -> tuple[object, ...] | None:
+    return (host.address, host.port, host.user, host.keys, host.jump) if host else None
+
+
+def trusted(now: Estate, base: str) -> Trusted:
+    """What `base`, a commit, says; one whose files are wrong is trusted in nothing. Raises InputError for no commit."""
+    git = Git(now.root)
+    answer = git.call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    if answer.code:
+        raise InputError.at("", f"{base!r} is no commit that is here (git fetch it)")
+    with _checked_out(git, answer.text.strip()) as folder:
+        try:
+            then = load(folder, [*now.customers.keys() & {each.name for each in (folder / "customers").iterdir()}])
+        except (Error, OSError):
+            return Trusted(now)
+    found = {host.full: host for customer in then.everyone.values() for host in reached(customer)}
+    return Trusted(now, then.inventory.targets, found)
+
+
+@contextmanager
+def _checked_out(git: Git, commit: str) -> Iterator[Path]:
+    """customers/ and inventory/ of a commit, in a folder that is gone afterwards."""
+    said = git("ls-tree", "-r", "-z", commit, "--", "customers", "inventory").split("\0")[:-1]
+    entries = [[*about.split(" "), path] for about, _, path in (entry.partition("\t") for entry in said)]
+    blobs = {
+        path: blob for mode, _, blob, path in entries if mode.startswith("100")
+    }  # no links: load would refuse them
+    contents = git.objects(blobs.values())
+    with tempfile.TemporaryDirectory(prefix="mspctl-base-") as folder:
+        for path, blob in blobs.items():
+            file = Path(folder, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(contents[blob] or b"")
+        yield Path(folder)

@@ -1,0 +1,43 @@
+"""The folder of a run of Ansible, with the key in it: gone with the run, or with the next one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mspctl.transports import ansible
+
+HOLDS = """
+import sys
+from mspctl.transports import ansible
+ansible.MEMORY = ansible.Path(sys.argv[1])
+with ansible._folder() as folder:
+    (folder / "key").write_text("secret")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_run_left_is_taken_away_and_that_of_others_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ansible, "MEMORY", tmp_path)
+    (tmp_path / "mspctl-of-somebody").mkdir()
+    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as killed,
+        subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as lives,
+    ):
+        assert killed.stdout is not None
+        assert lives.stdout is not None
+        left, held = Path(killed.stdout.readline().strip()), Path(lives.stdout.readline().strip())
+        killed.kill()
+        killed.wait()
+        assert (left / "key").exists()
+        with ansible._folder() as own:
+            assert {*tmp_path.iterdir()} == {own, held, tmp_path / "mspctl-of-somebody"}
+        lives.communicate("")
+    assert [*tmp_path.iterdir()] == [tmp_path / "mspctl-of-somebody"]
