@@ -210,28 +210,6 @@ def test_explain_on_what_git_says_and_on_the_device(desk: Desk) -> None:
         assert (said.code, told in said.err) == (1, True), said.err
 
 
-def _let_be(code: str) -> str:
-    return f"- {{resource: firewall/sede, finding: {code}, why: a test, who: us, until: {_soon()}}}\n"
-
-
-def test_what_a_device_tells_of_itself_and_its_rules(desk: Desk) -> None:
-    desk.applied()
-    (desk.root / "inventory/checks.yaml").write_text("firewall: {idle: 1s}\n")
-    assert desk.call("wan", FIREWALL["wan"], 8443).startswith("ok")
-    idle = _paths(desk, "firewall.idle")
-    assert {"firewall/sede/browse", "firewall/sede/guests"} <= idle
-    assert not {"firewall/sede/web", "firewall/sede/management"} & idle
-    assert _paths(desk, "firewall.unsaved") == set()
-    desk.firewall.nft("add", "rule", "inet", "mspctl-sede", "forward", "tcp", "dport", "9", "drop")
-    assert _paths(desk, "firewall.unsaved") == {"firewall/sede"}
-
-
-def _paths(desk: Desk, code: str) -> set[str]:
-    """Where a finding was made."""
-    found = json.loads(desk.run("drift", "--output", "json").out)["findings"]["open"]
-    return {each["path"] for each in found if each["code"] == code}
-
-
 THEIRS = """table ip theirs {
 chain FORWARD {
 type filter hook forward priority -5; policy accept;
@@ -291,6 +269,28 @@ def test_names_are_what_the_device_finds(desk: Desk) -> None:
     hosts.write_text("")
     assert desk.run("plan").code == 0
     assert "10.30.0.77" in desk.firewall.nft("list", "chain", "inet", "mspctl-sede", "forward")
+
+
+def _let_be(code: str) -> str:
+    return f"- {{resource: firewall/sede, finding: {code}, why: a test, who: us, until: {_soon()}}}\n"
+
+
+def test_what_a_device_tells_of_itself_and_its_rules(desk: Desk) -> None:
+    desk.applied()
+    (desk.root / "inventory/checks.yaml").write_text("firewall: {idle: 1s}\n")
+    assert desk.call("wan", FIREWALL["wan"], 8443).startswith("ok")
+    idle = _paths(desk, "firewall.idle")
+    assert {"firewall/sede/browse", "firewall/sede/guests"} <= idle
+    assert not {"firewall/sede/web", "firewall/sede/management"} & idle
+    assert _paths(desk, "firewall.unsaved") == set()
+    desk.firewall.nft("add", "rule", "inet", "mspctl-sede", "forward", "tcp", "dport", "9", "drop")
+    assert _paths(desk, "firewall.unsaved") == {"firewall/sede"}
+
+
+def _paths(desk: Desk, code: str) -> set[str]:
+    """Where a finding was made."""
+    found = json.loads(desk.run("drift", "--output", "json").out)["findings"]["open"]
+    return {each["path"] for each in found if each["code"] == code}
 
 
 NAT = "static_nat: [{id: us, zone: "

@@ -65,9 +65,7 @@ class Reader:
             raise Unsupported(f"nftables holds no {kind}")
         if UNKNOWN in resource.fields.values():
             return resource
-        ours = kind in native.PREFIXES
-        comments = [native.comment_of(resource.id)] if ours else [r.comment for r in native.made_of(resource)]
-        if kind != firewall.ZONE and any(len(each.encode()) > MAX_COMMENT for each in comments):
+        if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
             raise Unsupported("its name is too long, or those of both zones together")
         if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
             raise Unsupported("it could never hold (its addresses and services are not of one family)")
@@ -86,6 +84,27 @@ class Reader:
                         yield _reading(session, scope, besides, names)
                 except TargetError as error:
                     yield Failed(scope, error)
+
+    def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
+        """What other tables do, and what somebody put into ours."""
+        interfaces = {
+            r.id.name: firewall.texts(r, "interfaces") for r in reading.resources if r.id.kind == firewall.ZONE
+        }
+        decision = packets.decide(reading.resources, packet)
+        none = frozenset[str]()
+        way = foreign.Way(packet, interfaces.get(packet.came, none), interfaces.get(packet.goes, none), decision)
+        name = table_of(reading.scope)
+        with self.machine.session() as session:
+            self._identify(session)
+            besides = _Besides(session, self.settings)
+            ours = besides.table(FAMILY, name)
+            found = [*foreign.decided_by_hand(ours, way)] if reading.exists and isinstance(ours, foreign.Whole) else []
+            tables = besides.tables(name)
+        try:
+            found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
+        except _ODD:
+            found.append(Other("other tables", "unknown", "they cannot be read"))
+        return [*found, *(Other(each, "unknown", "it cannot be read") for each in tables if isinstance(each, str))]
 
     def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
         if not gauges:
@@ -111,27 +130,6 @@ class Reader:
                 yield gauge, device.get(gauge.what, NOT_HERE)
             elif gauge.what == firewall.PACKETS:
                 yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
-
-    def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
-        """What other tables do, and what somebody put into ours."""
-        interfaces = {
-            r.id.name: firewall.texts(r, "interfaces") for r in reading.resources if r.id.kind == firewall.ZONE
-        }
-        decision = packets.decide(reading.resources, packet)
-        none = frozenset[str]()
-        way = foreign.Way(packet, interfaces.get(packet.came, none), interfaces.get(packet.goes, none), decision)
-        name = table_of(reading.scope)
-        with self.machine.session() as session:
-            self._identify(session)
-            besides = _Besides(session, self.settings)
-            ours = besides.table(FAMILY, name)
-            found = [*foreign.decided_by_hand(ours, way)] if reading.exists and isinstance(ours, foreign.Whole) else []
-            tables = besides.tables(name)
-        try:
-            found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
-        except _ODD:
-            found.append(Other("other tables", "unknown", "they cannot be read"))
-        return [*found, *(Other(each, "unknown", "it cannot be read") for each in tables if isinstance(each, str))]
 
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
