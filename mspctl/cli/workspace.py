@@ -44,7 +44,7 @@ from mspctl.trusted import trusted
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
-WORKERS = 8  # targets at once
+WORKERS = 10  # targets at once
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
