@@ -40,6 +40,7 @@ bench: venv
 	$(BIN)/python bench/run.py
 	$(BIN)/python -m bench.transfer
 	$(BIN)/python bench/mail.py
+	$(BIN)/python bench/firewall.py
 	$(BIN)/python bench/hosts.py
 
 soak: venv

@@ -371,24 +371,27 @@ def follows(edited: Edited, who: Person) -> Iterator[tuple[str, str]]:
     customer = edited.estate.customers[who.customer]
     own = customer.sections["mail"]
     assert isinstance(own, section.Section), "load puts each section's own model here"
-    leaver = own.domains[who.domain].leavers[who.local]
+    domain = own.domains[who.domain]
+    leaver = domain.leavers[who.local]
     zone = customer.info.timezone
     at_once = leaver.left.begins(zone) <= edited.estate.now
     begins = f"when {leaver.left} {'comes' if leaver.left.time else 'begins'} ({zone}), by itself: mspctl apply --due"
     yield "log-in", f"off {'with the next apply' if at_once else begins}"
-    yield "mail", _mail(leaver)
+    yield "mail", _mail(leaver, [name for name in domain.catch_all if name not in domain.leavers])
     if lists := [*_left(own, who)]:
         yield "lists", f"out of {', '.join(lists)}"
     last = leaver.keep_until or Moment(leaver.left.day + timedelta(seconds=own.keep_for))
     yield "mailbox", f"kept until {last}; then it goes, when a backup of it was proved or somebody approves"
 
 
-def _mail(leaver: Leaver) -> str:
+def _mail(leaver: Leaver, catch_all: Sequence[str]) -> str:
+    """An address that is switched off is nobody's any more, so servers give its mail to the catch-all."""
+    refused = f"goes to {', '.join(catch_all)}, who gets what is nobody's" if catch_all else "is refused"
     goes = [f"goes to {', '.join(leaver.copy_to)}"] if leaver.copy_to else []
     goes += [f"is answered with “{leaver.reply}”"] if leaver.reply else []
     if not goes:
-        return "is refused"
-    until = f"until {leaver.until}, then it is refused" if leaver.until else "for as long as the mailbox is kept"
+        return refused
+    until = f"until {leaver.until}, then it {refused}" if leaver.until else "for as long as the mailbox is kept"
     return f"{' and '.join(goes)}, {until}"
 
 

@@ -30,6 +30,7 @@ def command(directory: str | None, customer: str, kind: str | None, since: str, 
     for name, log in servers.ask(lambda name: mail_log.read(servers.targets.logs(name), servers.whose, begin, wanted)):
         entries += log.entries
         servers.notes += [f"{file} on {name} is damaged: what it holds may be missing" for file in log.damaged]
+        servers.notes += [f"{file} on {name} is not there: what it would say is missing" for file in log.missing]
         if log.told_from:
             told = servers.heading().day(log.told_from)
             servers.notes.append(f"{name} has too much to tell: what was before {told} may be missing (narrow --since)")

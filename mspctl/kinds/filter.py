@@ -41,6 +41,11 @@ _HINT = "write fornitore.example, user@fornitore.example, 198.51.100.7 or 198.51
 Network = IPv4Network | IPv6Network
 
 
+def in_words(resource: Resource) -> str:
+    """Of a key, which has no fields."""
+    return "a DKIM key" if resource.id.kind == DKIM else ""
+
+
 def worded(name: str, value: Value) -> str | None:
     if value in ("", 0, frozenset()):
         return ""

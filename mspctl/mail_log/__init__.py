@@ -28,6 +28,7 @@ class Log:
     entries: list[Entry]  # the latest last
     told_from: datetime | None = None  # when there was too much: what was before may be missing
     damaged: Sequence[str] = ()  # files of which some may be missing
+    missing: Sequence[str] = ()  # files that were named, and are not there
 
 
 def read(logs: Logs, whose: Whose, since: datetime, wanted: Wanted = lambda address: True) -> Log:
@@ -39,7 +40,7 @@ def read(logs: Logs, whose: Whose, since: datetime, wanted: Wanted = lambda addr
                 joiner.add(fact)
         except Stale:  # rotated in the middle: once more, so that nothing is lost or told twice
             continue
-        return Log(joiner.entries(), joiner.told_from, joiner.damaged)
+        return Log(joiner.entries(), joiner.told_from, joiner.damaged, joiner.missing)
     raise TargetError("the logs were rotated again and again while they were read")
 
 

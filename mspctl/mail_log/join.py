@@ -26,6 +26,7 @@ class Joiner:
     wanted: Wanted
     told_from: datetime | None = None  # when there was too much: what was before may be missing
     damaged: list[str] = field(default_factory=list)  # files
+    missing: list[str] = field(default_factory=list)  # files
     _messages: dict[str, list[Message]] = field(default_factory=dict)
     _verdicts: dict[str, list[Fact]] = field(default_factory=dict)
     _folders: dict[str, str] = field(default_factory=dict)  # session of a delivery → folder
@@ -60,6 +61,9 @@ class Joiner:
     def _damaged(self, fact: Fact) -> None:
         if fact["file"] not in self.damaged:  # it is searched twice
             self.damaged.append(fact["file"])
+
+    def _missing(self, fact: Fact) -> None:
+        self.missing.append(fact["file"])
 
     # -- messages -----------------------------------------------------------------------------------------------
 
@@ -132,6 +136,9 @@ class Joiner:
     def _login(self, fact: Fact) -> None:
         if self.whose.owns(fact["user"]) and fact.at >= self.since:
             self._keep(self._logins, fact)
+
+    def _entered(self, fact: Fact) -> None:
+        """Nothing to tell: whoever was let in is no trouble here. Who should not have been is a finding of drift."""
 
     def _cause(self, fact: Fact) -> None:
         if not self.whose.owns(fact["user"]):

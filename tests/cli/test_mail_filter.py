@@ -143,6 +143,7 @@ def test_one_customers_lists_change_that_customers_verdict_only(run: Run, mail_s
 
 
 def test_a_domain_without_anything_for_the_filter_is_no_news(run: Run, mail_stack: MailStack) -> None:
+    assert re.search(r"create +mail._domainkey +a DKIM key", run("plan").out)
     beta = Path("customers/beta/mail.yaml")
     beta.write_text(beta.read_text().replace("    publish: {}\n", ""))
     applied(run)

@@ -176,7 +176,12 @@ def test_every_list_that_somebody_is_in_is_said(run: Run) -> None:
         "  lists    out of groups tutti, vendite, the forwards of acquisti, the copies for ex, the catch-all of"
         " acme.example, group tutti@beta.example" in said.out
     )
-    assert "  mail     is refused" in said.out
+    assert "  mail     goes to paolo, who gets what is nobody's" in said.out
+
+
+def test_where_there_is_a_catch_all_it_gets_what_would_be_refused(run: Run) -> None:
+    change("    groups:", "    catch_all: acquisti\n    groups:")
+    assert "  mail     goes to acquisti, who gets what is nobody's\n" in run("mail", "leave", "acme", "luca").out
 
 
 def test_a_reply_replaces_nothing_where_there_is_none(run: Run) -> None:
