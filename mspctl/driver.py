@@ -40,6 +40,7 @@ class Traits:
     holds_data: frozenset[str] = frozenset()  # kinds whose delete loses data
     renames: frozenset[str] = frozenset()  # kinds that can be renamed and keep what they hold
     ordered: frozenset[str] = frozenset()  # kinds whose order matters
+    untried: str = ""  # why nobody knows yet whether it works on the real thing: plans say so
     settle: float = 0.0  # seconds until a write is seen by a read
 
 

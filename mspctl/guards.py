@@ -14,7 +14,8 @@ from types import MappingProxyType
 
 from mspctl import kinds
 from mspctl.driver import Measured, Unmeasured
-from mspctl.proof import Proof, Verdict
+from mspctl.kinds.hosts import AMISS
+from mspctl.proof import LATE, Proof, Proving, Verdict
 from mspctl.record import Emergency
 from mspctl.resource import Cause, Change, Id, Resource
 
@@ -86,6 +87,8 @@ def losses(change: Change) -> int:
         return 1
     lost = 0
     for name in change.changed:
+        if name == AMISS:  # what is wrong with a thing is no part of it
+            continue
         before, after = change.before.fields.get(name), change.after.fields[name]
         if isinstance(before, frozenset | tuple) and isinstance(after, frozenset | tuple):
             lost += max(0, len(before) - len(after))
@@ -137,6 +140,19 @@ def purge(backup: Proof | None, newest: Measured) -> str:
     if newest and newest + SKEW >= backup.vouches_for:
         came, taken = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for moment in (newest, backup.vouches_for))
         return f"something came into it on {came}, and the backup that was proved is of {taken}"
+    return ""
+
+
+def unproved(proving: Proving, last: Proof | None, now: datetime) -> str:
+    """Why what `proving` is about may not go yet; "" when what takes its place was proved lately."""
+    if not proving.every:
+        return f"nothing proves {proving.name} (write proof: {{every: 7d}} in {proving.section}.yaml)"
+    if last is None:
+        return f"{proving.name} is proved first: mspctl prove --section {proving.section}"
+    if last.verdict is not Verdict.PASSED:
+        return f"the last proof of {proving.name}, on {last.made:%Y-%m-%d}, {_ENDED[last.verdict]} ({last.why})"
+    if (now - last.made).total_seconds() > LATE * proving.every:
+        return f"{proving.name} was proved last on {last.made:%Y-%m-%d}: mspctl prove --section {proving.section}"
     return ""
 
 

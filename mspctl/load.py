@@ -23,7 +23,7 @@ from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
-from mspctl.model.inventory import ContractsFile, Inventory, TargetInfo, TargetsFile
+from mspctl.model.inventory import ContractsFile, Inventory, ProductsFile, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
@@ -31,7 +31,9 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
-INVENTORY_FILES = frozenset({"targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"})
+INVENTORY_FILES = frozenset(
+    {"antivirus.yaml", "targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"}
+)
 INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
 
 
@@ -96,6 +98,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
             problems.add(None, "", f"is no part of an inventory{nearest_file(name, known)}", file=folder.shown(name))
     targets = _file(folder, "targets.yaml", TargetsFile, problems)
     contracts = _file(folder, "contracts.yaml", ContractsFile, problems)
+    products = _file(folder, "antivirus.yaml", ProductsFile, problems)
     baselines = {}
     for name in folder.files("baselines"):
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
@@ -103,7 +106,16 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     checks = _checks(folder, problems)
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
-    return Inventory(targets.targets, contracts.contracts, baselines, settings, Permissions(allowed), checks, whole)
+    return Inventory(
+        targets.targets,
+        contracts.contracts,
+        products.products,
+        baselines,
+        settings,
+        Permissions(allowed),
+        checks,
+        whole,
+    )
 
 
 def _baseline(folder: Folder, name: str, problems: Problems) -> Map:

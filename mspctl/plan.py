@@ -88,6 +88,7 @@ class ScopePlan:
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
     kept: Collection[Id] = ()  # switched off, their lines taken out: Git has no line for them
+    untried: str = ""  # what `Traits.untried` says
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
@@ -194,7 +195,8 @@ def plan_scope(
     changes = [change for change, _ in chosen]
     purges = {g.id: guards.purge(declaration.backup, gauged.get(g, UNASKED)) for g in gauges(declaration, traits)}
     declaration = _vouched_for(declaration, [id_ for id_, why in purges.items() if not why])
-    reasons = guards.judge(changes, reading.resources, ours, traits.holds_data, purges)
+    judged = [c for c in changes if not _is_succeeded(c, declaration)]
+    reasons = guards.judge(judged, reading.resources, ours, traits.holds_data, purges)
     if record and not declaration.urgent:
         reasons = guards.undone(changes, record.emergencies.values()) | reasons
     if declaration.gone:
@@ -225,6 +227,7 @@ def plan_scope(
         accepted=accepted,
         gone=declaration.gone,
         kept=declaration.kept.keys(),
+        untried=traits.untried,
         words=declaration.words,
     )
 
@@ -262,6 +265,8 @@ def _step(change: Change, approval: Approval | None, reason: str, declaration: D
     time = _timed(change, declaration)
     if declaration.mode != "enforce":
         return Step(change, Standing.HELD, _joined(time, f"mode is {declaration.mode}"))
+    if declaration.unproved and _is_succeeded(change, declaration):
+        return Step(change, Standing.HELD, _joined(time, declaration.unproved))
     if reason and approval is None:
         return Step(change, Standing.APPROVAL, _joined(time, reason))
     if declaration.closed and not declaration.urgent:
@@ -269,6 +274,11 @@ def _step(change: Change, approval: Approval | None, reason: str, declaration: D
     if reason and approval:
         return Step(change, Standing.DUE, _joined(time, f"approved: {approval.why}"), approval.key)
     return Step(change, Standing.DUE, time)
+
+
+def _is_succeeded(change: Change, declaration: Declaration) -> bool:
+    """Whether it goes because something else takes its place: that this was proved is worth more than an approval."""
+    return change.after is None and declaration.proving is not None and change.id.kind in declaration.proving.kinds
 
 
 def _timed(change: Change, declaration: Declaration) -> str:

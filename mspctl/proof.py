@@ -69,6 +69,16 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Proving:
+    """What takes the place of something is proved first: things of these kinds go only when a trial has passed."""
+
+    section: str
+    name: str  # of the trial
+    every: int  # seconds for which a proof counts; 0: nothing is tried
+    kinds: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """How a trial ended."""
 

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mspctl import guards
 from mspctl.kinds import dns
-from mspctl.resource import Cause, Change, Id, Resource
+from mspctl.proof import Proof, Proving, Step, Verdict
+from mspctl.resource import Cause, Change, Id, Resource, Scope
+
+NOW = datetime(2027, 3, 15, 6, tzinfo=UTC)
+PROVING = Proving("antivirus", "eset", 7 * 86400)
+
+
+def proof(verdict: Verdict, days: int) -> Proof:
+    made = NOW - timedelta(days=days)
+    return Proof(Scope("servers", "hosts", "x"), "antivirus", made, 1, (Step("it is caught", verdict, "no"),), "eset")
+
+
+@pytest.mark.parametrize(
+    ("proving", "last", "said"),
+    [
+        (PROVING, proof(Verdict.PASSED, 8), ""),
+        (PROVING, proof(Verdict.PASSED, 9), "eset was proved last on 2027-03-06: mspctl prove --section antivirus"),
+        (PROVING, proof(Verdict.FAILED, 0), "the last proof of eset, on 2027-03-15, failed (it is caught: no)"),
+        (PROVING, proof(Verdict.UNKNOWN, 0), "could not be made"),
+        (PROVING, None, "eset is proved first: mspctl prove --section antivirus"),
+        (Proving("antivirus", "eset", 0), proof(Verdict.PASSED, 0), "nothing proves eset (write proof: {every: 7d}"),
+    ],
+)
+def test_what_takes_a_place_is_proved_first(proving: Proving, last: Proof | None, said: str) -> None:
+    why = guards.unproved(proving, last, NOW)
+    assert said in why
+    assert bool(said) is bool(why)
+
+
+def test_what_is_wrong_with_a_thing_is_no_part_of_it() -> None:
+    before, after = (
+        Resource(Id("antivirus.engine", "clamav"), {"amiss": frozenset(map(str, range(n)))}) for n in (9, 0)
+    )
+    assert guards.losses(Change(before, after)) == 0
 
 
 def zone(count: int) -> list[Resource]:

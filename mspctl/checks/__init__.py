@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
@@ -49,6 +49,7 @@ class Facts:
     history: Mapping[Scope, ScopeRecord]  # what the ledger says
     now: datetime
     selection: Selection = EVERYTHING  # what was asked for
+    everyone: Mapping[str, Customer] = field(default_factory=dict)  # the other customers too
 
     def wants(self, scope: Scope, *of: str) -> bool:
         """Whether a scope is part of what was asked for, which may be declared by nobody; `of` are its sections."""
@@ -98,7 +99,7 @@ def facts_of(
         by_customer.setdefault(declaration.scope.customer, []).append(declaration)
     plans = {plan.scope: plan for plan in live}
     return [
-        Facts(estate.customers[name], estate.inventory, mine, plans, history, now, selection)
+        Facts(estate.customers[name], estate.inventory, mine, plans, history, now, selection, estate.everyone)
         for name, mine in by_customer.items()
     ]
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
 from mspctl.checks import Facts, Seen
 from mspctl.desired import Declaration
 from mspctl.fields import spoken_duration
 from mspctl.finding import Finding, Severity
 from mspctl.kinds.antivirus import CLAMAV, SECTION
+from mspctl.kinds.antivirus import FACET as FACET_OF_CONSOLES
 from mspctl.kinds.hosts import FACET, parts
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Product
+from mspctl.model.sections.antivirus import CLAMAV as OURS
 from mspctl.model.sections.antivirus import Checks, Section, Settled, settled, source
 from mspctl.model.sections.hosts import Entry, entries
 from mspctl.plan import ScopePlan
-from mspctl.resource import Value
+from mspctl.resource import Scope, Value
 
 CODES = {
     "antivirus.unknown": "nobody knows how old the engine or its signatures are",
@@ -24,8 +29,11 @@ CODES = {
     "antivirus.signatures": "signatures are older than agreed",
     "antivirus.outdated": "the engine that runs is not the newest",
     "antivirus.exclusion": "something is left out, and Git does not know of it",
+    "antivirus.endpoint": "a vendor's console does not know a host, or does not guard it",
     "antivirus.found": "something was found",
     "antivirus.scan": "the last scan did not go through everything",
+    "antivirus.licence": "a product's licence ends soon, or has ended",
+    "antivirus.seats": "more hosts have a product than seats were bought",
 }
 
 
@@ -34,14 +42,93 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     settings = said if isinstance(said, Checks) else Checks()
     section = facts.customer.sections[SECTION]
     assert isinstance(section, Section), "load puts each section's own model here"
+    if facts.wants(Scope("", SECTION, "", facts.customer.name), SECTION):
+        yield from _products(facts, settings)
     for declaration in facts.declared:
         scope = declaration.scope
+        if scope.facet == FACET_OF_CONSOLES and (seen_there := facts.live.get(scope)) and not seen_there.error:
+            yield from _console(facts, declaration, seen_there)
         if scope.facet == FACET and parts(scope)[2] == SECTION:
             plan, name = facts.live.get(scope), parts(scope)[1]
             entry = entries(facts.customer)[name]
             policy = settled(section, name, entry)
-            if plan is not None and plan.facts and not plan.error and policy:
+            if plan is not None and plan.facts and not plan.error and policy and policy.product == OURS:
                 yield from _Host(facts, declaration, plan, name, entry, policy).judge(settings)
+
+
+def _console(facts: Facts, declared: Declaration, plan: ScopePlan) -> Iterator[Finding]:
+    """What a vendor's console says of this customer's endpoints."""
+    known = _several(plan.facts.get("endpoints"))
+    for resource in declared.resources:
+        name, scope = resource.id.name, declared.scope
+        for what, bad, code, severity, text in _ENDPOINT if name in known else _NO_ENDPOINT:
+            if plan.facts.get(f"{name} {what}", bad) == bad:
+                remedy = f"look at {name} in the console of {scope.target}"
+                path = f"{scope.facet}/{scope.name}/{name}"
+                yield Finding(code, severity, scope.customer, path, text.format(name), remedy, resource.source)
+
+
+_Row = tuple[str, bool, str, Severity, str]
+_NO_ENDPOINT: tuple[_Row, ...] = (
+    ("", True, "antivirus.endpoint", Severity.SEVERE, "{} has no agent, or it never called"),
+)
+# What a console says of an endpoint, and when that is bad; what it does not say is bad too.
+_ENDPOINT: tuple[_Row, ...] = (
+    ("guarded", False, "antivirus.endpoint", Severity.SEVERE, "{} is not guarded: its agent does not look for malware"),
+    ("licensed", False, "antivirus.endpoint", Severity.SEVERE, "{} has no licence"),
+    ("signatures outdated", True, "antivirus.signatures", Severity.SEVERE, "signatures of {} are old"),
+    ("agent outdated", True, "antivirus.outdated", Severity.WARNING, "the agent of {} is old"),
+    ("infected", True, "antivirus.found", Severity.SEVERE, "{} is infected"),
+)
+
+
+def _products(facts: Facts, settings: Checks) -> Iterator[Finding]:
+    """What was bought, of those products that hosts of this customer have."""
+    mine, all_of_them = _having(facts.customer), Counter[str]()
+    for customer in (facts.everyone or {facts.customer.name: facts.customer}).values():
+        all_of_them.update(_having(customer))
+    for name in sorted(mine.keys() & facts.inventory.products.keys()):
+        sold = _as_said_live(facts, facts.inventory.products[name])
+        if sold.end and (finding := _ends(facts, name, sold.end, settings)):
+            yield finding
+        if sold.seats and all_of_them[name] > sold.seats:
+            have = f"{all_of_them[name]} hosts have {name}, {mine[name]} of them here"
+            text = f"{have}, and {sold.seats} seats were bought"
+            remedy = "buy more and write seats in inventory/antivirus.yaml, or choose another product for some"
+            yield _bought(facts, "antivirus.seats", name, text, remedy)
+
+
+def _as_said_live(facts: Facts, sold: Product) -> Product:
+    """With the end and the seats that its console says in this run, which win over what somebody typed."""
+    found = next((p.facts for scope, p in facts.live.items() if sold.console and scope.target == sold.console), {})
+    end, seats = found.get("licence end"), found.get("licence seats")
+    live = {"end": date.fromisoformat(end)} if isinstance(end, str) and end else {}
+    return sold.model_copy(update={**live, **({"seats": seats} if isinstance(seats, int) and seats else {})})
+
+
+def _having(customer: Customer) -> Counter[str]:
+    """How many hosts have each product."""
+    section = customer.sections.get(SECTION)
+    if not isinstance(section, Section):
+        return Counter()
+    found = (settled(section, name, entry) for name, entry in entries(customer).items())
+    return Counter(policy.product for policy in found if policy)
+
+
+def _ends(facts: Facts, name: str, end: date, settings: Checks) -> Finding | None:
+    left = (end - facts.today).days
+    if timedelta(days=left).total_seconds() > settings.licence:
+        return None
+    when = "has ended" if left < 0 else {0: "ends today", 1: "ends tomorrow"}.get(left, f"ends in {left} days")
+    text, remedy = f"the licence of {name} {when} ({end})", "renew it and write the new end in inventory/antivirus.yaml"
+    found = _bought(facts, "antivirus.licence", name, text, remedy, Severity.SEVERE if left < 0 else Severity.WARNING)
+    return replace(found, since=end) if left < 0 else replace(found, until=end)
+
+
+def _bought(
+    facts: Facts, code: str, name: str, what: str, remedy: str, severity: Severity = Severity.WARNING
+) -> Finding:
+    return Finding(code, severity, facts.customer.name, f"{SECTION}/{name}", what, remedy, "inventory/antivirus.yaml")
 
 
 @dataclass(frozen=True, slots=True)

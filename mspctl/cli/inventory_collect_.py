@@ -31,6 +31,7 @@ that gives no answer keeps what was known of it. Without CUSTOMER, all."""
 def command(directory: str | None, customers: tuple[str, ...]) -> Exit:
     from mspctl import assets
     from mspctl.cli.workspace import find_root, now
+    from mspctl.kinds.assets import Inspected
     from mspctl.load import load
     from mspctl.model.sections.hosts import entries
     from mspctl.moments import Clock
@@ -42,6 +43,9 @@ def command(directory: str | None, customers: tuple[str, ...]) -> Exit:
     before = {name: assets.read(root, name) for name in chosen}
     answers = asked(estate, Targets(estate))
     for name, customer in chosen.items():
+        if not any(isinstance(answer, Inspected) for answer in answers[name].values()):
+            nobody(name, answers[name])  # its file says when hosts were asked: that they could not be is no news for it
+            continue
         today = Clock(estate.now, customer.info.timezone).today
         new = assets.collected(customer, before[name], answers[name], today)
         console.say(f"{name}  {assets.write(root, name, new)}")
@@ -52,6 +56,13 @@ def command(directory: str | None, customers: tuple[str, ...]) -> Exit:
     silent = sum(isinstance(answer, Exception) for answer in every)
     console.say(f"{len(every) - silent} of {len(every)} hosts answered.")
     return Exit.UNREACHABLE if silent else Exit.DONE
+
+
+def nobody(customer: str, answers: Answers) -> None:
+    if answers:
+        console.say(f"{customer}  no host answered: nothing is written")
+    for host, error in answers.items():
+        console.say(f"  {host}  {error}")
 
 
 def asked(estate: Estate, targets: Targets) -> Mapping[str, Answers]:

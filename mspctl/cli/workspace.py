@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from mspctl import assets, due, emergency, retired, sealed, soft_delete
+from mspctl import assets, due, emergency, guards, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
@@ -216,7 +216,7 @@ class Workspace:
         found += retired.named(self.retired, self.recorded, self.estate, self.now)
         if self.urgent:
             found = [replace(d, urgent=True) for d in found]
-        found = self._with_backups(found)
+        found = self._with_proofs(self._with_backups(found))
         if not self.only_due:
             return found
         concerned = [d for d in found if due.concerns(d)]
@@ -247,6 +247,30 @@ class Workspace:
             except LedgerError as error:
                 console.hint(f"what was proved of backups is not known: {error}")
         return [replace(d, backup=self._backups[d.scope]) if d.scope in asked else d for d in found]
+
+    def _with_proofs(self, found: list[Declaration]) -> list[Declaration]:
+        """What something else takes the place of goes only when that was proved; so that is looked up."""
+        asked = {d.scope: d for d in found if d.proving and not d.gone and self._leaves(d)}
+        if not asked:
+            return found
+        try:
+            proved, unknown = self.observations.proofs(asked.keys()), ""
+        except LedgerError as error:
+            proved, unknown = {}, str(error)
+        why = {
+            scope: unknown or guards.unproved(it, proved.get((scope, it.section, it.name)), self.now)
+            for scope, d in asked.items()
+            if (it := d.proving)
+        }
+        return [replace(d, unproved=why[d.scope]) if d.scope in why else d for d in found]
+
+    def _leaves(self, declaration: Declaration) -> bool:
+        """Whether something is recorded and declared no more that waits for a proof."""
+        record, declared = self.recorded.get(declaration.scope), {r.id for r in declaration.resources}
+        kinds = declaration.proving.kinds if declaration.proving else ()
+        return record is not None and any(
+            i.kind in kinds and i not in declared and any(known.states) for i, known in record.resources.items()
+        )
 
     def _purges(self, declaration: Declaration) -> bool:
         """Whether something that holds data is declared no more because its time is over."""

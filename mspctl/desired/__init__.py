@@ -27,7 +27,7 @@ from mspctl.model.customer import CustomerInfo
 from mspctl.model.inventory import Inventory
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.moments import ALWAYS, Clock, Hours, Window
-from mspctl.proof import Proof
+from mspctl.proof import Proof, Proving
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
 Outputs = Mapping[Scope, Mapping[str, Value]]
@@ -62,6 +62,8 @@ class Declaration:
     closed: str = ""  # why that is not now: "window opens Sun 28 Mar 05:00 (Europe/Rome)"
     urgent: bool = False  # an emergency waits for no window, and may change what an earlier one left
     backup: Proof | None = None  # the last proof that what the scope holds can be restored
+    proving: Proving | None = None
+    unproved: str = ""  # why what `proving` is about may not go yet
     keeps: Mapping[str, Keep] = field(default_factory=dict)  # by kind: what is not deleted with its line
     kept: Mapping[Id, date] = field(default_factory=dict)  # such things, each with its last day: see `soft_delete`
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
@@ -10,30 +11,55 @@ from mspctl.desired.hosts import places
 from mspctl.kinds import antivirus
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.antivirus import Scan, Section, Settled, scans_of, settled, source
-from mspctl.model.sections.hosts import Entry
+from mspctl.model.sections.antivirus import CLAMAV, Scan, Section, Settled, scans_of, settled, source
+from mspctl.model.sections.hosts import Entry, entries
 from mspctl.moments import Span
+from mspctl.proof import Proving
 from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = ()  # the way back is that of `hosts`
+_ALL = antivirus.PRODUCTS | {antivirus.SCAN}
 MIB = 2**20
 FILE, SCAN, DEPTH = 100 * MIB, 400 * MIB, 17  # what ClamAV's own configuration of Debian says, nearly
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
-    section = _section(customer)
+    section, file = _section(customer), f"customers/{customer.name}/antivirus.yaml"
+    for scope, assigned in _assigned(customer).items():
+        yield Declaration(scope, assigned, file)
+    every = section.proof.every if section.proof else 0
     for name, entry, scope, policy in _guarded(customer):
+        place, first = source(customer, name, entry, "product"), Proving(antivirus.SECTION, policy.product, every)
+        if policy.product != CLAMAV:
+            # A scan goes with the engine that makes it: until then both are there.
+            sold, first = inventory.products[policy.product], replace(first, kinds=_ALL)
+            made = [antivirus.agent(policy.product, sold.packages, sold.services, place)]
+            yield Declaration(scope, made, file, proving=first)
+            continue
         excluded, timed, ends = _excluded(customer, policy, now)
         made = [
-            antivirus.engine(_fields(policy, excluded), source(customer, name, entry, "product")),
+            antivirus.engine(_fields(policy, excluded), place),
             *(_scan(customer, key, scan) for key, scan in scans_of(section, name, entry)),
         ]
-        yield Declaration(scope, made, f"customers/{customer.name}/antivirus.yaml", timed=timed, ends=ends)
+        yield Declaration(scope, made, file, timed=timed, ends=ends, proving=replace(first, kinds=antivirus.PRODUCTS))
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
-    return (scope for _, _, scope, _ in _guarded(customer))
+    yield from (scope for _, _, scope, _ in _guarded(customer))
+    yield from _assigned(customer)
+
+
+def _assigned(customer: Customer) -> dict[Scope, list[Resource]]:
+    """Which policies endpoints have, by vendor's console; hosts that nothing else drives are among them."""
+    found: dict[Scope, list[Resource]] = {}
+    for name, entry in entries(customer).items():
+        policy = settled(_section(customer), name, entry)
+        if policy and policy.assign:
+            scope = Scope(policy.assign.target, antivirus.FACET, customer.name, customer.name, customer.info.engine)
+            made = antivirus.assignment(name, policy.assign.policy, source(customer, name, entry, "assign"))
+            found.setdefault(scope, []).append(made)
+    return found
 
 
 def _section(customer: Customer) -> Section:

@@ -83,7 +83,9 @@ def span(text: str) -> Span | None:
 
 def joined(texts: Iterable[str]) -> frozenset[str]:
     """The set that texts in normal form cover together."""
-    given = {*texts}
+    given = frozenset(texts)
+    if len(given) == 1:
+        return given
     if "any" in given:
         return ANY
     names = {text for text in given if text.endswith(".")}

@@ -1,29 +1,38 @@
 """
-How a host is guarded against malware, as two kinds of resources in its scope `…/antivirus`.
+How a host is guarded against malware, as kinds of resources in its scope `…/antivirus`.
 
 * `antivirus.engine` "clamav": which folders are looked at whenever a file in them is opened (`on_access`; none: off),
   and whether the open is refused meanwhile (`prevent`); what nobody looks at (`exclude`); what becomes of a find
   (`action`, "report" or "quarantine"); how large a thing is looked into (`max_file` and `max_scan` in MiB, `depth` of
   archives); where signatures come from (`mirror`, "" for those of ClamAV itself; whether its `official` ones, and
   which files besides, `own`) and how often (`every`, seconds); and whom a find is told at once (`alert`, a URL, or "").
+* `antivirus.agent` "eset": a product of somebody else, as far as it can be seen from outside: its `packages` are
+  installed, and its `services` run.
+* `antivirus.assignment` "srv-1", in a scope of a vendor's console: the `policy` of the vendor that an endpoint has.
 * `antivirus.scan` "weekly": `paths` that are gone through at a `schedule` ("sun 03:00") of a `timezone`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from mspctl.kinds import shown
 from mspctl.kinds.hosts import NOTHING_AMISS
-from mspctl.resource import Fields, Id, Resource
+from mspctl.resource import Fields, Id, Resource, Value
 
 SECTION = "antivirus"
-ENGINE, SCAN = "antivirus.engine", "antivirus.scan"
+FACET = "antivirus"  # of a vendor's console; hosts have theirs
+ASSIGNMENT = "antivirus.assignment"
+ENGINE, AGENT, SCAN = "antivirus.engine", "antivirus.agent", "antivirus.scan"
+PRODUCTS = frozenset({ENGINE, AGENT})  # kinds that guard; a scan alone does not
 CLAMAV = Id(ENGINE, "clamav")
+TRIED = "/var/lib/mspctl-tried"  # where another product has to catch malware that ours does not look at
 ACTIONS = ("report", "quarantine")
 
 _PATH = re.compile(r"(?:/[\w.@+,:=~-]+)+/?|/")
 _URL = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,100}\.service")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.[a-z]{2,5}")
 
 
@@ -48,8 +57,24 @@ def fold_file(text: str) -> str:
     return text
 
 
+def fold_service(text: str) -> str:
+    """The name of a service of systemd. Raises ValueError."""
+    if not _SERVICE.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not the name of a service (write efs.service)")
+    return text
+
+
 def engine(fields: Fields, source: str = "") -> Resource:
     return Resource(CLAMAV, {**fields, **NOTHING_AMISS}, source)
+
+
+def agent(name: str, packages: Iterable[str], services: Iterable[str], source: str = "") -> Resource:
+    fields: dict[str, Value] = {"packages": frozenset(packages), "services": frozenset(services)}
+    return Resource(Id(AGENT, name), {**fields, **NOTHING_AMISS}, source)
+
+
+def assignment(host: str, policy: str, source: str = "") -> Resource:
+    return Resource(Id(ASSIGNMENT, host), {"policy": policy}, source)
 
 
 def scan(name: str, fields: Fields, source: str = "") -> Resource:

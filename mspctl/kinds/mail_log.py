@@ -6,8 +6,9 @@ A fact is one of these; in brackets, what it says:
 * about a message in the queue: `begun` (ip, login), `named` (id), `queued` (sender), `delivery` (to, orig, agent, said,
   status), `refused` (verb, stage, ip, code, dsn, said, sender, to), `expired`, `unheld`, `over`, `released` (who), and
   `verdict` of the spam filter (id, ip, login, sender, action, score, limit, symbols, rcpts, forced);
-* about nothing in the queue: `refused` with an empty `queue`, `stored` (session, folder), `login` that failed (service,
-  user, ip, session, attempts), `cause` of it (user, ip, session, cause), and `released` from Junk (to, uid, who);
+* about nothing in the queue: `refused` with an empty `queue`, `stored` (session, folder), `entered`, a log-in that was
+  let in (service, user, ip), `login` that failed (service, user, ip, session, attempts), `cause` of it (user, ip,
+  session, cause), and `released` from Junk (to, uid, who);
 * about the logs: `cut`, since what was before is not told in full, and `damaged` (file), of which some may be missing.
 
 Whatever a sender can write may stand in these texts: who shows them makes them harmless.
@@ -31,7 +32,7 @@ ANOTHER = "somebody else"  # in place of an address that is another customer's
 
 Says = Literal[
     "begun", "named", "queued", "delivery", "refused", "expired", "unheld", "over", "released", "verdict", "stored",
-    "login", "cause", "cut", "damaged",
+    "entered", "login", "cause", "cut", "damaged",
 ]  # fmt: skip
 
 

@@ -105,7 +105,9 @@ def ports(text: str) -> tuple[str, int, int] | None:
 
 def joined(texts: Iterable[str]) -> frozenset[str]:
     """The set that services in normal form cover together."""
-    given = {*texts}
+    given = frozenset(texts)
+    if len(given) == 1:
+        return given
     if "any" in given:
         return ANY
     rest = {text for text in given if not ports(text)}

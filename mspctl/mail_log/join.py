@@ -133,6 +133,9 @@ class Joiner:
         if self.whose.owns(fact["user"]) and fact.at >= self.since:
             self._keep(self._logins, fact)
 
+    def _entered(self, fact: Fact) -> None:
+        """Nothing to tell: whoever was let in is no trouble here. Who should not have been is a finding of drift."""
+
     def _cause(self, fact: Fact) -> None:
         if not self.whose.owns(fact["user"]):
             return

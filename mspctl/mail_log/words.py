@@ -91,6 +91,10 @@ _GREYLIST = re.compile(r"gr[ea]y-?list|try again later|service currently unavail
 _FILTER_AWAY = "Service unavailable - try again later"  # what Postfix says when a milter does not answer
 _FORCED = re.compile(r'[a-z ]+ "(?P<said>.*)"; score=\S+ \(set by (?P<by>[^)]*)\)')
 _SYMBOL = re.compile(r"(?:^|,)([A-Z][A-Z0-9_]+)\((-?\d+\.\d+)\)")
+# What rspamd's antivirus module calls what a scanner found, and the first name that the scanner gave it.
+_VIRUS = re.compile(
+    r"(?:^|,)([A-Z][A-Z0-9_]*VIRUS(?!\w*(?:FAIL|ENCRYPTED|MACRO))[A-Z0-9_]*)\(-?\d+\.\d+\)(?:\{([\w.:/ -]{1,80});)?"
+)
 
 
 def _found(table: Table, text: str) -> str:
@@ -194,6 +198,9 @@ def judged(fact: Fact) -> Told | None:
         return Told(Kind.SPAM, "put off", f"{said or 'by the spam filter'}{LATER}; {score}", found)
     if re.search("virus|malware", said, re.IGNORECASE):
         return Told(Kind.SPAM, what, said, found)
+    if virus := _VIRUS.search(fact["symbols"]):
+        named = f"{virus[1]}: {virus[2]}" if virus[2] else virus[1]
+        return Told(Kind.SPAM, what, f"a virus was found ({named}); {score}", found)
     return Told(Kind.SPAM, what, f"spam, {score}" + (f" ({by}: {said})" if said else ""), found)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl.fields import (
     Address,
     Count,
+    Day,
     Email,
     Host,
     Ips,
@@ -25,8 +27,10 @@ from mspctl.fields import (
     Timezone,
     Window,
     is_here,
+    one_or_many,
     typed,
 )
+from mspctl.kinds import antivirus, patching, shown
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
@@ -154,12 +158,69 @@ class ContractsFile(Model):
     contracts: dict[Name, ContractPlan] = {}
 
 
+def _service(value: Any) -> str:
+    return antivirus.fold_service(typed(value))
+
+
+def _package(value: Any) -> str:
+    return patching.fold_package(typed(value))
+
+
+def _money(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"\d{1,9}(\.\d{2})?", text):
+        raise ValueError(f"{shown(text)} is not an amount (write 480 or 480.50; the currency has a key of its own)")
+    return text
+
+
+def _currency(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError(f"{shown(text)} is not a currency (write EUR)")
+    return text
+
+
+Packages = Annotated[tuple[Annotated[str, BeforeValidator(_package)], ...], BeforeValidator(one_or_many)]
+Services = Annotated[tuple[Annotated[str, BeforeValidator(_service)], ...], BeforeValidator(one_or_many)]
+Money = Annotated[
+    str, BeforeValidator(_money), WithJsonSchema({"type": ["number", "string"], "examples": [480, "480.50"]})
+]
+Currency = Annotated[
+    str, BeforeValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "examples": ["EUR"]})
+]
+
+
+class Product(Model):
+    """An antivirus that the MSP has: what it is on a host, and what was bought of it."""
+
+    name: Text | None = None
+    packages: Packages = ()  # of Debian, from an archive that hosts know
+    services: Services = ()  # that run then
+    console: Name | None = None  # the target that knows the licence
+    seats: Count | None = None
+    end: Day | None = None  # the licence's last day
+    cost: Money | None = None  # for all seats, a year
+    currency: Currency | None = None
+    note: Text | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> Product:
+        if bool(self.cost) is not bool(self.currency):
+            raise ValueError("has a cost and a currency, or neither (write cost: 480, currency: EUR)")
+        return self
+
+
+class ProductsFile(Model):
+    products: dict[Name, Product] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All of `inventory/`."""
 
     targets: Mapping[str, TargetInfo] = field(default_factory=dict)
     contracts: Mapping[str, ContractPlan] = field(default_factory=dict)
+    products: Mapping[str, Product] = field(default_factory=dict)  # against malware, besides ClamAV
     baselines: Mapping[str, Map] = field(default_factory=dict)  # name → sections as YAML
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more

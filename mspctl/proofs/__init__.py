@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from mspctl.desired import Selection
 from mspctl.driver import translated
@@ -66,6 +66,15 @@ class Making:
         except TargetError as error:
             trying.unknown(str(error))
         self.steps.append(Step(what, trying.verdict, trying.said, trying.seconds))
+
+
+def as_told(said: Mapping[str, Any]) -> Step:
+    """As a host tells it, which may be in anybody's hands: nothing reaches a terminal that it would act upon."""
+    what, text = (
+        " ".join("".join(c if c.isprintable() else " " for c in str(said[k])).split()) for k in ("what", "said")
+    )
+    seconds = said["seconds"]
+    return Step(what, Verdict(said["verdict"]), text, float(seconds) if seconds is not None else None)
 
 
 class Section(Protocol):

@@ -8,10 +8,9 @@ domain's mailboxes, and vouches for the moment at which the copy was taken. `gua
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from mspctl.desired.backup import backed_up
 from mspctl.driver import Errands
@@ -21,8 +20,8 @@ from mspctl.kinds.backup import ERRAND
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.backup import Job, RestoreTest
-from mspctl.proof import BACKUP, Step, Trial, Verdict
-from mspctl.proofs import Making
+from mspctl.proof import BACKUP, Trial
+from mspctl.proofs import Making, as_told
 from mspctl.resource import Scope
 from mspctl.strict_yaml import find
 from mspctl.targets import Targets
@@ -76,7 +75,7 @@ def make(trial: Trial, targets: Targets, making: Making) -> None:
     }
     said = driver.errand(wanted.scope, ERRAND, ask, wanted.test.within)
     making.state = datetime.fromtimestamp(said["state"], UTC) if said["state"] else None
-    making.steps += [_step(each) for each in said["steps"]]
+    making.steps += [as_told(each) for each in said["steps"]]
 
 
 def _script(targets: Targets, name: str | None) -> str:
@@ -90,12 +89,3 @@ def _script(targets: Targets, name: str | None) -> str:
     if not text.startswith("#!"):
         raise TargetError(f"{SCRIPTS}/{name} does not say what runs it (begin it with #!/bin/sh)")
     return text
-
-
-def _step(said: Mapping[str, Any]) -> Step:
-    """As a host tells it, which may be in anybody's hands: nothing reaches a terminal that it would act upon."""
-    what, text = (
-        " ".join("".join(c if c.isprintable() else " " for c in str(said[k])).split()) for k in ("what", "said")
-    )
-    seconds = said["seconds"]
-    return Step(what, Verdict(said["verdict"]), text, float(seconds) if seconds is not None else None)

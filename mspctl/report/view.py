@@ -243,6 +243,8 @@ def _plan_block(plan: ScopePlan, kind: str) -> Block:
         lines.insert(0, _going(plan))
     elif not plan.exists and kind == "plan" and (plan.steps or plan.unknown):
         lines.insert(0, Line(Tone.ADD, "new", plan.scope.name, "is not there yet; it will be made"))
+    if plan.untried and kind == "plan":
+        lines.append(Line(Tone.WARN, "untried", plan.scope.target, plan.untried))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
     aside, commands = _aside(plan)
     heading = f"{plan.scope} as seen {plan.seen_at:%Y-%m-%d %H:%M}" if plan.seen_at else str(plan.scope)

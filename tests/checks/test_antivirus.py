@@ -113,3 +113,77 @@ def test_nobody_declared_on_access(tmp_path: Path) -> None:
         )
     )
     assert (one.code, one.severity) == ("antivirus.on-access", "info")
+
+
+@pytest.mark.parametrize(
+    ("product", "said"),
+    [
+        ("end: 2027-03-14", "antivirus.licence severe: the licence of eset has ended (2027-03-14)"),
+        ("end: 2027-03-15", "antivirus.licence warning: the licence of eset ends today (2027-03-15)"),
+        ("end: 2027-05-14", "antivirus.licence warning: the licence of eset ends in 60 days (2027-05-14)"),
+        ("end: 2027-05-15", ""),
+        ("seats: 1", ""),
+        ("note: none", ""),
+    ],
+)
+def test_what_was_bought(tmp_path: Path, product: str, said: str) -> None:
+    catalogue = f"products:\n  eset: {{packages: efs, {product}}}\n  other: {{end: 2020-01-01}}\n"
+    files = {"customers/acme/antivirus.yaml": "policy: {product: eset}\n", "inventory/antivirus.yaml": catalogue}
+    estate = loaded(tmp_path, HOSTS, "", **files)
+    (of,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [], {}, NOW)
+    assert [f"{f.code} {f.severity}: {f.what}" for f in found(of)] == [said] * bool(said)
+
+
+def test_seats_are_counted_over_all_customers(tmp_path: Path) -> None:
+    files = {
+        "customers/acme/antivirus.yaml": "policy: {product: eset}\n",
+        "customers/beta/customer.yaml": "name: Beta\n",
+        "customers/beta/hosts.yaml": "hosts: {pc-1: {}, pc-2: {}}\n",
+        "customers/beta/antivirus.yaml": "policy: {product: eset}\n",
+        "inventory/antivirus.yaml": "products: {eset: {packages: efs, seats: 2}}\n",
+    }
+    estate = loaded(tmp_path, HOSTS, "", **files)
+    one, two = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [], {}, NOW)
+    assert [f.what for f in (*found(one), *found(two))] == [
+        "3 hosts have eset, 1 of them here, and 2 seats were bought",
+        "3 hosts have eset, 2 of them here, and 2 seats were bought",
+    ]
+
+
+GUARDED: Mapping[str, Value] = {
+    "endpoints": ("srv-1",),
+    "srv-1 guarded": True,
+    "srv-1 licensed": True,
+    "srv-1 signatures outdated": False,
+    "srv-1 agent outdated": False,
+    "srv-1 infected": False,
+    "licence end": "2028-12-31",
+    "licence seats": 25,
+}
+
+
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({}, []),
+        ({"endpoints": ()}, ["antivirus.endpoint severe"]),
+        ({"srv-1 guarded": False}, ["antivirus.endpoint severe"]),
+        ({"srv-1 licensed": False}, ["antivirus.endpoint severe"]),
+        ({"srv-1 signatures outdated": True}, ["antivirus.signatures severe"]),
+        ({"srv-1 agent outdated": True}, ["antivirus.outdated warning"]),
+        ({"srv-1 infected": True}, ["antivirus.found severe"]),
+        ({"licence end": "2027-03-01"}, ["antivirus.licence severe"]),
+        ({"licence end": ""}, ["antivirus.licence warning"]),
+    ],
+)
+def test_what_a_console_says(tmp_path: Path, live: dict[str, Value], said: list[str]) -> None:
+    """Its end of the licence wins over the one that was typed, which ends tomorrow."""
+    files = {
+        "customers/acme/antivirus.yaml": "policy: {product: gz, assign: {target: console, policy: Servers}}\n",
+        "inventory/antivirus.yaml": "products: {gz: {console: console, end: 2027-03-16, seats: 1}}\n",
+        "inventory/targets.yaml": "targets: {console: {secrets: {api_key: K}, facets: {antivirus: gravityzone}}}\n",
+    }
+    estate = loaded(tmp_path, "hosts: {srv-1: {os: windows-2022}}\n", "", **files)
+    plan = ScopePlan(Scope("console", "antivirus", "acme", "acme"), facts={**GUARDED, **live})
+    (of,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [plan], {}, NOW)
+    assert [f"{f.code} {f.severity}" for f in found(of)] == said

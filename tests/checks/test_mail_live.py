@@ -155,6 +155,13 @@ def test_what_nobody_counts_is_not_good(shop: Shop) -> None:
 # -- who left ---------------------------------------------------------------------------------------------------
 
 
+def luca_leaves(shop: Shop) -> None:
+    line = "      luca: {quota: 100 KiB, password: {secret: WORD, rev: 1}}\n"
+    leavers = "    leavers: {luca: {left: 2026-01-01, keep_until: 2190-01-01}}\n"
+    FILE.write_text(MAIL.replace(line, "") + leavers)
+    assert shop.run("apply", "-s", "mail").code == 0
+
+
 def test_somebody_who_left_and_logs_in(shop: Shop) -> None:
     assert shop.measure(mail.LAST_LOGIN, "luca", "paolo") == [None, None]
     shop.stack.imap("luca@acme.example", WORD).logout()
@@ -162,13 +169,25 @@ def test_somebody_who_left_and_logs_in(shop: Shop) -> None:
     (at,) = shop.measure(mail.LAST_LOGIN, "luca")
     assert isinstance(at, datetime)
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=1)
-    line = "      luca: {quota: 100 KiB, password: {secret: WORD, rev: 1}}\n"
-    leavers = "    leavers: {luca: {left: 2026-01-01, keep_until: 2190-01-01}}\n"
-    FILE.write_text(MAIL.replace(line, "") + leavers)
-    assert shop.run("apply", "-s", "mail").code == 0
+    luca_leaves(shop)
     (found,) = shop.findings()
     assert found[:2] == ("mail.login", "luca")
     assert "luca left 2026-01-01, and somebody logged in on " in found[2]
+
+
+def test_the_logs_tell_too_who_logs_in_after_leaving(shop: Shop) -> None:
+    file = shop.root / "inventory/targets.yaml"
+    logs = f"files: [{shop.stack.mail_log}, {shop.stack.dovecot_log}]"
+    file.write_text(
+        file.read_text().replace(", last_logins: last_login", "").replace(f"files: {shop.stack.mail_log}", logs)
+    )
+    shop.stack.imap("luca@acme.example", WORD).logout()
+    shop.stack.imap("paolo@acme.example", WORD).logout()
+    luca_leaves(shop)
+    (found,) = shop.findings()
+    assert found[:2] == ("mail.login", "luca")
+    FILE.write_text(FILE.read_text().replace("luca: {left", "sara: {left"))
+    assert ("mail.login", "sara") not in [each[:2] for each in shop.findings()]
 
 
 # -- the queue --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def lan() -> Iterator[Lan]:
 
 @pytest.fixture
 def acme(repository: Path, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """srv-1, srv-2 behind it, one that is only known, one that is not there; and whoever is at 10.77.0.1."""
+    """Two machines, a host that is only known and not there; and whoever is at 10.77.0.1."""
     monkeypatch.setenv("MSPCTL_SECRET_SSH_KEY_FILE", str(lan.key))
     (repository / "inventory/targets.yaml").write_text(TARGETS)
     for customer in (repository / "customers").iterdir():
@@ -37,7 +38,7 @@ def acme(repository: Path, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "hosts.yaml").write_text(f"""defaults: {{os: debian-12}}
 hosts:
   srv-1: {{target: servers, address: 127.0.0.1, port: {first.port}, host_key: {first.host_key}, serial: S1}}
-  srv-2: {{target: servers, address: {second.address}, jump: srv-1, host_key: {second.host_key}}}
+  srv-2: {{target: servers, address: 127.0.0.1, port: {second.port}, host_key: {second.host_key}}}
   phantom: {{address: 10.77.0.250}}
 software: {{forbidden: {{"dem*": {{why: nobody needs it}}}}}}
 """)
@@ -70,15 +71,18 @@ def test_a_host_says_what_it_is_and_git_what_changed(run: Run, acme: Path, lan: 
     subprocess.run(["git", "-C", acme, "commit", "-qm", "assets"], check=True)
 
     lan["srv-1"].archive(*UPDATES)
-    with unplugged(lan, lan["srv-1"]):
+    with unplugged(lan, lan["srv-1"], lan["srv-2"]):
+        nobody = run("inventory", "collect")
+    assert (nobody.code, difference(acme)) == (Exit.UNREACHABLE, "")
+    assert "acme  no host answered: nothing is written\n  srv-1  it refuses connections\n" in nobody.out
+    with unplugged(lan, lan["srv-2"]):
         away = run("inventory", "collect")
     assert away.code == Exit.UNREACHABLE
-    assert "0 of 2 hosts answered." in away.out
-    assert "srv-1  gave no answer; as of 20" in away.out
-    assert "it refuses connections" in away.out
-    assert "+    seen: 20" in difference(acme)
+    assert "  srv-1  packages: demo new\n  srv-2  gave no answer; as of 20" in away.out
+    assert "1 of 2 hosts answered." in away.out
+    assert re.findall(r"^[-+] .*", difference(acme), re.MULTILINE) == ["+      demo: '1.0'", f"+    seen: {today()}"]
     back = run("inventory", "collect")
-    assert (back.code, back.out.splitlines()[2]) == (Exit.DONE, "  srv-1  packages: demo new")
+    assert (back.code, back.out.splitlines()[2:]) == (Exit.DONE, ["2 of 2 hosts answered."])
     assert re.findall(r"^[-+] .*", difference(acme), re.MULTILINE) == ["+      demo: '1.0'"]
 
     drift = run("drift")
@@ -89,6 +93,10 @@ def test_a_host_says_what_it_is_and_git_what_changed(run: Run, acme: Path, lan: 
         "is nobody's host [hosts.unknown]",
     ):
         assert said in drift.out
+
+
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 def difference(root: Path) -> str:

@@ -65,12 +65,13 @@ def test_updates_are_installed_in_their_window_and_only_there(
     due = run("apply", "--due", "--yes")
     lan["srv-2"].rebooted()
     assert due.code == Exit.DONE, due
-    assert [line.partition("; the")[0] for line in due.out.splitlines()] == [
+    told = [line.partition("; the")[0] for line in due.out.splitlines()]
+    assert told[:3] == [
         "updates of srv-1 of acme: 1 security update",
         "updates of srv-2 of acme: 1 security update and a reboot",
         "updates of srv-1 of acme: nothing left",
-        "updates of srv-2 of acme: rebooted, what is left is not counted yet",
     ]
+    assert told[3].startswith("updates of srv-2 of acme: rebooted, ")  # it may be down before it has counted again
     assert [lan[name].sh(VERSION) for name in NAMES] == ["1.1", "1.1"]
     assert [lan[name].sh(BOOT) == boot for name, boot in zip(NAMES, boots, strict=True)] == [True, False]
     assert "enabled" in lan["srv-2"].sh("systemctl is-enabled mspctl-patching.timer")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from mspctl.drivers.hosts import antivirus
-from mspctl.drivers.hosts.bundle import Place
+from mspctl.drivers.hosts.bundle import Place, program
 from mspctl.kinds import antivirus as kind
 from mspctl.kinds.hosts import parts
 from mspctl.plan import REVERT
@@ -250,6 +252,7 @@ def test_what_is_done_by_hand_is_named_and_reverted(
     assert bench.plan()[scope].left == []
 
 
+@pytest.mark.soak
 def test_a_package_that_is_gone_comes_back(rig: AntivirusRig) -> None:
     bench, scope, machine = guarded(rig, ENGINE)
     machine.archive(*UPDATES)
@@ -291,7 +294,9 @@ def test_without_a_mirror_the_first_engine_does_not_start_and_an_old_one_goes_on
 
 def test_signatures_come_from_the_mirror_and_are_taken_in(rig: AntivirusRig, signatures: Mirror) -> None:
     _, _, machine = guarded(rig, ENGINE)
-    (signatures.folder / "msp.ndb").write_text(f"Test.New:0:*:{b'SOMETHING-NEW-AND-BAD'.hex()}\n")
+    newer = signatures.folder / "msp.ndb"
+    newer.write_text(f"Test.New:0:*:{b'SOMETHING-NEW-AND-BAD'.hex()}\n")
+    os.utime(newer, (time.time() + 60,) * 2)  # freshclam asks for what is newer, and HTTP knows whole seconds only
     machine.run("systemctl", "start", "mspctl-antivirus-update.service")
     awaited(lambda: "correctly reloaded" in machine.sh("journalctl -u mspctl-antivirus-engine -o cat"))
     put(machine, "/srv/guarded/sub/x", b"SOMETHING-NEW-AND-BAD")
@@ -335,3 +340,69 @@ def test_what_a_host_says_of_itself_is_not_believed_blindly(rig: AntivirusRig) -
     facts = bench.plan()[scope].facts
     assert facts["found"] == ("0 ? /a[2J b",)
     assert (facts["signatures"], facts["version"]) == (0, "")
+
+
+# -- the errand of a proof ---------------------------------------------------------------------------------------
+
+ASK: dict[str, object] = {
+    "on_access": ["/srv/guarded"],
+    "scanned": ["/srv/guarded"],
+    "quarantine": True,
+    "reported": True,
+    "within": 10,
+}
+
+
+def tried(rig: AntivirusRig, **other: object) -> list[str]:
+    said = rig.driver().errand(rig.scopes[0], ["antivirus_proof"], ASK | other, 60)
+    return [f"{step['what']}: {step['verdict']}" for step in said["steps"]]
+
+
+def left(machine: Machine) -> str:
+    return machine.sh(f"cd /srv/guarded && find . -name '*proof*'; ls {QUARANTINE}; cat {FOUND}", check=False)
+
+
+def test_a_proof_takes_away_its_own_finds_only(rig: AntivirusRig) -> None:
+    _, _, machine = guarded(rig, ENGINE)
+    put(machine, "/srv/guarded/sub/real", MARKER)
+    awaited(lambda: "/srv/guarded/sub/real" in finds(machine))
+    assert tried(rig) == [
+        "malware is caught as it is opened: passed",
+        "it is taken to quarantine: passed",
+        "nothing of it is left: passed",
+        "the find is reported: passed",
+    ]
+    assert "proof" not in left(machine)
+    assert "real" in machine.sh(f"ls {QUARANTINE}")
+    assert "/srv/guarded/sub/real" in finds(machine)
+    put(machine, "/srv/guarded/sub/later", MARKER)  # the engine can still write down what it finds
+    awaited(lambda: "/srv/guarded/sub/later" in finds(machine))
+    without = machine.run(
+        *("setpriv", "--bounding-set", "-sys_admin", "python3", "-c", PROOF), said=json.dumps(ASK).encode()
+    )
+    assert [step["verdict"] for step in json.loads(without)["steps"]] == ["not made"]
+    assert "the kernel lets nobody watch files here" in without
+
+
+PROOF = f"""import json, sys
+module = {{}}
+exec({program("antivirus_proof")!r}, module)
+print(json.dumps(module["answer"](json.load(sys.stdin))))
+"""
+
+
+@pytest.mark.soak
+def test_where_nothing_is_watched_a_scan_proves_it(rig: AntivirusRig) -> None:
+    bench, scope, machine = guarded(rig, but(ENGINE, on_access=frozenset()))
+    assert tried(rig, on_access=[])[0] == "malware is caught by a scan: passed"
+    assert "proof" not in left(machine)
+    bench.declare(scope, but(ENGINE, on_access=frozenset(), action="report"))
+    bench.converge()
+    assert tried(rig, on_access=[], quarantine=False) == [
+        "malware is caught by a scan: passed",
+        "the find is reported: passed",
+    ]
+    machine.run("systemctl", "stop", "mspctl-antivirus-engine")
+    assert tried(rig, on_access=[], within=1) == ["malware is caught by a scan: failed"]
+    assert tried(rig, on_access=["/srv/nowhere"]) == ["a test file can be written to /srv/nowhere: not made"]
+    assert "proof" not in left(machine)

@@ -44,6 +44,17 @@ FIELDS: dict[str, Value] = {
     "read": 0,
 }
 NIGHT = kind.job("notte", FIELDS)
+VAULT = kind.thinning(
+    "vault",
+    {
+        "folder": "/mnt/backup",
+        "password": "ACME_RESTIC rev 1",
+        "keep": frozenset({"last 1"}),
+        "schedule": "sun 12:00",
+        "timezone": "Europe/Rome",
+    },
+)
+VEEAM = kind.report("veeam", {"files": "/srv/reports/**/*.eml", "format": "veeam", "about": ""})
 NOON = kind.job("noon", {**FIELDS, "schedule": "12:00", "keep": frozenset({"daily 14", "last 2"})})
 
 
@@ -53,14 +64,15 @@ def but(resource: Resource, **fields: Any) -> Resource:
 
 class BackupRig(HostsRig):
     def by_hand(self, scope: Scope, id_: Id, resource: Resource | None) -> None:
-        machine, place = self.machine(scope), Place(*parts(scope))
-        timer = f"mspctl-backup-{id_.name}.timer"
+        machine, place, what = self.machine(scope), Place(*parts(scope)), id_.kind.removeprefix("backup.")
+        what = "backup" if id_.kind == kind.JOB else what
+        timer = f"mspctl-{what}-{id_.name}.timer"
         if resource is None:
             machine.run("systemctl", "disable", "--now", "--quiet", timer)
-            machine.sh(f"rm -f /etc/mspctl/backup/{id_.name}.* /usr/local/lib/mspctl/backup-{id_.name}")
-            machine.sh(f"rm -f /etc/systemd/system/mspctl-backup-{id_.name}.*; systemctl daemon-reload")
+            machine.sh(f"rm -f /etc/mspctl/{what}*/{id_.name}.* /usr/local/lib/mspctl/{what}-{id_.name}")
+            machine.sh(f"rm -f /etc/systemd/system/mspctl-{what}-{id_.name}.*; systemctl daemon-reload")
             return
-        machine.sh(f"cd /etc/mspctl/backup && rm -f {id_.name}.login {id_.name}.key")
+        machine.sh(f"mkdir -p /etc/mspctl/backup && cd /etc/mspctl/backup && rm -f {id_.name}.login {id_.name}.key")
         for file in backup.bundle(resource, place).files:
             secret = Kept().of("acme", [("", file.secret)])[0].reveal_text() + "\n" if file.secret else ""
             said = (file.text + secret).encode()
@@ -72,7 +84,7 @@ class BackupRig(HostsRig):
     def breaking(self, scope: Scope, after: int) -> Iterator[None]:
         """A disk that takes nothing; or, after the first change, one file that nobody can replace."""
         machine = self.machine(scope)
-        path = "/etc/mspctl/backup/noon.conf" if after else "/etc/systemd/system"
+        path = "/etc/mspctl/reports/veeam.conf" if after else "/etc/systemd/system"
         machine.sh(f"mount --bind {path} {path}" + ("" if after else f" && mount -o remount,ro,bind {path}"))
         yield
         machine.run("umount", path)
@@ -119,11 +131,27 @@ class TestBackup(DriverContract):
         ),
         Sample(NOON, (but(NOON, upload=512),)),
         Sample(kind.job("weekly", {**FIELDS, "schedule": "sun 04:00"}), ()),
+        Sample(
+            VAULT,
+            (
+                but(VAULT, folder="/srv"),
+                but(VAULT, password="ACME_RESTIC rev 2"),
+                but(VAULT, keep=frozenset({"daily 3", "last 1"})),
+                but(VAULT, schedule="mon 11:00"),
+                but(VAULT, timezone="UTC"),
+            ),
+        ),
+        Sample(
+            VEEAM,
+            (but(VEEAM, files="/srv/{{ x }}*"), but(VEEAM, format="words"), but(VEEAM, about='it\'s {{ x }} "notte"')),
+        ),
     )
     constant: ClassVar = frozenset({"amiss"})
     impossible = (
         (but(NIGHT, schedule="soon"), "'soon' is not a time of the day"),
         (but(NIGHT, paths=frozenset()), "a backup of nothing"),
+        (but(VAULT, keep=frozenset()), "thinning out that keeps nothing"),
+        (but(VEEAM, format="fax"), "there are reports in the formats json, synology, veeam, words only"),
         (but(NIGHT, append_only=True, keep=frozenset({"daily 1"})), "nothing can be taken out of an append-only"),
     )
     makes_scopes = False

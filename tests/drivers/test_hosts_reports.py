@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from mspctl.kinds import backup as kind
 from mspctl.plan import REVERT
 from mspctl.playbooks.files import backup_report
 from mspctl.resource import Cause
 from tests.drivers.hosts_rig import Console
-from tests.drivers.test_hosts_backup import BackupRig
+from tests.drivers.test_hosts_backup import VEEAM, BackupRig, but
 from tests.drivers.workbench import Workbench
 from tests.servers.hosts import Lan
 
@@ -96,7 +95,7 @@ def rig(lan: Lan, console: Console) -> BackupRig:
 
 
 def test_a_host_reads_them_by_itself(rig: BackupRig) -> None:
-    resource = kind.report("veeam", {"files": "/srv/reports/**/*.eml", "format": "veeam", "about": "{{ x }} 'notte'"})
+    resource = but(VEEAM, about="{{ x }} 'notte'")
     bench, scope = Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True), rig.scopes[0]
     bench.declare(scope, resource)
     bench.converge()

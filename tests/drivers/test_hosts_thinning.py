@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from mspctl.kinds import backup as kind
 from mspctl.plan import REVERT
 from mspctl.resource import Cause, Scope
 from tests.drivers.hosts_rig import Console
-from tests.drivers.test_hosts_backup import BackupRig, restic
+from tests.drivers.test_hosts_backup import VAULT, BackupRig, restic
 from tests.drivers.workbench import Workbench
 from tests.servers.hosts import Lan, Machine
 
-VAULT = kind.thinning(
-    "vault",
-    {
-        "folder": "/mnt/backup",
-        "password": "ACME_RESTIC rev 1",
-        "keep": frozenset({"last 1"}),
-        "schedule": "sun 12:00",
-        "timezone": "Europe/Rome",
-    },
-)
 UNIT = "mspctl-thinning-vault.service"
 
 

@@ -19,13 +19,15 @@ import pytest
 from pydantic import ValidationError
 
 from mspctl import mail_log
-from mspctl.driver import Access, Logs, Releases
+from mspctl.driver import Access, Gauge, Logs, Measured, Releases, Unmeasured, measured
 from mspctl.drivers import maillog
 from mspctl.drivers.maillog import native
 from mspctl.drivers.maillog.lines import LONGEST, Stamps, fact
 from mspctl.errors import Stale, TargetError
+from mspctl.kinds import mail
 from mspctl.kinds.mail_log import Fact, Waiting, Whose
 from mspctl.moments import timezone
+from mspctl.resource import Id, Scope
 from mspctl.secrets import Secrets
 from tests.mail_log.telling import REAL
 
@@ -64,6 +66,8 @@ DELIVERY = "to=<x@acme.test>, relay=mx[1.2.3.4]:25, delay=1.2, delays=0/0/0/1, d
         (f"{SYSLOG}postfix/smtpd[1]: warning: a[192.0.2.1]: SASL LOGIN authentication failed: x,"
          " sasl_username=bob@acme.test", "login", {"service": "SMTP"}),
         # Dovecot 2.2, 2.3 and 2.4, in its own file and through syslog.
+        (f"{SYSLOG}dovecot: imap-login: Login: user=<bob@acme.test>, method=PLAIN, rip=192.0.2.1, lip=192.0.2.9, mpid=1",
+         "entered", {"service": "imap", "user": "bob@acme.test", "ip": "192.0.2.1"}),
         ("Nov 27 10:00:00 imap-login: Info: Aborted login (auth failed, 3 attempts in 15 secs): user=<bob@acme.test>,"
          " method=PLAIN, rip=192.0.2.1, lip=192.0.2.9, TLS, session=<a/b+c>",
          "login", {"attempts": "3", "service": "imap", "session": "a/b+c"}),
@@ -172,6 +176,66 @@ def test_an_hour_that_clocks_show_twice_goes_on() -> None:
         at(f"Oct 25 {clock}", stamps=stamps) for clock in ("02:10:00", "02:59:00", "02:01:00", "02:59:00", "03:00:00")
     ]
     assert [each[11:16] for each in found] == ["00:10", "00:59", "01:01", "01:59", "02:00"]
+
+
+# -- log-ins --------------------------------------------------------------------------------------------------------
+
+
+def logins(folder: Path, *locals_: str, **more: Any) -> list[Measured]:
+    gauges = [
+        Gauge(Scope("mail-1", "logs", "acme.test"), Id(mail.MAILBOX, local), mail.LAST_LOGIN) for local in locals_
+    ]
+    return [*measured(maillog.Reader(access(folder, **more)), gauges).values()]
+
+
+def entered(minutes: int, user: str, form: str = "mx dovecot: imap-login: Login: ") -> tuple[datetime, str]:
+    at = (datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0)
+    return at, f"{at:%Y-%m-%dT%H:%M:%S}+00:00 {form}user=<{user}>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.9, TLS\n"
+
+
+def stamped(path: Path, minutes: int, *lines: str) -> None:
+    path.write_text("".join(lines))
+    moment = (datetime.now(UTC) - timedelta(minutes=minutes)).timestamp()
+    os.utime(path, (moment, moment))
+
+
+def test_when_somebody_logged_in_last_is_in_the_logs(folder: Path) -> None:
+    (_, first), (second, last), (third, old) = (
+        entered(90, "Jane@acme.test"),
+        entered(30, "jane@acme.test"),
+        entered(3000, "joe@acme.test", "pop3-login: Info: Login: "),
+    )
+    sent = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    line = f"{sent:%Y-%m-%dT%H:%M:%S}+00:00 mx postfix/submission/smtpd[1]: 4Rz1Xk2mJnz9sV: client=a[192.0.2.1]"
+    sending = f"{line}, sasl_method=PLAIN, sasl_username=sara@acme.test\n"
+    stamped(folder / "mail.log", 1, first, last, sending, entered(2, "xjane@acme.test")[1])
+    stamped(folder / "mail.log.1", 2000, entered(2500, "jane@acme.test")[1])
+    (folder / "mail.log.2.gz").write_bytes(gzip.compress(old.encode()))
+    assert logins(folder, "jane", "joe", "sara", "nobody") == [second, third, sent, None]
+    assert logins(folder, "joe", look_back="1d") == [None]
+
+
+def test_one_log_that_was_written_later_does_not_hide_another(folder: Path) -> None:
+    (folder / "dovecot.log").touch()
+    stamped(folder / "mail.log", 0, entered(600, "jane@acme.test")[1])
+    at, line = entered(60, "jane@acme.test", "imap-login: Info: Login: ")
+    stamped(folder / "dovecot.log", 59, line)
+    assert logins(folder, "jane", files=[str(folder / "mail.log"), str(folder / "dovecot.log")]) == [at]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda folder: None, "there is none of"),
+        (lambda folder: stamped(folder / "mail.log", 1, refusal(1, 27)), "no log-in of anybody stands in the logs of"),
+        (lambda folder: (folder / "mail.log.1.gz").write_bytes(b"no gzip"), "damaged"),
+    ],
+)
+def test_logs_that_do_not_tell_who_logs_in_are_not_good(folder: Path, make: Callable[[Path], Any], why: str) -> None:
+    make(folder)
+    (answer,) = logins(folder, "jane")
+    assert isinstance(answer, Unmeasured)
+    assert why in answer.why
 
 
 # -- files ----------------------------------------------------------------------------------------------------------

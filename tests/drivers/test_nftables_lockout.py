@@ -311,7 +311,8 @@ def test_all_files_gone_and_rules_that_lock_us_out(desk: Desk, monkeypatch: pyte
 def test_where_nothing_can_be_armed_nothing_is_loaded(desk: Desk, options: str) -> None:
     before, folder = desk.rules(), desk.firewall.folder / "run"
     folder.mkdir(exist_ok=True)
-    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    there = ("nsenter", f"--mount=/proc/{desk.firewall.sshd.process.pid}/ns/mnt")  # where who logs in sees files
+    run(*there, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
     try:
         (*_, failed) = desk.apply(but(desk, default(log=True)))
         assert isinstance(failed, Failed)
@@ -319,7 +320,7 @@ def test_where_nothing_can_be_armed_nothing_is_loaded(desk: Desk, options: str) 
         assert desk.rules() == before
         assert desk.gets_in()
     finally:
-        run("umount", str(folder))
+        run(*there, "umount", str(folder))
 
 
 @soak

@@ -226,6 +226,25 @@ def test_what_the_spam_filter_was_made_to_do(
     assert reason in (None, told.reason)
 
 
+@pytest.mark.parametrize(
+    ("symbols", "reason"),
+    [
+        (
+            "A_ONE(1.00){x;},CLAM_VIRUS(0.00){Eicar-Signature;}",
+            "a virus was found (CLAM_VIRUS: Eicar-Signature); score",
+        ),
+        ("SOPHOS_VIRUS(12.00){}", "a virus was found (SOPHOS_VIRUS); score"),
+        ("CLAM_VIRUS(0.00){<b>;}", "a virus was found (CLAM_VIRUS); score"),
+        ("CLAM_VIRUS_FAIL(0.00){failed to scan;}", "spam, score"),  # it was not scanned
+        ("CLAM_VIRUS_ENCRYPTED(0.00){zip;},CLAM_VIRUS_MACRO(0.00){x;}", "spam, score"),
+    ],
+)
+def test_what_a_scanner_found_is_said(symbols: str, reason: str) -> None:
+    told = judged("reject", symbols=symbols)
+    assert told is not None
+    assert (told.what, told.reason.startswith(reason)) == ("rejected", True), told.reason
+
+
 @pytest.mark.parametrize("score", ["nan", "1.2.3", "", "-"])
 def test_a_score_that_is_none_is_none(score: str) -> None:
     told = judged("reject", score=score)

@@ -13,6 +13,8 @@ import pytest
 from mspctl.desired import Declaration, Selection, declarations
 from mspctl.errors import InputError
 from mspctl.kinds import antivirus as kind
+from mspctl.proof import Proving
+from mspctl.resource import Id
 from tests.model.test_hosts import KEY, NOW, loaded
 
 HOSTS = f"""defaults: {{target: servers, os: debian-12, host_key: {KEY}}}
@@ -70,10 +72,51 @@ def test_an_exclusion_ends_with_its_day(tmp_path: Path) -> None:
     assert after.resources[0].fields["exclude"] == frozenset({"/srv/db"})
 
 
+PRODUCTS = (
+    "products: {eset: {packages: efs, services: efs.service, seats: 2, end: 2027-03-31, cost: 480, currency: EUR}}"
+)
+
+
+def test_what_clamav_costs_may_be_said_too(tmp_path: Path) -> None:
+    files = {"customers/acme/antivirus.yaml": TEXT, "inventory/antivirus.yaml": "products: {clamav: {note: ours}}\n"}
+    assert loaded(tmp_path, HOSTS, "", **files).inventory.products["clamav"].note == "ours"
+
+
+def test_another_product_is_one_line(tmp_path: Path) -> None:
+    text = TEXT.replace("product: clamav", "product: eset") + "proof: {every: 7d}\n"
+    files = {"customers/acme/antivirus.yaml": text, "inventory/antivirus.yaml": PRODUCTS}
+    found = declarations(loaded(tmp_path, HOSTS, "", **files), Selection(sections=["antivirus"]), {}, NOW)
+    for declaration in found:
+        assert [r.id for r in declaration.resources] == [Id(kind.AGENT, "eset")]
+        assert declaration.resources[0].fields["services"] == frozenset({"efs.service"})
+        assert declaration.proving == Proving("antivirus", "eset", 7 * 86400, frozenset(ALL))
+
+
+ALL = {kind.ENGINE, kind.AGENT, kind.SCAN}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("policy: {product: norton}", "there is no product norton (clamav"),
+        ("{x: {seats: 5, end: soon}}", "'soon' is not a date"),
+        ("{x: {cost: 5}}", "has a cost and a currency, or neither"),
+        ("{x: {cost: 5, currency: euro}}", "'euro' is not a currency (write EUR)"),
+        ("{x: {cost: 5 EUR, currency: EUR}}", "'5 EUR' is not an amount"),
+        ("{x: {packages: 'efs; reboot'}}", "is not the name of a package"),
+        ("{x: {services: efs}}", "'efs' is not the name of a service (write efs.service)"),
+    ],
+)
+def test_products_that_make_no_sense(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, HOSTS, "", **{"inventory/antivirus.yaml": f"products: {text}"})
+    assert said in str(caught.value)
+    assert "inventory/antivirus.yaml:1" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("policy: {product: norton}", "norton is not in inventory/antivirus.yaml"),
         ("policy: {product: clamav, exclude: {/srv: {why: x}}}", "policy.exclude./srv.until"),
         ("policy: {product: clamav, exclude: {/: {why: x, until: 2027-12-31}}}", "leaves everything out"),
         ("policy: {exclude: {srv: {why: x, until: 2027-12-31}}}", "'srv' is not a path that can be named"),
@@ -110,3 +153,41 @@ def test_a_system_that_nobody_tried(tmp_path: Path) -> None:
     hosts = HOSTS.replace("debian-12", "windows-2022")
     with pytest.raises(InputError, match="windows-2022 is not guarded so far, only Debian is"):
         loaded(tmp_path, hosts, "", **{"customers/acme/antivirus.yaml": TEXT})
+
+
+CONSOLE = "targets:\n  console: {secrets: {api_key: K}, facets: {antivirus: gravityzone}}\n"
+ASSIGNED = """policy: {product: gz, assign: {target: console, policy: Servers}}
+hosts: {pc-1: {assign: {target: console, policy: PCs}}}
+"""
+
+
+def test_a_vendors_policy_is_assigned_to_hosts_that_nothing_else_drives(tmp_path: Path) -> None:
+    files = {
+        "inventory/antivirus.yaml": "products: {gz: {console: console, end: 2027-12-31}}\n",
+        "inventory/targets.yaml": CONSOLE,
+        "customers/acme/antivirus.yaml": ASSIGNED,
+    }
+    estate = loaded(tmp_path, "hosts: {srv-1: {os: windows-2022}, pc-1: {os: windows-11}}\n", "", **files)
+    (made,) = declarations(estate, Selection(sections=["antivirus"]), {}, NOW)
+    assert (made.scope.target, made.scope.facet, made.scope.name) == ("console", "antivirus", "acme")
+    assert {r.id.name: r.fields for r in made.resources} == {"srv-1": {"policy": "Servers"}, "pc-1": {"policy": "PCs"}}
+    assert [r.source for r in made.resources] == [f"customers/acme/antivirus.yaml:{n}" for n in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "policy: {product: gz}",
+            "so nobody can install it (leave target out)",
+        ),
+        ("policy: {product: clamav, assign: {target: nobody, policy: x}}", "target nobody is not in inventory"),
+        ("policy: {product: clamav, assign: {target: servers, policy: x}}", "target servers has no facet antivirus"),
+        ("policy: {product: clamav, assign: {target: servers}}", "policy.assign.policy"),
+    ],
+)
+def test_a_console_that_is_not_there(tmp_path: Path, text: str, said: str) -> None:
+    files = {"inventory/antivirus.yaml": "products: {gz: {}}\n", "customers/acme/antivirus.yaml": text}
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path, HOSTS, "", **files)
+    assert said in str(caught.value)

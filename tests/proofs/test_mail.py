@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import socketserver
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -157,6 +162,56 @@ def test_doors_that_are_badly_kept(post: Post, door: str, what: str, why: str) -
     file.write_text(file.read_text().replace("within: 10s", "within: 1s"))
     assert wrong(post.prove())[what].startswith(why)
     assert [*post.stack.outbox.iterdir()] == []  # asked up to the recipient, and no further
+
+
+@dataclass
+class Greylist:
+    seconds: float  # after which who was new is let in
+    first: dict[str, float] = field(default_factory=dict)
+
+    def new(self, who: str) -> bool:
+        return time.monotonic() - self.first.setdefault(who, time.monotonic()) < self.seconds
+
+
+@contextmanager
+def greylisting(port: int, seconds: float) -> Iterator[Greylist]:
+    """Answers Postfix's questions (SMTPD_POLICY_README), of which many come through one connection."""
+    greylist = Greylist(seconds)
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            said = dict[str, str]()
+            for line in self.rfile:
+                name, equals, value = line.decode().rstrip("\n").partition("=")
+                if equals:
+                    said[name] = value
+                    continue
+                new = greylist.new(f"{said['sender']} {said['recipient']}")
+                self.wfile.write(b"action=defer_if_permit Greylisted, see you\n\n" if new else b"action=dunno\n\n")
+
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address, daemon_threads, block_on_close = True, True, False
+
+    with Server(("127.0.0.1", port), Answer) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield greylist
+        finally:
+            server.shutdown()
+
+
+def test_a_server_that_greylists_is_asked_again(post: Post) -> None:
+    """For as long as a message may take, and no longer."""
+    post.write(smtp=plain(post.doors["greylists"]), submission="", authserv="")
+    with greylisting(post.world.policy, 0.5) as greylist:
+        assert wrong(post.prove()) == {}
+        assert [*greylist.first] == ["probe@sender.example prova@acme.example"]
+        greylist.seconds = 3600
+        file = post.root / "customers/acme/mail.yaml"
+        file.write_text(file.read_text().replace("within: 10s", "within: 1s"))
+        said = wrong(post.prove())
+    assert said.keys() == {IN}
+    assert re.fullmatch(r"not made: it is not taken: 450 .*Greylisted, see you \(asked for \d+ s\)", said[IN])
 
 
 def test_where_somebody_gets_all_that_is_written_to_nobody_is_refused(post: Post) -> None:

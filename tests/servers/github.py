@@ -154,10 +154,11 @@ class GitHubSimulator:
     def bodies(self, issue: int) -> list[str]:
         return [each["body"] for each in self.comments.values() if each["_issue"] == issue]
 
-    def artifact(self, name: str, workflow: str, event: str = "pull_request_target") -> None:
+    def artifact(self, name: str, workflow: str, event: str = "pull_request_target") -> int:
         run = self.number()
         self.runs[run] = of("workflow-run", id=run, path=workflow, event=event)
         self.artifacts.insert(0, of("artifact", id=self.number(), name=name, expired=False, workflow_run={"id": run}))
+        return run
 
     def answer(self, method: str, path: str, body: Json | None) -> tuple[int, Any]:
         url = urlsplit(path)

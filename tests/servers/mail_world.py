@@ -41,6 +41,8 @@ DOORS = {
     "takes-all": "-o mynetworks=127.0.0.1/32 -o smtpd_reject_unlisted_recipient=no -o smtpd_recipient_restrictions=",
     "holds": "-o smtpd_client_restrictions=static:HOLD",
     "later": "-o smtpd_recipient_restrictions=static:defer",
+    "greylists": "-o { smtpd_recipient_restrictions ="
+    " reject_unlisted_recipient, check_policy_service inet:127.0.0.1:POLICY }",
     "starttls": "-o smtpd_tls_security_level=may",
     "tls": "-o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes -o smtpd_tls_auth_only=yes",
 }
@@ -53,6 +55,7 @@ class World:
     key: str  # what its DKIM key is published as
     doors: Mapping[str, int]  # ports
     imaps: int
+    policy: int  # where the door `greylists` asks; nobody is there unless a test is
     ca: Path  # which signed the certificate of localhost
 
 
@@ -67,14 +70,14 @@ def running(tables: Path, folder: Path) -> Iterator[World]:
         with name_servers.bind(folder, _zones(folder, public)) as dns:
             stack = MailStack(place, SqliteTables(tables), RSPAMD, dns=dns)
             ca = _certificate(stack, folder)
-            *ports, imaps = free_ports(len(DOORS) + 1)
+            *ports, imaps, policy = free_ports(len(DOORS) + 2)
             doors = dict(zip(DOORS, ports, strict=True))
-            _open(stack, doors, imaps)
+            _open(stack, doors, imaps, policy)
             _remember_log_ins(stack)
             _put_key(stack, private)
             try:
                 stack.start()
-                yield World(stack, dns, public, doors, imaps, ca)
+                yield World(stack, dns, public, doors, imaps, policy, ca)
             finally:
                 stack.stop()
     finally:
@@ -137,14 +140,17 @@ def _certificate(stack: MailStack, folder: Path) -> Path:
     return Path(shutil.copy(cert, folder / "ca.pem"))
 
 
-def _open(stack: MailStack, doors: Mapping[str, int], imaps: int) -> None:
+def _open(stack: MailStack, doors: Mapping[str, int], imaps: int, policy: int) -> None:
     """Doors of Postfix and Dovecot; through the usual ones, nobody on this machine relays."""
     tls = f"smtpd_tls_cert_file = {stack.etc}/cert.pem\nsmtpd_tls_key_file = {stack.etc}/key.pem\n"
     main, master = stack.etc / "postfix/main.cf", stack.etc / "postfix/master.cf"
     text = main.read_text()
     assert "mynetworks = 127.0.0.1/32" in text
     main.write_text(text.replace("mynetworks = 127.0.0.1/32", "mynetworks = 192.0.2.1/32") + tls)
-    lines = [f"127.0.0.1:{port} inet n - n - - smtpd {DOORS[name]}\n" for name, port in doors.items()]
+    lines = [
+        f"127.0.0.1:{port} inet n - n - - smtpd {DOORS[name].replace('POLICY', str(policy))}\n"
+        for name, port in doors.items()
+    ]
     master.write_text(master.read_text() + "".join(lines))
     dovecot = stack.etc / "dovecot/dovecot.conf"
     text = dovecot.read_text()

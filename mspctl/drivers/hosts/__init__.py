@@ -25,6 +25,7 @@ from mspctl.resource import Resource, Scope
 from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
+FRESH = 30  # seconds for which what was read as it was written is handed out
 BOOT = 300  # seconds until a host that reboots is there again
 FACETS: Mapping[str, Facet] = {
     "antivirus": cast(Facet, antivirus),
@@ -86,6 +87,18 @@ class Reader:
 
 
 class Driver(Reader):
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self._fresh: dict[Scope, tuple[float, Mapping[str, Any]]] = {}  # read where it was written, just then
+
+    def read(self, scopes: Sequence[Scope], known: Known) -> Iterator[Reading | Failed]:
+        """What was read back on the host as it was written is handed out, once; the rest is asked for."""
+        now = time.monotonic()
+        found = {scope: self._fresh.pop(scope) for scope in scopes if scope in self._fresh}
+        fresh = {scope: facts for scope, (then, facts) in found.items() if now - then < FRESH}
+        yield from (_reading(scope, facts) for scope, facts in fresh.items())
+        yield from super().read([scope for scope in scopes if scope not in fresh], known)
+
     def apply(self, work: Sequence[Work]) -> Iterator[Landed | Failed]:
         asked: dict[str, list[Work]] = {}
         asks: dict[str, _Asking] = {}
@@ -97,9 +110,12 @@ class Driver(Reader):
                     asked.setdefault(host, []).append(one)
             except (TargetError, SecretError) as error:
                 yield Failed(one.scope, error if isinstance(error, TargetError) else TargetError(str(error)))
-        said = {host: Ask({"scopes": asks[host].scopes}, asks[host].secrets) for host in asked}
+        then = {host: watching(_facet(one.scope) for one in mine) for host, mine in asked.items()}
+        said = {host: Ask({"scopes": asks[host].scopes, "then": then[host]}, asks[host].secrets) for host in asked}
         for host, answer in self.hands.run("write", said).items():
             for one in asked[host]:
+                if "facts" in answer.result:
+                    self._fresh[one.scope] = time.monotonic(), answer.result["facts"]
                 yield from _landed(one, answer)
 
     def install(self, left: Mapping[Scope, int]) -> Iterator[Reading | Failed]:

@@ -20,7 +20,7 @@ from mspctl.kinds import antivirus
 from mspctl.moments import times
 from mspctl.resource import Resource, Value
 
-KINDS = frozenset({antivirus.ENGINE, antivirus.SCAN})
+KINDS = frozenset({antivirus.ENGINE, antivirus.AGENT, antivirus.SCAN})
 FOLDER, PROGRAM = "/etc/mspctl/antivirus", "/usr/local/lib/mspctl/antivirus"
 CLAMD, FRESHCLAM, JOB = f"{FOLDER}/clamd.conf", f"{FOLDER}/freshclam.conf", f"{FOLDER}/job.conf"
 SOCKET, SIGNATURES = "/run/mspctl-antivirus/clamd.ctl", "/var/lib/clamav"
@@ -33,9 +33,10 @@ WATCHED = Watched(
     units=(*QUIET, f"{ENGINE}.service", f"{WATCH}.service"),
     packages=PACKAGES,
     state=(f"{STATES}/antivirus*.json", f"{FOUND}/found.json"),
+    named=(f"{FOLDER}/agent-*.conf",),
 )
-# Looked at by nobody: what is no file, signatures, and what was taken away already.
-NEVER = ("/dev", "/proc", "/sys", SIGNATURES, QUARANTINE)
+# Looked at by nobody: what is no file, signatures, what was taken away already, and where another product is tried.
+NEVER = ("/dev", "/proc", "/sys", SIGNATURES, QUARANTINE, antivirus.TRIED)
 OFFICIAL = ("main", "daily", "bytecode")
 
 
@@ -48,6 +49,10 @@ def accept(resource: Resource) -> None:
             raise Unsupported(str(error)) from None
         if not said["paths"]:
             raise Unsupported("a scan of nothing")
+        return
+    if resource.id.kind == antivirus.AGENT:
+        if not said["packages"]:
+            raise Unsupported("a product without packages")
         return
     if resource.id != antivirus.CLAMAV:
         raise Unsupported(f"there is no engine {resource.id.name} (clamav)")
@@ -67,6 +72,10 @@ def bundle(resource: Resource, place: Place) -> Bundle:
     if resource.id.kind == antivirus.SCAN:
         return _scan(resource, head)
     said = resource.fields
+    if resource.id.kind == antivirus.AGENT:
+        kept = {key: _several(said[key]) for key in ("packages", "services")}
+        files = [File(f"{FOLDER}/agent-{resource.id.name}.conf", f"{head}{json.dumps(kept, indent=1)}\n")]
+        return Bundle(files, (), kept["packages"], services=kept["services"], parting=kept["packages"])
     texts = {
         CLAMD: _clamd(resource),
         FRESHCLAM: _freshclam(resource),
@@ -209,6 +218,9 @@ def parse(facts: Facts) -> Iterator[Resource]:
     if CLAMD in files:
         yield antivirus.engine(_engine(files))
     for path, file in files.items():
+        name = PurePosixPath(path).stem.removeprefix("agent-")
+        if path == f"{FOLDER}/agent-{name}.conf":
+            yield antivirus.agent(name, *_named(path, file["text"]))
         name = PurePosixPath(path).stem.removeprefix("scan-")
         if path == f"{FOLDER}/scan-{name}.conf":
             said = written(path, file["text"])
@@ -236,6 +248,15 @@ def _engine(files: Mapping[str, Mapping[str, str]]) -> dict[str, Value]:
         "every": _every(files),
         "alert": str(job.get("alert", "")),
     }
+
+
+def _named(path: str, text: str) -> tuple[list[str], list[str]]:
+    said = written(path, text)
+    found = [said.get(key) for key in ("packages", "services")]
+    if not all(isinstance(each, list) for each in found):
+        raise TargetError(f"{path} is not what mspctl wrote there (packages, services)")
+    packages, services = ([str(one) for one in each or ()] for each in found)
+    return packages, services
 
 
 def _excluded(files: Mapping[str, Mapping[str, str]]) -> frozenset[str]:

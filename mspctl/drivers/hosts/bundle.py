@@ -54,6 +54,7 @@ class Bundle:
     packages: Sequence[str] = ()
     holds: Sequence[str] = ()
     services: Sequence[str] = ()  # enabled and running; what changes in the files, they take in
+    parting: Sequence[str] = ()  # packages that go when their resource goes
     quiet: Sequence[str] = ()  # units that a package brings, and that must not run beside ours
 
     @property
@@ -72,6 +73,7 @@ class Watched:
     packages: Sequence[str] = ()
     apt: Sequence[str] = ()
     state: Sequence[str] = ()
+    named: Sequence[str] = ()  # files of JSON that name further `services` and `packages`
 
 
 class Facet(Protocol):
@@ -110,7 +112,7 @@ def watching(facets: Iterable[Facet]) -> dict[str, list[str]]:
     watched = [facet.WATCHED for facet in facets]
     return {
         name: list(dict.fromkeys(each for one in watched for each in getattr(one, name)))
-        for name in ("files", "secret", "units", "packages", "apt", "state")
+        for name in ("files", "secret", "units", "packages", "apt", "state", "named")
     }
 
 
@@ -200,6 +202,7 @@ def item(facet: Facet, change: Change, place: Place) -> dict[str, Any]:
             *(name for name in new.quiet if not stays.names(name)),
         ],
         "restart": [*new.services],
+        "gone": [name for name in old.parting if name not in new.packages],
         "hold": {name: False for name in old.holds if name not in new.holds} | dict.fromkeys(new.holds, True),
     }
 

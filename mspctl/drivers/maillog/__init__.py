@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from mspctl.driver import Access, Gauge, Measured
+from mspctl.driver import Access, Gauge, Measured, Unmeasured
 from mspctl.drivers.maillog import native
 from mspctl.drivers.maillog.lines import Stamps, facts
 from mspctl.errors import Stale, TargetError
 from mspctl.fields import Seconds, Text, Timezone, one_line, one_or_many
 from mspctl.kinds import mail, shown
-from mspctl.kinds.mail_log import Fact, Junk, Waiting, domain_of
+from mspctl.kinds.mail_log import Fact, Junk, Waiting, domain_of, folded
 from mspctl.moments import timezone
 from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran, Session
@@ -46,6 +46,7 @@ _SBIN = ("sh", "-c", 'PATH="$PATH:/usr/sbin:/sbin"; exec "$@"', "sh")
 _ID = re.compile(r"[0-9A-Za-z]{6,30}")  # of a message in the queue
 _NO_USER = 67  # doveadm's exit code where there is no such mailbox
 _WHO = 100  # characters
+ATTEMPTS = 3  # at reading logs that are rotated meanwhile
 
 
 def _absolute(value: Any) -> str:
@@ -68,6 +69,7 @@ class Settings(machine.Settings):
     postfix: Path = "/etc/postfix"  # folder of its settings
     dovecot: Path = "/etc/dovecot/dovecot.conf"
     junk: Text = "Junk"  # folder of each mailbox
+    look_back: Seconds = 14 * 86400  # how far back drift looks for log-ins of people who left
     timeout: Seconds = 120  # for connecting, and for how long a search may find nothing
 
 
@@ -80,9 +82,7 @@ class Reader:
 
     def facts(self, domains: Collection[str], since: datetime, most: int) -> Iterator[Fact]:
         with self.machine.session() as session:
-            files = self._files(session)
-            if not files:
-                raise TargetError(f"{session.name}: there is none of {', '.join(self.settings.files)}")
+            files = self._logs(session)
             needed = [file for file in files if file.entry.modified >= since]
             try:
                 yield from self._facts(session, needed, domains, since, most)
@@ -92,6 +92,11 @@ class Reader:
                 raise Stale(f"{session.name}: the logs were rotated while they were read") from None
             if native.rotated(files, self._files(session)):
                 raise Stale(f"{session.name}: the logs were rotated while they were read")
+
+    def _logs(self, session: Session) -> list[native.File]:
+        if files := self._files(session):
+            return files
+        raise TargetError(f"{session.name}: there is none of {', '.join(self.settings.files)}")
 
     def _files(self, session: Session) -> list[native.File]:
         """Each log with its rotated ones, the oldest first."""
@@ -145,13 +150,58 @@ class Reader:
                 raise TargetError(f"{what} cannot be read: {ended[0].complaint}")
 
     def measure(self, gauges: Sequence[Gauge]) -> Mapping[Gauge, Measured]:
-        """Of domains: `queued_since`. What is held in quarantine does not wait."""
-        asked = [gauge for gauge in gauges if gauge.what == mail.QUEUED_SINCE]
+        """Of domains: `queued_since`. Of mailboxes: `last_login`, as far back as `look_back` and the logs reach."""
+        asked: dict[str, list[Gauge]] = {}
+        for gauge in gauges:
+            asked.setdefault(gauge.what, []).append(gauge)
+        found: dict[Gauge, Measured] = {}
+        for what, ask in ((mail.QUEUED_SINCE, self._queued_since), (mail.LAST_LOGIN, self._last_logins)):
+            try:
+                found |= ask(asked[what]) if what in asked else {}
+            except TargetError as error:  # of what the other one says, nothing is lost
+                found |= dict.fromkeys(asked[what], Unmeasured(str(error)))
+        return found
+
+    def _queued_since(self, asked: Sequence[Gauge]) -> dict[Gauge, Measured]:
+        """What is held in quarantine does not wait."""
         wanted, oldest = {gauge.scope.name for gauge in asked}, dict[str, datetime]()
-        for message in self.queue(wanted) if wanted else ():
+        for message in self.queue(wanted):
             for domain in () if message.held else wanted.intersection(map(domain_of, message.addresses)):
                 oldest[domain] = min(message.since, oldest.get(domain, message.since))
         return {gauge: oldest.get(gauge.scope.name) for gauge in asked}
+
+    def _last_logins(self, asked: Sequence[Gauge]) -> dict[Gauge, Measured]:
+        addresses = {gauge: mail.address_of(gauge.id.name, gauge.scope.name) for gauge in asked}
+        since = datetime.now(UTC) - timedelta(seconds=self.settings.look_back)
+        with self.machine.session() as session:
+            for _ in range(ATTEMPTS):
+                files = self._logs(session)
+                found = self._entered(session, [f for f in files if f.entry.modified >= since], {*addresses.values()})
+                if not native.rotated(files, self._files(session)):
+                    recent = {address: at for address, at in found.items() if at >= since}
+                    return {gauge: recent.get(address) for gauge, address in addresses.items()}
+        raise TargetError(f"{session.name}: the logs were rotated again and again while they were read")
+
+    def _entered(self, session: Session, files: Sequence[native.File], people: set[str]) -> dict[str, datetime]:
+        """When somebody logged in last. The newest files are first: of what was finished before, nothing is needed."""
+        found: dict[str, datetime] = {}
+        latest = sorted(files, key=lambda file: file.entry.modified, reverse=True)
+        for file in latest:
+            open_ = {each for each in people if found.get(each, NEVER) < file.entry.modified}
+            for fact in self._search(session, [file], [*native.entering(open_)], "-i"):
+                if fact.says == "damaged":
+                    raise TargetError(f"{session.name}: {file.path} is damaged")
+                user = folded(fact["login"] if fact.says == "begun" else fact["user"])
+                if fact.says in ("begun", "entered") and user in open_:
+                    found[user] = max(fact.at, found.get(user, NEVER))
+        if people - found.keys() and not any(self._tells(session, file) for file in latest):
+            days = self.settings.look_back // 86400
+            raise TargetError(f"{session.name}: no log-in of anybody stands in the logs of the last {days} days")
+        return found
+
+    def _tells(self, session: Session, file: native.File) -> bool:
+        """Whether log-ins stand in a file at all."""
+        return any(fact.says == "entered" for fact in self._search(session, [file], native.ENTERED, ""))
 
     def junk(self, addresses: Collection[str], since: datetime) -> Iterator[Junk]:
         with self.machine.session() as session:

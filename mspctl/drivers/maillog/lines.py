@@ -143,6 +143,11 @@ _OTHERS: tuple[tuple[str, str, Says], ...] = (
         "login",
     ),
     (
+        r"(?:imap|pop3|managesieve|submission)-login",
+        r"(?P<service>\w+)-login: Login: user=<(?P<user>[^<>]*)>,(?:.*?,)? rip=(?P<ip>[^\s,]+).*",
+        "entered",
+    ),
+    (
         r"auth(?:-worker)?",
         r".*?\((?P<user>[^\s(),<>]+@[^\s(),<>]+),(?P<ip>[0-9A-Fa-f.:]+)(?:,(?:<(?P<session>[^<>]*)>|[^<>)]*))?\)"
         r"(?:<\d+>)?(?:<(?P<session_2>[^<>]*)>)?: .*?(?P<cause>(?i:password mismatch|unknown user|user disabled)).*",

@@ -66,6 +66,17 @@ def spelled(domains: Iterable[str]) -> Iterator[str]:
             yield f"@{spoken}"
 
 
+ENTERED = ("-login: Login: user=<", "-login: Info: Login: user=<")
+
+
+def entering(addresses: Iterable[str]) -> Iterator[str]:
+    """What stands in lines about log-ins of mailboxes: Dovecot's, and Postfix's of who hands in mail."""
+    for address in sorted(addresses):
+        local, _, domain = address.rpartition("@")
+        for at in spelled([domain]):
+            yield from (f"user=<{local}{at}>", f"sasl_username={local}{at}")
+
+
 # -- the queue, and Junk --------------------------------------------------------------------------------------------
 
 

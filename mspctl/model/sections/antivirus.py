@@ -32,7 +32,7 @@ from mspctl.kinds import antivirus
 from mspctl.model.base import nearest
 from mspctl.model.sections import hosts
 from mspctl.model.sections.hosts import Entry
-from mspctl.strict_yaml import Problems, find, find_value
+from mspctl.strict_yaml import Mark, Problems, find, find_value
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -115,6 +115,13 @@ class Updates(Model):
         return self
 
 
+class Assign(Model):
+    """A policy of a vendor's console; it is made there."""
+
+    target: Name  # one with the facet `antivirus`
+    policy: Text
+
+
 class Policy(Model):
     product: Name | None = None  # clamav, or one of inventory/antivirus.yaml
     on_access: Paths | None = None  # folders that are looked at whenever something in them is opened; []: off
@@ -125,6 +132,7 @@ class Policy(Model):
     updates: Updates | None = None
     signatures: Seconds | None = None  # how old they may be
     alert: Url | None = None  # is told each find at once
+    assign: Assign | None = None  # where the product has a console
 
 
 class Scan(Model):
@@ -144,17 +152,26 @@ class Scan(Model):
         return self
 
 
+class Proof(Model):
+    """That malware is caught on each host, tried with EICAR's test file."""
+
+    every: Seconds = 7 * 86400
+    within: Seconds = 60  # until it has to be caught
+
+
 class Section(SectionModel):
     policy: Policy = Policy()
     roles: dict[Name, Policy] = {}  # by the role of hosts.yaml
     hosts: dict[Name, Policy] = {}
     scans: dict[Name, Scan] = {}
+    proof: Proof | None = None
 
 
 class Checks(Model):
     """`antivirus` in inventory/checks.yaml."""
 
     found: Seconds = 7 * 86400  # what was found within this is told
+    licence: Seconds = 60 * 86400  # licences that end within this are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +187,7 @@ class Settled:
     updates: Updates
     signatures: int
     alert: str
+    assign: Assign | None
 
 
 def layers(section: Section, name: str, entry: Entry) -> Iterator[tuple[tuple[str, ...], Policy]]:
@@ -199,6 +217,7 @@ def settled(section: Section, name: str, entry: Entry) -> Settled | None:
             said("updates", Updates()),
             said("signatures", 2 * 86400),
             said("alert", ""),
+            said("assign", None),
         )
         if (product := said("product", None))
         else None
@@ -238,10 +257,10 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
     for customer in customers:
         section = customer.sections.get("antivirus")
         if isinstance(section, Section):
-            _check(customer, section, problems)
+            _check(customer, section, inventory, problems)
 
 
-def _check(customer: Customer, section: Section, problems: Problems) -> None:
+def _check(customer: Customer, section: Section, inventory: Inventory, problems: Problems) -> None:
     data, known = customer.data["antivirus"], hosts.entries(customer)
 
     def add(path: tuple[str, ...], text: str, *, at_value: bool = True) -> None:
@@ -253,12 +272,25 @@ def _check(customer: Customer, section: Section, problems: Problems) -> None:
         if scan.host and scan.host not in known:
             add(("scans", key, "host"), f"there is no host {scan.host} in hosts.yaml{nearest(scan.host, known)}")
     for path, policy in _policies(section):
-        _check_policy(path, policy, add)
+        _check_policy(path, policy, inventory, add, lambda path: find(data, path), problems)
     for name, entry in known.items():
-        if settled(section, name, entry) and entry.target and not (entry.os or "").startswith(SYSTEMS):
-            text = f"{entry.os or 'a system of which nothing is said'} is not guarded so far, only Debian is"
-            remedy = "write os: debian-12, or leave target out and waive antivirus"
-            problems.add(hosts.place(customer, name, "os"), f"hosts.{name}.os", f"{text} ({remedy})")
+        if entry.target and (own := settled(section, name, entry)):
+            _check_host(customer, name, entry, own, inventory, problems)
+
+
+def _check_host(
+    customer: Customer, name: str, entry: Entry, policy: Settled, inventory: Inventory, problems: Problems
+) -> None:
+    """One that is driven: something can be installed there."""
+    path = f"hosts.{name}"
+    sold = inventory.products.get(policy.product)
+    if sold and not sold.packages and policy.product != CLAMAV:
+        text = f"{policy.product} has no packages in inventory/antivirus.yaml, so nobody can install it"
+        problems.add(hosts.place(customer, name), path, f"{text} (leave target out)", at_value=False)
+    if not (entry.os or "").startswith(SYSTEMS):
+        text = f"{entry.os or 'a system of which nothing is said'} is not guarded so far, only Debian is"
+        remedy = "write os: debian-12, or leave target out and waive antivirus"
+        problems.add(hosts.place(customer, name, "os"), f"{path}.os", f"{text} ({remedy})")
 
 
 def _policies(section: Section) -> Iterator[tuple[tuple[str, ...], Policy]]:
@@ -267,9 +299,21 @@ def _policies(section: Section) -> Iterator[tuple[tuple[str, ...], Policy]]:
     yield from ((("hosts", name), policy) for name, policy in section.hosts.items())
 
 
-def _check_policy(path: tuple[str, ...], policy: Policy, add: Callable[[tuple[str, ...], str], None]) -> None:
-    if policy.product not in (None, CLAMAV):
-        add((*path, "product"), f"there is no product {policy.product} (clamav)")
+def _check_policy(
+    path: tuple[str, ...],
+    policy: Policy,
+    inventory: Inventory,
+    add: Callable[[tuple[str, ...], str], None],
+    place: Callable[[tuple[str, ...]], Mark | None],
+    problems: Problems,
+) -> None:
+    product = policy.product
+    if product and inventory.whole and product not in (CLAMAV, *inventory.products):
+        near = nearest(product, [CLAMAV, *inventory.products])
+        add((*path, "product"), f"{product} is not in inventory/antivirus.yaml{near}")
+    if policy.assign:
+        where = (*path, "assign", "target")
+        inventory.check_target(policy.assign.target, antivirus.FACET, place(where), ".".join(where), problems)
     if EVERYTHING in policy.exclude:
         add((*path, "exclude", EVERYTHING), "leaves everything out (take the product away, and waive antivirus)")
     for each in policy.on_access or ():

@@ -87,11 +87,14 @@ def read(ask: Mapping[str, Any]) -> Facts:
     secret = sorted({path for pattern in ask.get("secret", ()) for path in glob.glob(pattern)})
     files = {path: one_file(path) for path in paths}
     files.update({path: one_file(path, secret=True) for path in secret})
+    named = [said_by(path) for pattern in ask.get("named", ()) for path in sorted(glob.glob(pattern))]
+    services = {name for said in named for name in said["services"]}
+    wanted = {name for said in named for name in said["packages"]}
     own = [os.path.basename(path) for path in files if os.path.dirname(path) == UNITS and path.endswith(".timer")]
-    installed, held = packages(ask.get("packages", ()))
+    installed, held = packages(wanted | set(ask.get("packages", ())))
     return {
         "files": files,
-        "units": units(sorted(set(own) | set(ask.get("units", ())))),
+        "units": units(sorted(set(own) | services | set(ask.get("units", ())))),
         "packages": installed,
         "held": held,
         "apt": apt(ask.get("apt", ())),
@@ -100,6 +103,16 @@ def read(ask: Mapping[str, Any]) -> Facts:
         "boot": boot(),
         "now": int(time.time()),
     }
+
+
+def said_by(path: str) -> Dict[str, List[str]]:
+    """Names of units and packages in a file of JSON behind comments; none where it has none."""
+    try:
+        with open(path) as file:
+            said = json.loads("".join(line for line in file if not line.startswith("#")))
+        return {key: [each for each in said[key] if isinstance(each, str)] for key in ("services", "packages")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"services": [], "packages": []}
 
 
 def one_file(path: str, secret: bool = False) -> Facts:
@@ -188,7 +201,8 @@ def state(path: str) -> Any:
 
 def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False) -> Facts:
     """
-    {"scopes": {name: [{"ok": True, "changed": […]} | {"stale": "…"} | {"error": "…"}]}, "diff": […]}.
+    {"scopes": {name: [{"ok": True, "changed": […]} | {"stale": "…"} | {"error": "…"}]}, "diff": […]}, and the "facts"
+    that `then` asks for, read when all is written: so that nobody has to come again for them.
 
     The first item of a scope that is not done ends it; the other scopes go on.
     """
@@ -212,7 +226,11 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
             except OSError as error:
                 done.append({"error": ": ".join(filter(None, (work.path, error.strerror or str(error))))})
                 break
-    return {"scopes": said, "diff": diff}
+    found: Facts = {"scopes": said, "diff": diff}
+    if ask.get("then") and not dry:
+        with contextlib.suppress(Refused, OSError):  # whoever reads it again is told why
+            found["facts"] = read(ask["then"])
+    return found
 
 
 class Item:
@@ -258,6 +276,7 @@ class Item:
             told += [self.remove(path) for path in self.item.get("absent", ())]
             self.switch_on(any(told))
             self.hold()
+            self.remove_packages()
         except (Refused, OSError):
             self.put_back()
             raise
@@ -284,6 +303,13 @@ class Item:
         except Refused:
             command("apt-get", "-q", "update")  # what is known of the archive may be old
             command(*words, *missing)
+
+    def remove_packages(self) -> None:
+        """The last step, for it cannot be put back."""
+        there = sorted(packages(self.item["gone"])[0]) if self.item.get("gone") else []
+        self.changed += [f"package {name}" for name in there]
+        if there and not self.dry:
+            command("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120", "remove", "--", *there)
 
     def hold(self) -> None:
         wishes = self.item.get("hold", {})

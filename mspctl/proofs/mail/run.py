@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -22,11 +23,13 @@ from mspctl.proofs.mail import Wanted
 from mspctl.secrets import Secret
 from mspctl.targets import Targets
 from mspctl.transports import mail_client
-from mspctl.transports.mail_client import Found, Imap, Server, Smtp
+from mspctl.transports.mail_client import Found, Imap, Reply, Server, Smtp
 
 MARK = "mspctl-proof"  # in the Message-ID of all that we send
 ELSEWHERE = "mspctl-proof@example.net"  # somebody at a domain that is nobody's
 OLD = timedelta(days=2)  # messages of ours that no run awaits any more
+GREYLISTS = re.compile(r"gr[ea]y-?list|(?:try|come) (?:again|back)|later", re.IGNORECASE)
+PAUSE, LONGEST = 1.0, 30.0  # seconds until such a server is asked again: twice as many each time
 PORTS = {"smtp": 25, "submission": 587, "imap": 993}
 TLS: dict[str, Literal["starttls", "tls"]] = {"smtp": "starttls", "submission": "starttls", "imap": "tls"}
 
@@ -59,12 +62,30 @@ class Run:
 
     def _is_refused(self, step: Trying, endpoint: Endpoint, what: str, recipient: str) -> None:
         """Without a log-in; up to the recipient and no further."""
-        with Smtp.open(self._server(endpoint, what)) as smtp:
-            reply = smtp.offered(self.sender, recipient)
+
+        def ask() -> Reply:
+            with Smtp.open(self._server(endpoint, what)) as smtp:
+                return smtp.offered(self.sender, recipient)
+
+        reply, waited = self._finally(ask)
         if reply.taken:
             step.failed(f"{endpoint.host} takes mail to {recipient} from anybody")
         elif not reply.refused:
-            step.unknown(f"{endpoint.host} wants to be asked later: {reply}")
+            step.unknown(f"{endpoint.host} wants to be asked later: {reply}{waited}")
+
+    def _finally(self, ask: Callable[[], Reply]) -> tuple[Reply, str]:
+        """
+        What a server says in the end, and after what wait, in words; "" without one. It greylists who is new to it, so
+        it is asked again, as any mail server would, for as long as a message may take.
+        """
+        begun, pause = time.monotonic(), PAUSE
+        while True:
+            reply, past = ask(), time.monotonic() - begun
+            left = self.wanted.within - past
+            if reply.taken or reply.refused or not GREYLISTS.search(reply.said) or left <= 0:
+                return reply, f" (asked for {past:.0f} s)" if pause > PAUSE else ""
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST)
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -96,16 +117,20 @@ class Run:
     def _through(
         self, step: Trying, imap: Imap, server: Server, sender: str, recipient: str, password: Secret | None = None
     ) -> Found | None:
-        """Hand a message in, read it, and take it away; the time between the two is what is measured."""
+        """Hand a message in, read it, and take it away; what is measured is the time from being taken to being read."""
         imap.sweep(MARK, (datetime.now(UTC) - OLD).date())
         message, id_ = self._message(sender, recipient)
-        with Smtp.open(server) as smtp:
-            if password:
-                smtp.login(sender, password)
-            reply = smtp.sent(sender, recipient, message)
+
+        def hand_in() -> Reply:
+            with Smtp.open(server) as smtp:
+                if password:
+                    smtp.login(sender, password)
+                return smtp.sent(sender, recipient, message)
+
+        reply, waited = self._finally(hand_in)
         begun = time.monotonic()
         if not reply.taken:
-            (step.failed if reply.refused else step.unknown)(f"it is not taken: {reply}")
+            (step.failed if reply.refused else step.unknown)(f"it is not taken: {reply}{waited}")
             return None
         found = imap.awaited(id_, begun + self.wanted.within)
         step.seconds = time.monotonic() - begun

@@ -1,0 +1,200 @@
+"""
+A pull request, its plan, the merge, the apply, a hand edit and its end: the workflows that `init` writes, as they are
+committed, against a real Git server and a real PowerDNS. GitHub's API and its runner are simulators of our own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mspctl import cli
+from mspctl.init import init
+from tests.forge.executor import Executor, evaluate
+from tests.servers import git_http
+from tests.servers.github import REPOSITORY, GitHubSimulator
+from tests.servers.http_stand_in import standing_in
+from tests.servers.powerdns import KEY, PowerDNS, powerdns
+
+VAULT = "the password of the vault"
+TARGETS = """targets:
+  pdns-1: {{address: "{address}", secrets: {{api_key: PDNS_1_API_KEY}}, facets: {{dns: {{driver: powerdns}}}}}}
+"""
+ZONE = "customers/acme/dns/acme.example.yaml"
+
+
+@dataclass
+class Desk:
+    """Somebody's clone, and what the forge does when they push."""
+
+    clone: Path
+    executor: Executor
+    github: GitHubSimulator
+    server: PowerDNS
+
+    def git(self, *args: str) -> str:
+        who = ["-c", "user.name=Paolo", "-c", "user.email=paolo@msp.example"]
+        done = subprocess.run(["git", *who, *args], cwd=self.clone, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def write(self, file: str, text: str) -> None:
+        (self.clone / file).parent.mkdir(parents=True, exist_ok=True)
+        (self.clone / file).write_text(text)
+
+    def push(self, branch: str) -> str:
+        """Commit what is there, and push it."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "-m", f"on {branch}")
+        self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+        return self.git("rev-parse", "HEAD")
+
+    def plan(self, number: int, head: str, of: str = REPOSITORY) -> dict[str, str]:
+        """What plan.yml makes of a pull request; its merge with main is made as GitHub makes it."""
+        self.git("checkout", "--quiet", "--detach", "origin/main")
+        self.git("merge", "--quiet", "--no-ff", "-m", "merge", head)
+        self.git("push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/merge")
+        main = self.git("rev-parse", "origin/main")
+        pull = {"head": {"sha": head, "repo": {"full_name": of}}}
+        return self.executor.run("plan", "pull_request_target", main, number=number, pull_request=pull)
+
+    def merge(self, number: int) -> dict[str, str]:
+        """What apply.yml makes of a merge."""
+        before = self.git("rev-parse", "origin/main")
+        self.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+        commit = self.git("rev-parse", "HEAD")
+        if number:
+            pull = next(pull for pull in self.github.pulls if pull["number"] == number)
+            pull |= {"merged_at": "2027-03-05T14:02:00Z", "state": "closed"}
+            self.github.of_commit[commit] = [number]
+        return self.executor.run("apply", "push", commit, before=before)
+
+    def drift(self) -> dict[str, str]:
+        return self.executor.run("drift", "schedule", self.git("rev-parse", "origin/main"))
+
+    def live(self) -> dict[str, list[str]]:
+        if "acme.example" not in self.server.zones():
+            return {}
+        rrsets = self.server.zone("acme.example")["rrsets"]
+        return {f"{r['name']} {r['type']}": [each["content"] for each in r["records"]] for r in rrsets}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, github: GitHubSimulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("MSPCTL_VAULT_PASSWORD", VAULT)
+    for name in ("GITHUB_ACTIONS", "GITHUB_ACTOR", "FORCE_COLOR", "MSPCTL_SECRET_PDNS_1_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("pdns", "git", "runner"):
+        (tmp_path / name).mkdir()
+    with powerdns(tmp_path / "pdns") as server, git_http.serving(tmp_path / "git") as remote:
+        subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", tmp_path / "git/customers"], check=True)
+        clone = init(tmp_path / "clone", "MSP", example=False, ledger=False).root
+        executor = Executor(tmp_path / "runner", f"{remote.url}/customers", github, {"MSPCTL_VAULT_PASSWORD": VAULT})
+        desk = Desk(clone, executor, github, server)
+        desk.git("remote", "add", "origin", executor.remote)
+        desk.write("inventory/targets.yaml", TARGETS.format(address=server.address))
+        desk.write("customers/acme/customer.yaml", "name: Acme\n")
+        desk.write("customers/acme/dns.yaml", "zones: {acme.example: {target: pdns-1, public: false}}\n")
+        desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\n")
+        (tmp_path / "key").write_text(KEY)
+        secret = ["-C", str(clone), "secret", "set", "-t", "pdns-1", "api_key"]
+        with (tmp_path / "key").open() as key:
+            subprocess.run([sys.executable, "-m", "mspctl", *secret], stdin=key, check=True, capture_output=True)
+        desk.push("main")
+        assert cli.run(["-C", str(clone), "ledger", "init"]) == 0
+        yield desk
+
+
+def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, github: GitHubSimulator) -> None:
+    # A pull request: the plan is a comment; a second commit, and the same comment says more. Nothing is written.
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
+    head = desk.push("change")
+    number = github.pull(head)
+    assert desk.plan(number, head) == {"affected": "success", "plan": "success", "comment": "success"}, (
+        desk.executor.said
+    )
+    (body,) = github.bodies(number)
+    assert "www A" in body
+    desk.git("checkout", "--quiet", head)
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\nmail: {A: 192.0.2.81}\n")
+    github.pulls[0]["head"]["sha"] = head = desk.push("change")
+    assert set(desk.plan(number, head).values()) == {"success"}
+    (body,) = github.bodies(number)
+    assert "mail A" in body
+    assert f"mspctl undo acme '#{number}'" in body
+    assert desk.live() == {}
+
+    # The merge: what was reviewed is there, the ledger knows it, and the pull request says so.
+    assert set(desk.merge(number).values()) == {"success"}, desk.executor.said
+    assert desk.live()["www.acme.example. A"] == ["192.0.2.80"]
+    assert desk.live()["mail.acme.example. A"] == ["192.0.2.81"]
+    desk.git("fetch", "--quiet", "origin", "ledger")
+    assert f"#{number}" in desk.git("log", "--format=%B", "FETCH_HEAD")
+    assert any("landed" in body for body in github.bodies(number))
+    assert github.issues == {}
+
+    # A hand edit: one issue, told once; reverted, it is closed.
+    record = {"content": "203.0.113.9", "disabled": False}
+    by_hand = {"name": "www.acme.example.", "type": "A", "ttl": 3600, "changetype": "REPLACE", "records": [record]}
+    desk.server.call("PATCH", "/zones/acme.example.", {"rrsets": [by_hand]})
+    for _ in range(2):
+        assert set(desk.drift().values()) == {"success"}, desk.executor.said
+    (issue,) = github.issues.values()
+    assert "www A" in issue["body"]
+    assert github.bodies(issue["number"]) == []
+    assert cli.run(["-C", str(desk.clone), "apply", "--revert", "-c", "acme", "--yes"]) == 0
+    assert set(desk.drift().values()) == {"success"}
+    assert github.issues[issue["number"]]["state"] == "closed"
+    assert KEY not in "".join(desk.executor.said) + "".join(github.bodies(number))
+
+
+def test_what_nobody_reviewed_is_not_applied(desk: Desk, github: GitHubSimulator) -> None:
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
+    desk.git("commit", "--quiet", "-am", "straight to main")
+    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped"}
+    assert "nothing of it was reviewed" in "".join(desk.executor.said)
+    assert desk.live() == {}
+
+
+def test_a_pull_request_is_data(desk: Desk, github: GitHubSimulator) -> None:
+    """From a fork: nothing. A change of what runs: no plan. Another address: it is not contacted."""
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
+    start = desk.git("rev-parse", "HEAD")
+    fork = desk.push("fork")
+    assert set(desk.plan(github.pull(fork), fork, of="somebody/customers").values()) == {"skipped"}
+    desk.git("checkout", "--quiet", start)
+    desk.write("playbooks/x.yml", "- hosts: all\n")
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
+    program = desk.push("program")
+    number = github.pull(program)
+    assert desk.plan(number, program) == {"affected": "success", "plan": "skipped", "comment": "skipped"}
+    desk.git("checkout", "--quiet", start)
+    with standing_in() as thief:
+        desk.write("inventory/targets.yaml", TARGETS.format(address=thief.address))
+        moved = desk.push("moved")
+        number = github.pull(moved)
+        assert set(desk.plan(number, moved).values()) == {"success"}, desk.executor.said
+        assert thief.asked == []
+    assert "is reached otherwise than before" in github.bodies(number)[0].replace("`", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b == 'x' && !cancelled()", True),
+        ("a.b != 'x' || a.c", ""),
+        ("fromJSON(a.d)", [1]),
+        ("(failure() || a.b == 'y') == a.b", False),
+    ],
+)
+def test_expressions_are_carried_out(text: str, expected: object) -> None:
+    assert evaluate(text, {"a": {"b": "x", "d": "[1]"}}) == expected
+
+
+def test_an_expression_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than this executor"):
+        evaluate("contains(a.b, 1 + 2)", {})
