@@ -80,7 +80,7 @@ class Page:
         for (id, _), intended in sorted(self.intents.items(), key=itemgetter(0)):
             known = records.setdefault(id, NEVER)
             if intended not in known.states:
-                records[id] = replace(known, states=(*known.states, intended))
+                records[id] = Record((*known.states, intended), kept_until=known.kept_until)
         return ScopeRecord(self.scope, records, self.outputs, frozenset(self.used), self.emergencies)
 
 

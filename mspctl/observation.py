@@ -156,6 +156,7 @@ def as_seen(observation: Observation, declaration: Declaration, wanted: Wanted) 
         exists=observation.exists,
         declared=len(declaration.resources),
         outputs=observation.outputs,
+        kept=frozenset(declaration.kept),
         seen_at=observation.read_at,
         since={},
     )

@@ -87,7 +87,7 @@ class ScopePlan:
     facts: Outputs = field(default_factory=dict)  # what findings want to know besides, as read
     accepted: Sequence[Accepted] = ()  # differences that somebody let be
     gone: bool = False  # the scope itself goes, with what is due
-    kept: Collection[Id] = ()  # switched off, their lines taken out: Git has no line for them
+    kept: frozenset[Id] = frozenset()  # switched off, their lines taken out: Git has no line for them
     untried: str = ""  # what `Traits.untried` says
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
@@ -226,7 +226,7 @@ def plan_scope(
         facts=reading.facts,
         accepted=accepted,
         gone=declaration.gone,
-        kept=declaration.kept.keys(),
+        kept=frozenset(declaration.kept),
         untried=traits.untried,
         words=declaration.words,
     )

@@ -9,7 +9,7 @@ from mspctl.checks import Facts, Seen
 from mspctl.checks.firewall import boot, device, in_front, names, rules
 from mspctl.finding import Finding
 
-CODES = {**device.CODES, **rules.CODES, **boot.CODES, **in_front.CODES, **names.CODES}
+CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
