@@ -132,9 +132,10 @@ def _folder() -> Iterator[Path]:
     prefix = f"mspctl-{os.getpid()}-"
     with (
         tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder,
-        (Path(folder) / ALIVE).open("w") as held,
+        (Path(folder) / f"{ALIVE}.new").open("w") as held,
     ):
         fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
+        Path(held.name).rename(Path(folder) / ALIVE)  # locked before anybody else can look for it
         yield Path(folder)
 
 

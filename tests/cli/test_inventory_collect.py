@@ -68,7 +68,8 @@ def test_a_host_says_what_it_is_and_git_what_changed(run: Run, acme: Path, lan: 
     assert f"      eth0: {own} 10.77.0.11/24\n" in text
     assert "  phantom:\n    seen: never\n" in text
     subprocess.run(["git", "-C", acme, "add", "."], check=True)
-    subprocess.run(["git", "-C", acme, "commit", "-qm", "assets"], check=True)
+    author = ("-c", "user.name=A", "-c", "user.email=a@msp.example")
+    subprocess.run(["git", "-C", acme, *author, "commit", "-qm", "assets"], check=True)
 
     lan["srv-1"].archive(*UPDATES)
     with unplugged(lan, lan["srv-1"], lan["srv-2"]):
