@@ -1,4 +1,7 @@
-"""A copy in a bucket, over TLS. The server is a stand-in: moto's, from PyPI, which keeps everything in memory."""
+"""
+A copy in a bucket, over TLS. The server is a stand-in: moto's, which keeps everything in memory. It brings much along,
+so only who wants these tests installs it: pip install "moto[s3]" flask flask-cors
+"""
 
 from __future__ import annotations
 
