@@ -48,6 +48,15 @@ def held(*pids: int) -> Iterator[Sequence[Held]]:
             each.release()
 
 
+def below(pid: int) -> list[int]:
+    """The children of a process that runs, theirs, and so on."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return [one for child in children for one in (child, *below(child))]
+
+
 def group(leader: int) -> list[Held]:
     """Who is in a process group now. Its leader runs, or was not waited for yet: so the number is still its."""
     found = list[Held]()

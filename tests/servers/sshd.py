@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from getpass import getuser
 from pathlib import Path
 
-from tests.servers import require
+from tests.servers import processes, require
 from tests.servers.databases import free_port
 
 CONFIG = """\
@@ -62,8 +63,12 @@ def running(address: str = "127.0.0.1", where: Sequence[str] = ()) -> Iterator[S
         )
     finally:
         if process is not None:
-            process.terminate()
-            process.wait(timeout=30)
+            # A session whose network was cut would wait for its other end for hours.
+            with processes.held(*processes.below(process.pid)) as sessions:
+                process.terminate()
+                process.wait(timeout=30)
+                for session in sessions:
+                    session.send(signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
 
 
