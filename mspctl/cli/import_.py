@@ -118,7 +118,8 @@ def import_mail(work: Workspace, target: str, customer: str, name: str, domains:
     from mspctl.resource import Scope
 
     check_customer(customer)
-    found = mail.read(work.targets.reader(Scope(target, kinds.FACET, "")), target, domains)
+    others = domains_.owners(work.estate, customer)
+    found = mail.read(work.targets.reader(Scope(target, kinds.FACET, "")), target, domains, others)
     if found.left_out:
         console.problems(found.left_out)
     files = domains_.write(work.root, customer, found.domains, target, name)

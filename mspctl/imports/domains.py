@@ -14,21 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
+from types import MappingProxyType
 
 from mspctl import edit, strict_yaml
 from mspctl.desired.mail.back import DomainEditor, in_order, unsaid_share
 from mspctl.errors import InputError
 from mspctl.fields import one_line, spoken_size
 from mspctl.kinds import dns, mail
-from mspctl.load import load
+from mspctl.load import Estate, load
 from mspctl.model.base import validate
-from mspctl.model.sections.mail import Domain
+from mspctl.model.sections.mail import Domain, Section
 from mspctl.resource import Resource
 from mspctl.strict_yaml import Map, Problems
 
 ORDER = ("target", "mailboxes", "groups", "catch_all", "alias_domains", "limits")  # in which an entry is written
 
 Domains = dict[str, list[Resource]]
+NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,37 @@ def folded(name: str) -> str:
 # -- what YAML can say ------------------------------------------------------------------------------------------
 
 
-def sift(domains: Domains) -> list[LeftOut]:
-    """Take out of `domains` what cannot be said. What is left loads, as far as these domains alone decide it."""
+def owners(estate: Estate, customer: str) -> dict[str, str]:
+    """Mail domains that other customers declare, those that are aliases too, and whose they are."""
+    found = {}
+    for name, other in estate.everyone.items():
+        section = other.sections.get("mail")
+        if name != customer and isinstance(section, Section):
+            found |= dict.fromkeys((each for d in section.domains.values() for each in d.alias_domains), name)
+            found |= dict.fromkeys(section.domains, name)
+    return found
+
+
+def sift(domains: Domains, others: Mapping[str, str] = NOBODY) -> list[LeftOut]:
+    """
+    Take out of `domains` what cannot be said. What is left loads, as far as these domains and those of `others` decide
+    it.
+    """
     found = [*_unspeakable(domains)]
-    for rest in iter(lambda: [*_wrong(domains)] or _circle(domains) or [*_limited(domains)], []):
+    for rest in iter(
+        lambda: [*_foreign(domains, others)] or [*_wrong(domains)] or _circle(domains) or [*_limited(domains)], []
+    ):
         for one in rest:
             domains[one.domain].remove(one.resource)
         found += rest
     return found
+
+
+def _foreign(domains: Domains, others: Mapping[str, str]) -> Iterator[LeftOut]:
+    for domain, resources in domains.items():
+        for resource in resources:
+            if resource.id.kind == mail.ALIAS_DOMAIN and (owner := others.get(resource.id.name)):
+                yield LeftOut(domain, resource, f"is a mail domain of {owner}")
 
 
 def _unspeakable(domains: Domains) -> Iterator[LeftOut]:

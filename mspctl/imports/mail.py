@@ -7,12 +7,12 @@ server as it is, and is reported as unmanaged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mspctl.driver import Failed, Lists, Reader
 from mspctl.errors import InputError, Problem
-from mspctl.imports.domains import Domains, folded, sift
+from mspctl.imports.domains import NOBODY, Domains, folded, sift
 from mspctl.kinds import mail
 from mspctl.model.base import nearest
 from mspctl.resource import Scope
@@ -31,8 +31,12 @@ class Found:
         return sum(map(len, self.domains.values()))
 
 
-def read(reader: Reader, target: str, names: Sequence[str]) -> Found:
-    """The domains named. Raises InputError for one that is not there, TargetError when the target gives no answer."""
+def read(reader: Reader, target: str, names: Sequence[str], others: Mapping[str, str] = NOBODY) -> Found:
+    """
+    The domains named; `others` are declared already, by whom.
+
+    Raises InputError for one that is not there, TargetError when the target gives no answer.
+    """
     there = reader.scopes() if isinstance(reader, Lists) else [*names]
     wanted = [folded(name) for name in names]
     if not wanted:
@@ -48,6 +52,6 @@ def read(reader: Reader, target: str, names: Sequence[str]) -> Found:
             continue
         found.held += len(answer.resources)
         found.domains[answer.scope.name] = [*answer.resources]
-    for one in sift(found.domains):
+    for one in sift(found.domains, others):
         found.left_out.append(Problem(f"{one.domain} on {target}", 0, 1, one.resource.id.name, f"{one.why} (left out)"))
     return found

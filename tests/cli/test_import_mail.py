@@ -262,6 +262,15 @@ def test_an_alias_domain_with_addresses_of_its_own_is_a_domain(run: Run) -> None
     assert run("plan", "--customer", "grown").code == 0
 
 
+def test_an_alias_domain_that_is_somebody_elses_is_named_and_the_rest_comes_in(run: Run) -> None:
+    FILE.write_text(MAIL + "    alias_domains: [grown.it]\n")
+    said = brought(run, "grown.example")
+    assert said.code == 3
+    assert "grown.example on mail-1: grown.it: is a mail domain of acme (left out)" in said.err
+    assert "    alias_domains: [both.example]\n" in GROWN.read_text()
+    assert run("plan", "--customer", "grown").code == 0
+
+
 def test_what_belongs_to_somebody_else_is_not_taken(run: Run) -> None:
     FILE.write_text(MAIL.replace("acme.example", "alt.example"))
     before = FILE.read_text()
