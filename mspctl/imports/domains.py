@@ -55,7 +55,7 @@ def folded(name: str) -> str:
 
 def owners(estate: Estate, customer: str) -> dict[str, str]:
     """Mail domains that other customers declare, those that are aliases too, and whose they are."""
-    found = {}
+    found: dict[str, str] = {}
     for name, other in estate.everyone.items():
         section = other.sections.get("mail")
         if name != customer and isinstance(section, Section):
