@@ -170,7 +170,9 @@ def pins() -> str:
 def program_hash() -> str:
     """SHA-256 of the file that mspctl was installed from, where pip wrote it down: a wheel that was named to it."""
     origin = json.loads(distribution("mspctl").read_text("direct_url.json") or "{}")
-    return str(origin.get("archive_info", {}).get("hashes", {}).get("sha256", ""))
+    archive = origin.get("archive_info", {})
+    algorithm, _, digest = str(archive.get("hash", "")).partition("=")  # as pip before 23.1 wrote it
+    return str(archive.get("hashes", {}).get("sha256", digest if algorithm == "sha256" else ""))
 
 
 def runtime_pins(constraints: str, asked: set[str]) -> str:

@@ -91,6 +91,8 @@ def _leave(code: int) -> NoReturn:
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
     except OSError:
+        if code:  # it was told that something went wrong; how it ends says that, and not what Python makes of the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(code)  # Python says what was lost
     if threading.active_count() > 1:
         sys.exit(code)  # and it waits for the others

@@ -57,6 +57,8 @@ def document(run: Run, *arguments: str) -> Any:
     said = json.loads(run("drift", "--output", "json", *arguments).out)
     for name in ("read_at", "summary"):
         del said[name]
+    for name in ("told by observations", "seen before"):
+        said["counts"].pop(name, None)
     for scope in said["scopes"]:
         scope.pop("seen_at")
         for left in scope["left"] + scope["accepted"]:

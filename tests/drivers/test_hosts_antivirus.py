@@ -322,14 +322,19 @@ class Listener(http.server.BaseHTTPRequestHandler):
         open({str(told)!r}, "ab").write(said)
         self.send_response(204)
         self.end_headers()
-http.server.HTTPServer(("{NET}.1", 8098), Listener).serve_forever()
+server = http.server.HTTPServer(("{NET}.1", 8098), Listener)
+print("listens", flush=True)
+server.serve_forever()
 """
-    process = subprocess.Popen(lan.inside(sys.executable, "-c", serve), stderr=subprocess.DEVNULL)
+    command = lan.inside(sys.executable, "-c", serve)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "listens\n"
         yield
     finally:
         process.kill()
-        process.wait(60)
+        process.communicate(timeout=60)
 
 
 def test_what_a_host_says_of_itself_is_not_believed_blindly(rig: AntivirusRig) -> None:
