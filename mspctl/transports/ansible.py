@@ -189,7 +189,11 @@ def _events(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["host"]: row for row in rows}
 
 
-_BROKEN = r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection|data could not be sent"
+# The last is what Ansible makes of a module that was cut off before its first word: most likely the host went down.
+_BROKEN = (
+    r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection|data could not be sent|"
+    r"no start of json char found"
+)
 
 # What Ansible and ssh say → what it means. `{user}` is who logs in.
 _SILENT = (
