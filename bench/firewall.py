@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from measure import ENVIRONMENT, in_turn, output
-from run import Goal
+from run import Goal, shown, verdict
 
 if TYPE_CHECKING:
     from tests.servers.firewalls import Firewall
@@ -50,16 +50,8 @@ def main() -> int:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mspctl-bench-"))).resolve()
         bench = Bench(scratch, stack.enter_context(firewalls.running()))
         print(f"{'medians of five':<46}{'mspctl':>8}{'bare':>9}{'ratio':>9}{'goal':>10}")
-        goals = [*_shown(bench.one_large()), *_shown(bench.many())]
-    missed = [goal.what for goal in goals if not goal.met]
-    print(f"\nMissed: {', '.join(missed)}" if missed else "\nEvery goal is met.")
-    return 1 if missed else 0
-
-
-def _shown(goals: Iterator[Goal]) -> Iterator[Goal]:
-    for goal in goals:
-        print(goal, flush=True)
-        yield goal
+        goals = [*shown(bench.one_large()), *shown(bench.many())]
+    return verdict(goals)
 
 
 class Bench:

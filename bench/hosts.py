@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from measure import ENVIRONMENT, in_turn, output, peak, run
-from run import Goal
+from run import Goal, shown, verdict
 
 if TYPE_CHECKING:
     from tests.servers.hosts import Lan
@@ -50,13 +50,8 @@ def main() -> int:
         bench = Bench(scratch, lan)
         print(f"{HOSTS} hosts, {os.cpu_count()} processors, which run the hosts as well")
         print(f"{'medians of three':<58}{'mspctl':>8}{'Ansible':>9}{'ratio':>9}{'goal':>10}")
-        goals = []
-        for goal in chain(bench.new_hosts(), bench.unchanged()):
-            print(goal, flush=True)
-            goals.append(goal)
-    missed = [goal.what for goal in goals if not goal.met]
-    print(f"\nMissed: {', '.join(missed)}" if missed else "\nEvery goal is met.")
-    return 1 if missed else 0
+        goals = [*shown(chain(bench.new_hosts(), bench.unchanged()))]
+    return verdict(goals)
 
 
 class Bench:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from measure import ENVIRONMENT, in_turn, output, run
-from run import Goal
+from run import Goal, shown, verdict
 
 if TYPE_CHECKING:
     from tests.servers.databases import Server
@@ -56,16 +56,8 @@ def main() -> int:
         postfixadmin.make_on(server, scratch / "program")
         bench = Bench(scratch, server)
         print(f"{'medians of five':<46}{'mspctl':>8}{'bare':>9}{'ratio':>9}{'goal':>10}")
-        goals = [*_shown(bench.one_domain()), *_shown(bench.many_domains())]
-    missed = [goal.what for goal in goals if not goal.met]
-    print(f"\nMissed: {', '.join(missed)}" if missed else "\nEvery goal is met.")
-    return 1 if missed else 0
-
-
-def _shown(goals: Iterator[Goal]) -> Iterator[Goal]:
-    for goal in goals:
-        print(goal, flush=True)
-        yield goal
+        goals = [*shown(bench.one_domain()), *shown(bench.many_domains())]
+    return verdict(goals)
 
 
 class Bench:

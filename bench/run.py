@@ -72,6 +72,18 @@ def main() -> int:
         _show(goals)
         goals += _ledger(scratch, git)
         goals += _sizes(scratch, start + SECONDS, git)
+    return verdict(goals)
+
+
+def shown(goals: Iterable[Goal]) -> Iterator[Goal]:
+    """Each printed when it is known."""
+    for goal in goals:
+        print(goal, flush=True)
+        yield goal
+
+
+def verdict(goals: Iterable[Goal]) -> int:
+    """Says which were missed; the exit code."""
     missed = [goal.what for goal in goals if not goal.met]
     print(f"\nMissed: {', '.join(missed)}" if missed else "\nEvery goal is met.")
     return 1 if missed else 0

@@ -16,8 +16,9 @@ from mspctl.kinds.antivirus import FACET as FACET_OF_CONSOLES
 from mspctl.kinds.hosts import FACET, parts
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Product
+from mspctl.model.policies import source
 from mspctl.model.sections.antivirus import CLAMAV as OURS
-from mspctl.model.sections.antivirus import Checks, Section, Settled, settled, source
+from mspctl.model.sections.antivirus import Checks, Section, Settled, settled
 from mspctl.model.sections.hosts import Entry, entries
 from mspctl.plan import ScopePlan
 from mspctl.resource import Scope, Value
@@ -227,7 +228,7 @@ class _Host:
     def finding(
         self, code: str, severity: Severity, what: str, remedy: str, since: datetime | None = None, key: str = "product"
     ) -> Finding:
-        scope, place = self.declared.scope, source(self.facts.customer, self.name, self.entry, key)
+        scope, place = self.declared.scope, source(self.facts.customer, SECTION, self.name, self.entry, key)
         path = f"{scope.facet}/{scope.name}"
         return Finding(code, severity, scope.customer, path, what, remedy, place, since.date() if since else None)
 

@@ -11,7 +11,8 @@ from mspctl.desired.hosts import places
 from mspctl.kinds import antivirus
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.antivirus import CLAMAV, Scan, Section, Settled, scans_of, settled, source
+from mspctl.model.policies import source
+from mspctl.model.sections.antivirus import CLAMAV, Scan, Section, Settled, scans_of, settled
 from mspctl.model.sections.hosts import Entry, entries
 from mspctl.moments import Span
 from mspctl.proof import Proving
@@ -30,7 +31,10 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
         yield Declaration(scope, assigned, file)
     every = section.proof.every if section.proof else 0
     for name, entry, scope, policy in _guarded(customer):
-        place, first = source(customer, name, entry, "product"), Proving(antivirus.SECTION, policy.product, every)
+        place, first = (
+            source(customer, antivirus.SECTION, name, entry, "product"),
+            Proving(antivirus.SECTION, policy.product, every),
+        )
         if policy.product != CLAMAV:
             # A scan goes with the engine that makes it: until then both are there.
             sold, first = inventory.products[policy.product], replace(first, kinds=_ALL)
@@ -57,7 +61,9 @@ def _assigned(customer: Customer) -> dict[Scope, list[Resource]]:
         policy = settled(_section(customer), name, entry)
         if policy and policy.assign:
             scope = Scope(policy.assign.target, antivirus.FACET, customer.name, customer.name, customer.info.engine)
-            made = antivirus.assignment(name, policy.assign.policy, source(customer, name, entry, "assign"))
+            made = antivirus.assignment(
+                name, policy.assign.policy, source(customer, antivirus.SECTION, name, entry, "assign")
+            )
             found.setdefault(scope, []).append(made)
     return found
 

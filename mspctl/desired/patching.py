@@ -11,8 +11,9 @@ from mspctl.desired.hosts import places
 from mspctl.kinds import patching
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
+from mspctl.model.policies import source
 from mspctl.model.sections.hosts import Entry
-from mspctl.model.sections.patching import Section, Settled, settled, source
+from mspctl.model.sections.patching import Section, Settled, settled
 from mspctl.moments import Span
 from mspctl.resource import Id, Resource, Scope
 
@@ -23,8 +24,8 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
     for name, entry, scope, policy in _patched(customer):
         zone = customer.info.timezone
         own = [
-            patching.policy(policy.what, policy.reboot, source(customer, name, entry, "what")),
-            patching.window(str(policy.window), zone, source(customer, name, entry, "window")),
+            patching.policy(policy.what, policy.reboot, source(customer, "patching", name, entry, "what")),
+            patching.window(str(policy.window), zone, source(customer, "patching", name, entry, "window")),
         ]
         holds = _held(customer, name, entry, policy, now)
         file = f"customers/{customer.name}/patching.yaml"
@@ -54,7 +55,7 @@ def _held(customer: Customer, name: str, entry: Entry, policy: Settled, now: dat
     """Packages that are held now, and what time did or will do to the others."""
     found = _Holds()
     for package, hold in policy.holds.items():
-        made = patching.hold(package, source(customer, name, entry, "holds", package))
+        made = patching.hold(package, source(customer, "patching", name, entry, "holds", package))
         if Span(customer.info.timezone, until=hold.until).holds(now):
             found.resources.append(made)
             found.ends[made.id] = f"until {hold.until}"

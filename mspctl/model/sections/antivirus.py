@@ -30,9 +30,10 @@ from mspctl.fields import (
 )
 from mspctl.kinds import antivirus
 from mspctl.model.base import nearest
+from mspctl.model.policies import layers
 from mspctl.model.sections import hosts
 from mspctl.model.sections.hosts import Entry
-from mspctl.strict_yaml import Mark, Problems, find, find_value
+from mspctl.strict_yaml import Mark, Problems, find
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -190,15 +191,6 @@ class Settled:
     assign: Assign | None
 
 
-def layers(section: Section, name: str, entry: Entry) -> Iterator[tuple[tuple[str, ...], Policy]]:
-    """Policies that are about a host, the nearest first, and where each stands."""
-    if name in section.hosts:
-        yield ("hosts", name), section.hosts[name]
-    if entry.role and entry.role in section.roles:
-        yield ("roles", entry.role), section.roles[entry.role]
-    yield ("policy",), section.policy
-
-
 def settled(section: Section, name: str, entry: Entry) -> Settled | None:
     """None for a host without a product."""
     found = [policy for _, policy in layers(section, name, entry)]
@@ -231,22 +223,13 @@ def scans_of(section: Section, name: str, entry: Entry) -> Iterator[tuple[str, S
             yield key, scan
 
 
-def source(customer: Customer, name: str, entry: Entry, *key: str) -> str:
-    """The file and line that says a key of a host's policy."""
-    section, data = customer.sections["antivirus"], customer.data["antivirus"]
-    assert isinstance(section, Section), "load puts each section's own model here"
-    for path, _ in layers(section, name, entry):
-        if find_value(data, (*path, *key)) is not None and (mark := find(data, (*path, *key))):
-            return f"{mark.file}:{mark.line}"
-    return f"customers/{customer.name}/antivirus.yaml"
-
-
 def covered(customer: Customer) -> frozenset[str]:
-    """Hosts that have an antivirus."""
+    """Hosts that have an antivirus; a policy for all is none for a host that nobody drives, nor a console has."""
     section = customer.sections.get("antivirus")
     if not isinstance(section, Section):
         return frozenset()
-    return frozenset(name for name, entry in hosts.entries(customer).items() if settled(section, name, entry))
+    found = ((name, entry, settled(section, name, entry)) for name, entry in hosts.entries(customer).items())
+    return frozenset(n for n, entry, it in found if it and (it.assign or (entry.target and entry.address)))
 
 
 # -- rules across files -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,9 +15,10 @@ from pydantic import BeforeValidator
 from mspctl.fields import Model, Name, Seconds, SectionModel, Text, Until, Window, typed
 from mspctl.kinds import patching
 from mspctl.model.base import nearest
+from mspctl.model.policies import layers
 from mspctl.model.sections import hosts
 from mspctl.model.sections.hosts import Entry
-from mspctl.strict_yaml import Problems, find, find_value
+from mspctl.strict_yaml import Problems, find
 
 if TYPE_CHECKING:
     from mspctl.model.customer import Customer
@@ -70,15 +71,6 @@ class Settled:
     holds: Mapping[str, Hold]
 
 
-def layers(section: Section, name: str, entry: Entry) -> Iterator[tuple[tuple[str, ...], Policy]]:
-    """Policies that are about a host, the nearest first, and where each stands."""
-    if name in section.hosts:
-        yield ("hosts", name), section.hosts[name]
-    if entry.role and entry.role in section.roles:
-        yield ("roles", entry.role), section.roles[entry.role]
-    yield ("policy",), section.policy
-
-
 def settled(section: Section, name: str, entry: Entry) -> Settled | None:
     """None for a host that is not patched, or whose policy is not whole."""
     found = [policy for _, policy in layers(section, name, entry)]
@@ -87,16 +79,6 @@ def settled(section: Section, name: str, entry: Entry) -> Settled | None:
     reboot = next((each.reboot for each in found if each.reboot), "never")
     holds = {name: hold for each in reversed(found) for name, hold in each.holds.items()}
     return Settled(what, window, reboot, holds) if what and window else None
-
-
-def source(customer: Customer, name: str, entry: Entry, *key: str) -> str:
-    """The file and line that says a key of a host's policy, or of its `what`."""
-    section, data = customer.sections["patching"], customer.data["patching"]
-    assert isinstance(section, Section), "load puts each section's own model here"
-    for path, _ in layers(section, name, entry):
-        if find_value(data, (*path, *key)) is not None and (mark := find(data, (*path, *key))):
-            return f"{mark.file}:{mark.line}"
-    return f"customers/{customer.name}/patching.yaml"
 
 
 def covered(customer: Customer) -> frozenset[str]:
