@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mspctl import hashes
+from mspctl.cli import workspace
 from tests.faults import mail_lab
 from tests.faults.lab import quiet
 from tests.faults.mail_lab import MailLab
@@ -14,10 +15,11 @@ from tests.servers import databases
 
 
 def _comes_back(patch: pytest.MonkeyPatch) -> None:
-    """Whatever is set in the environment from here on, and the price of a hash."""
+    """Whatever is set in the environment from here on, the price of a hash, and the name of the run."""
     for name, value in os.environ.items():
         patch.setenv(name, value)
     patch.setattr(hashes, "COST", hashes.COST)
+    patch.setattr(workspace, "RUN_ID", workspace.RUN_ID)  # `name_runs` of one test names no run of the next one
     for name in ("MSPCTL_VAULT_PASSWORD", *(f"MSPCTL_SECRET_{word}" for word in mail_lab.WORDS)):
         patch.delenv(name, raising=False)
 
