@@ -43,12 +43,12 @@ def command(
     from pathlib import Path
 
     from mspctl.cli.observing import Observing
-    from mspctl.report import kept, proofs, render, view
+    from mspctl.report import drifts, kept, proofs, render
 
     work = Observing(directory, selected, full=full)
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    shown = view.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
+    shown = drifts.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
     shown.document["proofs"] = proofs.documents(work.trials, work.proved)
     if report:
         kept.save(Path(report), shown)

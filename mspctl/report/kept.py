@@ -19,7 +19,7 @@ from typing import Any, cast
 from mspctl import edit
 from mspctl.document import a_list, an_object, members, text
 from mspctl.errors import InputError
-from mspctl.report import view
+from mspctl.report import drifts, outcomes, plans
 from mspctl.report.view import Block, Line, Tone, View, count
 
 FORMAT = "mspctl.report/1"
@@ -100,14 +100,14 @@ def joined(views: Sequence[View]) -> View:
     notes = [*dict.fromkeys(line for each in views for line in each.notes)]
     alarms = [*dict.fromkeys(alarm for each in views for alarm in each.alarms)]
     counts = cast("dict[str, int]", document["counts"])
-    facts = view.apply_facts(counts) if kind == "apply" else _facts(document)
+    facts = outcomes.apply_facts(counts) if kind == "apply" else _facts(document)
     return View(kind, KINDS[kind], facts, blocks, _summary(kind, counts, document), notes, document, alarms)
 
 
 def _summary(kind: str, counts: Mapping[str, int], document: Mapping[str, Any]) -> str:
     if kind == "apply":
-        return view.outcome_summary(counts, document["command"])
-    return view.plan_summary(counts) if kind == "plan" else view.drift_summary(counts)
+        return outcomes.outcome_summary(counts, document["command"])
+    return plans.plan_summary(counts) if kind == "plan" else drifts.drift_summary(counts)
 
 
 def _document(found: Sequence[Mapping[str, Any]]) -> dict[str, object]:
