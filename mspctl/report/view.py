@@ -26,6 +26,7 @@ from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
 IN_FRONT = "firewall.in-front"  # the finding that says the same as alarms do; who accepts it has no alarm
 EPOCH = datetime.fromtimestamp(0, UTC)  # a digest knows no time
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
+SHOWN_ASKED = 5  # tickets, and people who asked
 SHOWN_TOGETHER = 3  # things of which the same is said, likewise
 
 
@@ -96,7 +97,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         plan_summary(_counts(plan)),
         [*_retired(plan), *_warned(warnings)],
         _plan_document(plan),
-        [*_alarms(plan.emergencies), *_in_front(plan.scopes)],
+        [*plan.doubts, *_alarms(plan.emergencies), *_in_front(plan.scopes)],
     )
 
 
@@ -186,7 +187,17 @@ def _facts(plan: Plan) -> list[str]:
         f"{count(len(plan.scopes), 'scope')} on {count(len(targets), 'target')}",
         *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
+        *asked_facts(plan.asked.tickets, plan.asked.by),
     ]
+
+
+def asked_facts(tickets: Sequence[str], by: Sequence[str]) -> Iterator[str]:
+    """Who asked for it, and where."""
+    for what, names in (("ticket", tickets), ("asked by", by)):
+        if names:
+            yield f"{what} {', '.join(names[:SHOWN_ASKED])}" + (
+                f" and {len(names) - SHOWN_ASKED} more" if len(names) > SHOWN_ASKED else ""
+            )
 
 
 Counts = Mapping[str, int]  # how often each thing is there that a summary says
@@ -423,6 +434,7 @@ def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending."
     counts = _outcome_counts(outcome)
     document = {**_outcome_document(outcome), "counts": dict(counts), "command": command}
     notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
+    notes += [Line(Tone.BAD, "not proved", detail=outcome.unproved)] if outcome.unproved else []
     alarms = [*_alarms(outcome.emergencies), *_in_front(outcome.plans)]
     summary = outcome_summary(counts, command, done)
     return View("apply", "APPLY", apply_facts(counts), blocks, summary, notes, document, alarms)
@@ -439,7 +451,7 @@ def _outcome_counts(outcome: Outcome) -> Counter[str]:
             "unread": sum(bool(p.error) and p.scope not in outcome.scopes for p in plans.values()),
             "waiting": waits + sum(step.standing is not Standing.DUE for step in steps),
             "contested": outcome.contested,
-            "unfinished": len(outcome.unfinished) + bool(outcome.ledger_error),
+            "unfinished": len(outcome.unfinished) + bool(outcome.ledger_error) + bool(outcome.unproved),
             "scopes": len(outcome.plans),
             "scopes with changes": len(outcome.scopes),
             "scopes finished": len(outcome.scopes) - len(outcome.unfinished),
@@ -610,6 +622,8 @@ def _plan_document(plan: Plan) -> dict[str, object]:
         "digest": plan.digest,
         "changes": plan.changes,
         "counts": dict(_counts(plan)),
+        "tickets": [*plan.asked.tickets],
+        "asked_by": [*plan.asked.by],
         "scopes": [_scope_document(s) for s in _ordered(plan.scopes)],
         "retired": [_scope(s) for s in plan.retired],
         "emergencies": _emergencies(plan.emergencies),
