@@ -53,7 +53,7 @@ def command(
     from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, outcomes, plans, render
 
     review = saved(selected.paths, selected.customers)
     check_options(due, emergency, revert, reason, review)
@@ -69,13 +69,13 @@ def command(
         return Exit.DONE
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:
-        console.say(render(view.of_plan(plan, work.estate.warnings), form))
+        console.say(render(plans.of_plan(plan, work.estate.warnings), form))
     updating.tell(waiting, say)
     if (plan.changes or waiting) and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
     outcome = work.apply(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
-    shown = view.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
     if report:
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:

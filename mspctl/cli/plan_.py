@@ -40,7 +40,7 @@ def command(
     from mspctl.cli import updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, plans, render
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
@@ -48,7 +48,7 @@ def command(
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
-    shown = view.of_plan(plan, work.estate.warnings)
+    shown = plans.of_plan(plan, work.estate.warnings)
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")
