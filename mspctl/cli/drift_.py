@@ -46,6 +46,7 @@ def command(
     from mspctl.report import kept, proofs, render, view
 
     work = Observing(directory, selected, full=full)
+    work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
     shown = view.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
