@@ -41,6 +41,7 @@ SECRETS = ("password", "login", "key")
 
 FIELDS: Mapping[str, Mapping[str, type]] = {
     JOB: {
+        "program": str,
         "paths": frozenset,
         "exclude": frozenset,
         "repository": str,
@@ -57,7 +58,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
         "amiss": frozenset,
     },
     THINNING: {
-        **dict.fromkeys(("folder", "password", "schedule", "timezone"), str),
+        **dict.fromkeys(("program", "folder", "password", "schedule", "timezone"), str),
         "keep": frozenset,
         "amiss": frozenset,
     },
