@@ -67,6 +67,8 @@ def plan_document(plan: Plan) -> dict[str, object]:
         "digest": plan.digest,
         "changes": plan.changes,
         "counts": dict(counts_of(plan)),
+        "tickets": [*plan.asked.tickets],
+        "asked_by": [*plan.asked.by],
         "scopes": [_scope_document(s) for s in ordered(plan.scopes)],
         "retired": [_scope(s) for s in plan.retired],
         "emergencies": _emergencies(plan.emergencies),

@@ -157,4 +157,5 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
         who,
         f"{count(len(scopes), 'scope')} on {count(len(targets), 'target')}",
         f"read {read_at:%H:%M} {read_at.tzname()}",
+        *plans.asked_facts(*([*dict.fromkeys(document[key])] for key in ("tickets", "asked_by"))),
     ]

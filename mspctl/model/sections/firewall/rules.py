@@ -6,14 +6,16 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from mspctl.fields import Boolean, Model, Name, Text, Until, Window, one_line, one_or_many, typed
-from mspctl.kinds import addresses, firewall, services, shown
+from mspctl.fields import NAME, Boolean, Model, Name, Seconds, Text, Until, Window, one_line, one_or_many, typed
+from mspctl.kinds import addresses, firewall, probes, services, shown
 from mspctl.strict_yaml import Map
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")  # as Linux and most vendors name them
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+MOST_PACKETS = 100  # that are sent to prove something of a device
+SHORTEST, LONGEST = 2, 30  # seconds; within less, a SYN that is lost is not sent again
 _LISTEN = re.compile(r"([a-z0-9-]+):(?:(tcp|udp|sctp)/)?(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
@@ -122,7 +124,15 @@ def _listen(value: Any) -> str:
     return text
 
 
+def _probe(value: Any) -> str:
+    text = typed(value)
+    if len(parts := text.split(".")) > 2 or not all(map(NAME.fullmatch, parts)):
+        raise ValueError(f"{shown(text)} is no probe (write here, a host of hosts.yaml, or host.customer)")
+    return text
+
+
 _STRING = {"type": "string"}
+_PROBE = {"type": "string", "examples": [probes.HERE, "srv-1"]}
 Interface = Annotated[str, BeforeValidator(_interface), WithJsonSchema(_STRING)]
 Interfaces = Annotated[tuple[Interface, ...], BeforeValidator(one_or_many)]
 OwnZone = Annotated[str, BeforeValidator(_own_zone), WithJsonSchema(_STRING)]
@@ -310,6 +320,50 @@ class Management(Model):
         return self
 
 
+class Packet(Model):
+    """One packet."""
+
+    id: RuleId
+    probe: Annotated[str, BeforeValidator(_probe), WithJsonSchema(_PROBE)] = Field(alias="from")
+    to: Place
+    service: Service
+    expect: Literal["open", "closed", "refused"]
+    family: Literal["ipv4", "ipv6"] | None = None  # of a name
+    send: Text | None = None  # for UDP: what is answered there
+    why: Text | None = None
+
+
+class Proofs(Model):
+    packets: tuple[Packet, ...] = ()
+    every: Seconds = 86400
+    within: Seconds = 4  # until a packet without an answer counts as dropped
+
+    @field_validator("within")
+    @classmethod
+    def _bounded(cls, value: int) -> int:
+        if not SHORTEST <= value <= LONGEST:
+            raise ValueError(f"is {value} s (write between {SHORTEST}s and {LONGEST}s)")
+        return value
+
+    @field_validator("packets")
+    @classmethod
+    def _few(cls, value: tuple[Packet, ...]) -> tuple[Packet, ...]:
+        if len(value) > MOST_PACKETS:
+            raise ValueError(
+                f"are {len(value)} packets ({MOST_PACKETS} at most: this proves what is declared, it is no scan)"
+            )
+        return value
+
+
+def _packets(value: Any) -> Any:
+    """A list is short for `{packets: […]}`."""
+    if not isinstance(value, list | tuple):
+        return value
+    made = Map()
+    made["packets"] = value
+    return made
+
+
 class Shared(Model):
     """What several devices can have in common, and each can say for itself."""
 
@@ -326,6 +380,7 @@ class Shared(Model):
     masquerade: tuple[Masquerade, ...] = ()
     policies: tuple[Policy, ...] = ()
     default: Default = Default()
+    proofs: Annotated[Proofs, BeforeValidator(_packets)] = Proofs()
 
 
 Zones = dict[OwnZone, Annotated[Zone, BeforeValidator(_interfaces)]]
