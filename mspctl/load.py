@@ -23,7 +23,15 @@ from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
-from mspctl.model.inventory import ContractsFile, Inventory, ProductsFile, RingsFile, TargetInfo, TargetsFile
+from mspctl.model.inventory import (
+    ContractsFile,
+    Inventory,
+    ProductsFile,
+    QuickLaneFile,
+    RingsFile,
+    TargetInfo,
+    TargetsFile,
+)
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
@@ -32,7 +40,16 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset(
-    {"antivirus.yaml", "targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml", "rings.yaml"}
+    {
+        "antivirus.yaml",
+        "targets.yaml",
+        "contracts.yaml",
+        "checks.yaml",
+        "secrets.yaml",
+        "approvals.yaml",
+        "rings.yaml",
+        "quick_lane.yaml",
+    }
 )
 INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
 
@@ -106,6 +123,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
+    _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(

@@ -30,6 +30,8 @@ COMMANDS = {
     "comment": "Write a report into a comment on a pull request.",
     "issue": "Keep issues about drift, or about what did not land.",
     "reviewed": "Find the plan that was reviewed before a merge.",
+    "quick-lane": "Tell whether a plan may be merged by itself.",
+    "replan": "Plan other pull requests again after a merge.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

@@ -155,8 +155,10 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
 def test_what_nobody_reviewed_is_not_applied(desk: Desk, github: GitHubSimulator) -> None:
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     desk.git("commit", "--quiet", "-am", "straight to main")
-    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped"}
+    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped", "replan": "skipped"}
     assert "nothing of it was reviewed" in "".join(desk.executor.said)
+    (issue,) = github.issues.values()
+    assert "Merged without a reviewed plan" in issue["title"]
     assert desk.live() == {}
 
 
