@@ -92,6 +92,7 @@ class ScopePlan:
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
+    looked: datetime | None = None  # when it was read the time before, if that is known
 
     @property
     def due(self) -> list[Change]:

@@ -61,7 +61,7 @@ def command(
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, outcomes, plans, render
 
     whole = saved(selected.paths)
     review = whole.of(selected.customers) if whole else None
@@ -80,7 +80,7 @@ def command(
         return Exit.DONE
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:
-        console.say(render(view.of_plan(plan, work.estate.warnings), form))
+        console.say(render(plans.of_plan(plan, work.estate.warnings), form))
     updating.tell(waiting, say)
     if (plan.changes or waiting) and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
@@ -89,7 +89,7 @@ def command(
     doing = Ringing(work, planned, say).apply if ringed else work.apply
     outcome = doing(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
-    shown = view.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
     if report:
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:

@@ -46,7 +46,7 @@ def finish(
     """
     from mspctl import people
     from mspctl.cli.adopt_ import diff
-    from mspctl.report import render, view
+    from mspctl.report import plans, render
 
     files = [edited.rewritten]
     ahead = _ahead(work, who, files)
@@ -64,7 +64,7 @@ def finish(
         console.say(f"  {what:<{max(len(each) for each, _ in said)}}  {text}")
     if not (dry_run or wish.wanted):
         _write(work.root, files)
-    console.say("\n" + render(view.of_plan(plan, ahead.estate.warnings), "text"))
+    console.say("\n" + render(plans.of_plan(plan, ahead.estate.warnings), "text"))
     if wish.wanted and not dry_run:
         changed = {one.file: one.after for one in files if one.after != one.before}
         proposing.propose(work.root, wish, [*done.split(), who.customer, who.address], why, changed)

@@ -46,7 +46,7 @@ def command(
     from mspctl.cli import ringing, updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, plans, render
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
@@ -54,7 +54,7 @@ def command(
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
-    shown = view.of_plan(plan, work.estate.warnings)
+    shown = plans.of_plan(plan, work.estate.warnings)
     if ringed and (order := ringing.spoken(work, plan)):
         shown = replace(shown, facts=[*shown.facts, order])
     if report:
