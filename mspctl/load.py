@@ -28,6 +28,7 @@ from mspctl.model.inventory import (
     Inventory,
     NotifyFile,
     ProductsFile,
+    QuickLaneFile,
     RingsFile,
     TargetInfo,
     TargetsFile,
@@ -48,6 +49,7 @@ INVENTORY_FILES = frozenset(
         "secrets.yaml",
         "approvals.yaml",
         "notify.yaml",
+        "quick_lane.yaml",
         "rings.yaml",
     }
 )
@@ -124,6 +126,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     checks = _checks(folder, problems)
     notify = _notify(folder, root, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
+    _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(

@@ -32,6 +32,8 @@ COMMANDS = {
     "report": "Show what drift runs saw last, also as one page.",
     "notify": "Tell whoever is to know what is new about drift.",
     "reviewed": "Find the plan that was reviewed before a merge.",
+    "quick-lane": "Tell whether a plan may be merged by itself.",
+    "replan": "Plan other pull requests again after a merge.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",
