@@ -13,7 +13,8 @@ from mspctl.drivers import nftables
 from mspctl.load import load
 from mspctl.model.sections.hosts import reached
 from mspctl.plan import PENDING, Plan, plan_all
-from mspctl.report import as_text, view
+from mspctl.report import as_text
+from mspctl.report import plans as reports
 from mspctl.resource import Scope
 from mspctl.secrets import Secrets
 from mspctl.transports.ssh import inventory
@@ -66,7 +67,7 @@ def test_the_example_with_a_firewall_plans_what_it_says() -> None:
 
     declared = [*declarations(estate, Selection(sections=["firewall"]), {}, now)]
     plans = [*plan_all(declared, reader, {}, Inline(), PENDING, everything)]
-    text = re.sub(r"\x1b\[\d*m", "", as_text.render(view.of_plan(Plan(plans, now))))
+    text = re.sub(r"\x1b\[\d*m", "", as_text.render(reports.of_plan(Plan(plans, now))))
     assert text.strip() == (ROOT / "examples/firewall/plan.txt").read_text().strip()
 
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from mspctl import __version__
+from mspctl import __version__, ending
 from mspctl.exits import Exit
 
 # name → what it does. Told here, so that --help imports nothing.
@@ -101,6 +101,13 @@ def _leave(code: int) -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """The exit code of a command line; whatever goes wrong is told in plain lines."""
+    try:
+        return _run(argv)
+    finally:
+        ending.end()
+
+
+def _run(argv: list[str]) -> int:
     from mspctl.errors import Error
 
     try:

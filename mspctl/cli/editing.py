@@ -37,7 +37,7 @@ def finish(
     """Show the edit, write it, and show what an apply would do then. `words` say what follows, by subject."""
     from mspctl import people
     from mspctl.cli.adopt_ import diff
-    from mspctl.report import render, view
+    from mspctl.report import plans, render
 
     files = [edited.rewritten]
     ahead = _ahead(work, who, files)
@@ -55,7 +55,7 @@ def finish(
         console.say(f"  {what:<{max(len(each) for each, _ in said)}}  {text}")
     if not dry_run:
         _write(work.root, files)
-    console.say("\n" + render(view.of_plan(plan, ahead.estate.warnings), "text"))
+    console.say("\n" + render(plans.of_plan(plan, ahead.estate.warnings), "text"))
     console.say("Nothing was written." if dry_run else people.next_step(who, plan))
     return Exit.DONE
 

@@ -14,6 +14,8 @@ from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
 from mspctl.desired import Declaration, Selection, scopes
 from mspctl.driver import Tokens, translated
 from mspctl.errors import TargetError
+from mspctl.finding import Findings
+from mspctl.finding_page import Found, found
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
 from mspctl.observation import Observation, as_seen, basis, observed, reading, since
@@ -122,8 +124,8 @@ class Observing(Workspace):
         _LOG.info("%d of %d scopes are as they were seen", len(kept), len(declared))
         self._look_up(d.scope for d in declared if d.scope not in kept or kept[d.scope].seen)
         read = super()._scopes([d for d in declared if d.scope not in kept], causes)
-        known = ((plan, self.observed.get(plan.scope)) for plan in read)
-        plans = [replace(plan, since=since(plan, before)) if before else plan for plan, before in known]
+        known = ((p, self.observed.get(p.scope)) for p in read)
+        plans = [replace(p, since=since(p, o), looked=o.read_at) if o else p for p, o in known]
         return plans + [self._as_seen(d, kept[d.scope], causes) for d in declared if d.scope in kept]
 
     def _how(self, scope: Scope) -> str:
@@ -165,8 +167,14 @@ class Observing(Workspace):
         plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
         return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
 
-    def record(self, plan: Plan) -> None:
-        """Keep what was seen for the next run. Raises LedgerError when it cannot be published."""
+    @cached_property
+    def found(self) -> dict[str, Found]:
+        """What runs before this one found of the customers asked for."""
+        _ = self.ledger  # with it, they are fetched
+        return self.observations.found(self.estate.customers)
+
+    def record(self, plan: Plan, findings: Findings) -> None:
+        """Keep what was seen and found for the next run. Raises LedgerError when it cannot be published."""
         run = Run(RUN_ID, who(self.root), head(self.root))
         fresh = [p for p in plan.scopes if not (p.error or p.gone or p.seen_at)]
         seen = [self._observed(p) for p in fresh]
@@ -178,7 +186,14 @@ class Observing(Workspace):
             "not_read": sum(bool(p.error) for p in plan.scopes),
         }
         only = None if self.selection != Selection() else self.everywhere
-        self.observations.record(run, seen, facts, self._moment, only)
+        self.observations.record(run, seen, facts, self._moment, only, self._found_now(findings))
+
+    def _found_now(self, findings: Findings) -> list[Found]:
+        """Whoever looked at a part, or not from outside, does not know what is not there any more."""
+        if not findings.asked or self.selection != Selection(self.selection.customers):
+            return []
+        all_ = [*findings.open, *(each.finding for each in findings.accepted)]
+        return [found(name, all_, self._moment, self.found.get(name)) for name in self.estate.customers]
 
     def _observed(self, plan: ScopePlan) -> Observation:
         scope = plan.scope

@@ -83,10 +83,10 @@ def _write(work: Workspace, files: Sequence[Rewritten]) -> None:
 def _plan(directory: str | None, customers: Sequence[str]) -> None:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
-    from mspctl.report import render, view
+    from mspctl.report import plans, render
 
     work = Workspace(directory, Selection(customers))
-    console.say(render(view.of_plan(work.plan(), work.estate.warnings), "text"))
+    console.say(render(plans.of_plan(work.plan(), work.estate.warnings), "text"))
 
 
 def _longest(ttls: Mapping[str, int]) -> str:

@@ -39,14 +39,21 @@ def render(view: View) -> str:
     # Line ends stay: the page keeps a text that has some within its own place.
     environment.filters["visible"] = lambda text: visible(str(text), keep="\n")
     environment.filters["brief"] = _brief
-    environment.globals |= {"sign": _sign, "source": _source, "steps": _steps, "fold": digest.folded}
+    environment.globals |= {
+        "sign": _sign,
+        "source": _source,
+        "steps": _steps,
+        "fold": digest.folded,
+        "fold_lines": digest.folded_lines,
+    }
     return environment.get_template("report.html").render(_page(view)) + "\n"
 
 
 def _page(view: View) -> dict[str, Any]:
+    view = digest.grouped(view)
     first, more = digest.headline(view.summary)
     said, command = digest.and_command(more)
-    customers = [_customer(n, name, blocks) for n, (name, blocks) in enumerate(digest.by_customer(view).items())]
+    customers = [_customer(n, name, blocks, view) for n, (name, blocks) in enumerate(digest.by_customer(view).items())]
     top = [*digest.on_top(view)]
     above = {id(place.line) for _, _, places in top for place in places}
     return {
@@ -63,16 +70,17 @@ def _page(view: View) -> dict[str, Any]:
         "anchors": {customer["name"]: customer["anchor"] for customer in customers},
         "own": digest.OWN.get(view.kind, ""),
         "aside": digest.ASIDE.get(view.kind, digest.ASIDE_ELSE),
-        "notes": [line for line in view.notes if id(line) not in above],
+        "notes": [line for line in (*view.causes, *view.notes) if id(line) not in above],
         "seal": [str(view.document[key]) for key in ("read_at", "digest") if view.document.get(key)],
     }
 
 
-def _customer(number: int, name: str, blocks: Sequence[Block]) -> dict[str, Any]:
+def _customer(number: int, name: str, blocks: Sequence[Block], view: View) -> dict[str, Any]:
     lines = [line for block in blocks for line in (*block.lines, *block.aside)]
     # A name that comes from elsewhere could be anything; most are fit to be an anchor.
     anchor = f"c-{name}" if name.replace("-", "").isalnum() and name.isascii() else f"c-{number}"
-    return {"name": name, "anchor": anchor, "blocks": blocks, "counts": _counts(lines)}
+    covered = digest.coverage(view, name)
+    return {"name": name, "anchor": anchor, "blocks": blocks, "counts": _counts(lines), "covered": covered}
 
 
 def _counts(lines: Sequence[Line]) -> list[Count]:

@@ -20,7 +20,7 @@ from mspctl.report.view import Line, Tone, View
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
-_SINCE = re.compile(r" \(since \d{4}-\d\d-\d\d \d\d:\d\d\)$")
+_SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
 SILENT = "unreachable"  # the label of what gave no answer
 NEWS = 20  # lines of what is new that are said one by one
 

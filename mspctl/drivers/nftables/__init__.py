@@ -32,7 +32,7 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, foreign, native, tunnel, use
+from mspctl.drivers.nftables import boot, commit, foreign, native, raw, tunnel, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
@@ -160,7 +160,7 @@ class Reader:
 
 
 def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
-    table, _ = _listed(session, table_of(scope))
+    table, _ = _seen(session, table_of(scope))
     held = tunnel.listed(session, besides.settings.boot_folder, table_of(scope))
     facts: dict[str, Value] = {}
     if alarms := besides.alarms(table_of(scope), table or Table()):
@@ -264,7 +264,7 @@ class Driver(AppliesEach, Reader):
         name = table_of(work.scope)
         with self.machine.session() as session:
             self._identify(session)
-            found, digest = _listed(session, name)
+            found, digest = _seen(session, name)
             table = found or Table()
             held = tunnel.listed(session, self.settings.boot_folder, name)
             after = _changed([*table.resources, *held.resources], work)
@@ -275,7 +275,9 @@ class Driver(AppliesEach, Reader):
             changes = [change for change in work.changes if change.id.kind not in vpn.KINDS]
             gone = work.gone and not after
             if changes or (gone and found):
-                meant = native.commands(name, rules, table) if not gone else [native.without(name)]
+                asked = [r for r in rules if r.id.kind == firewall.RAW and r.id in {c.id for c in changes}]
+                spelled = raw.spelled(session, name, rules, asked)
+                meant = native.commands(name, rules, table, spelled) if not gone else [native.without(name)]
                 given = commit.in_json(meant)
                 stays = any("rule" in command.get("add", {}) for command in meant)
                 commit.carry_out(self.machine, session, self.settings, commit.TABLE, name, given, digest, stays)
@@ -316,6 +318,14 @@ def table_of(scope: Scope) -> str:
 def _nft(*words: str) -> list[str]:
     """Times are read and written in the clock of who runs it."""
     return ["env", "TZ=UTC", "nft", *words]
+
+
+def _seen(session: Session, name: str) -> tuple[Table | None, str]:
+    """The same, with raw rules as they were written only where they are still that."""
+    table, digest = _listed(session, name)
+    if table:
+        table.resources = raw.looked_at(session, name, table)
+    return table, digest
 
 
 def _listed(session: Session, name: str, *, counted: bool = False) -> tuple[Table | None, str]:

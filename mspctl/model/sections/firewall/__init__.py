@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mspctl.fields import NAME, Model, Name, Seconds, SectionModel
-from mspctl.kinds import firewall
+from mspctl.kinds import firewall, probes
 from mspctl.model.base import dotted, nearest, validate
 from mspctl.model.layers import merge
+from mspctl.model.sections import hosts
 from mspctl.model.sections.firewall import checking, vpn
 from mspctl.model.sections.firewall.rules import Device, Reasons, Shared, Vpn, Zones
 from mspctl.moments import Clock
@@ -96,6 +97,7 @@ def _part(data: Map, wanted: Any) -> Map:
 def check(customers: Sequence[Customer], inventory: Inventory, problems: Problems) -> None:
     """A device has a target of its own; who asked for something is one of the customer's contacts."""
     seen: dict[str, str] = {}
+    everyone = {customer.name: customer for customer in customers}
     for customer in customers:
         sites: Mapping[str, Site] = customer.files.get(FACET, {})
         for name, site in sites.items():
@@ -106,6 +108,7 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
                 problems.add(mark, "target", f"{site.device.target} is the firewall of {first} already")
             _check_contacts(customer, site, problems)
             vpn.check_customer(customer, name, site.device, site.data, problems)
+            _check_probes(customer, site, everyone, problems)
 
 
 def _check_contacts(customer: Customer, site: Site, problems: Problems) -> None:
@@ -122,9 +125,35 @@ def _check_contacts(customer: Customer, site: Site, problems: Problems) -> None:
 
 
 def _asked_for(device: Device) -> Iterator[tuple[tuple[str | int, ...], Reasons]]:
-    for kind in ("before", "rules", "after", "forwards", "static_nat"):
+    for kind in ("before", "rules", "after", "forwards", "static_nat", "raw"):
         yield from (((kind, number), one) for number, one in enumerate(getattr(device, kind)))
     yield from vpn.peers(device)
+
+
+def _check_probes(customer: Customer, site: Site, everyone: Mapping[str, Customer], problems: Problems) -> None:
+    for number, packet in enumerate(site.device.proofs.packets):
+        if packet.probe != probes.HERE:
+            try:
+                probe_host(customer, packet.probe, everyone)
+            except ValueError as error:
+                mark = find(site.data, ["proofs", "packets", number, "from"])
+                problems.add(mark, f"proofs.packets[{number}].from", str(error))
+
+
+def probe_host(customer: Customer, name: str, everyone: Mapping[str, Customer]) -> tuple[Customer, str, hosts.Entry]:
+    """Who sends packets, by its name in `proofs`: whose host, its name there, and the host. Raises ValueError."""
+    host, _, other = name.partition(".")
+    owner = everyone.get(other) if other else customer
+    entries = hosts.entries(owner) if owner else {}
+    if owner is None or host not in entries:
+        known = [probes.HERE, *hosts.entries(customer)] if not other else []
+        raise ValueError(f"{name} is no host of hosts.yaml{nearest(name, known)}")
+    entry = entries[host]
+    if owner is not customer and entry.role != probes.ROLE:
+        raise ValueError(f"{name} is another customer's (it sends packets for others if hosts.yaml says role: probe)")
+    if not (entry.target and entry.address):
+        raise ValueError(f"{name} has no address or no target in hosts.yaml, so nothing runs there")
+    return owner, host, entry
 
 
 def schemas() -> dict[str, dict[str, Any]]:
