@@ -80,7 +80,7 @@ def command(
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
         console.say(render(shown, form), end="")
-    installed = updating.install(work, waiting, say) if waiting else Exit.DONE
+    installed = updating.install(work, waiting, say, reason) if waiting else Exit.DONE
     return outcome.exit_code or installed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,14 @@ def test_updates_are_installed_in_their_window_and_only_there(
         assert line in (f"{host}: nothing left", f"{host}: what is left is not counted yet")
     assert [lan[name].sh(VERSION) for name in NAMES] == ["1.1", "1.1"]
     assert "enabled" in lan["srv-2"].sh("systemctl is-enabled mspctl-patching.timer")
+    history = run("show", "acme", "--history").out.splitlines()
+    assert history[0].endswith(" · updates on srv-1, srv-2")
+    (page,) = json.loads(run("show", "acme", "--history", "-o", "json").out)["updates"]
+    counted = [name for name, line in zip(NAMES, told[2:], strict=True) if line.endswith(": nothing left")]
+    for name in counted:
+        assert f"    {name}: demo 1.0 → 1.1" in history
+        done = {"installed": [["demo", "1.0", "1.1"]], "rebooted": False, "failed": False}
+        assert page["hosts"][name] == {"would": "1 security update", **done}
 
     with unplugged(lan, lan["srv-1"]):
         again = run("apply", "--due", "--yes")
@@ -93,6 +102,7 @@ def test_a_host_reboots_in_its_window_if_it_may(run: Run, acme: Path, lan: Lan) 
     assert told[3].startswith("updates of srv-2 of acme: rebooted, ")  # it may be down before it has counted again
     assert [lan[name].sh(VERSION) for name in NAMES] == ["1.1", "1.1"]
     assert [lan[name].sh(BOOT) == boot for name, boot in zip(NAMES, boots, strict=True)] == [True, False]
+    assert run("show", "acme", "--history").out.splitlines()[2] == "    srv-2: demo 1.0 → 1.1, rebooted"
 
 
 def test_a_host_that_was_not_applied_yet_says_so(run: Run, acme: Path, lan: Lan) -> None:
@@ -100,3 +110,5 @@ def test_a_host_that_was_not_applied_yet_says_so(run: Run, acme: Path, lan: Lan)
     assert due.code == Exit.PARTLY
     assert "updates of srv-1 of acme: patching is not set up there as Git says: mspctl apply first" in due.out
     assert lan["srv-1"].sh(VERSION) == "1.0"
+    said = "    srv-1: patching is not set up there as Git says: mspctl apply first"
+    assert said in run("show", "acme", "--history").out.splitlines()
