@@ -18,6 +18,9 @@ from typing import TypeVar
 
 from mspctl import assets, due, emergency, guards, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
+from mspctl.asked import NOTHING as UNSAID
+from mspctl.asked import Trailers, of_commits
+from mspctl.asked import asked as who_asked
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
@@ -81,11 +84,13 @@ class Workspace:
         ahead: bool = False,
         instead: Mapping[str, str] = NOTHING,
         base: str = "",
+        said: Trailers = UNSAID,
     ) -> None:
         """
         `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
         ledger is needed, and read while the files are. `instead`: what files would hold, as for `load`. `base`: a
-        commit; what is reached otherwise than it says is not contacted.
+        commit; what is reached otherwise than it says is not contacted. `said`: who asked, besides what commits since
+        `base` and the files say.
         """
         self.root = find_root(directory)
         self.selection = selection
@@ -99,6 +104,8 @@ class Workspace:
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
         self.trusted = trusted(self.estate, base) if base else None
+        since = of_commits(Git(self.root), base) if base else UNSAID
+        self.said = Trailers([*said.tickets, *since.tickets], [*said.by, *since.by])
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
@@ -113,6 +120,11 @@ class Workspace:
             for name in asked:
                 if name not in known:
                     raise InputError.at("", f"there is no {what} {name!r}{nearest(name, known)}")
+
+    def narrow(self, customers: Collection[str]) -> None:
+        """From now on only these of the customers that were asked for."""
+        self.selection = replace(self.selection, customers=sorted(customers))
+        self._made = None
 
     @property
     def alone(self) -> bool:
@@ -146,6 +158,8 @@ class Workspace:
         declared = [d for d in self._declarations(outputs) if d.scope.engine == "mspctl"]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
+                if any(Selection(paths=[path]).covers(d.scope) for d in self._declarations(outputs)):
+                    raise InputError.at("", f"{path} is carried out by Pulumi (its customer.yaml says engine: pulumi)")
                 raise InputError.at("", f"{path} names nothing that is declared (write dns/ZONE or 'dns/ZONE/www A')")
         return declared
 
@@ -164,13 +178,21 @@ class Workspace:
     def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
 
+    def tell_of_others(self) -> None:
+        """What is not looked at is told: that nothing is said of it does not mean that nothing is wrong."""
+        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            console.hint(f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}")
+
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():
             return Plan((), now(), only_due=True)
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
-        return Plan(plans, now(), left, self._emergencies(plans), self.only_due)
+        asked, doubts = who_asked(self.estate, plans, self.said)
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, doubts)
 
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""
@@ -419,7 +441,7 @@ class Workspace:
 
     def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
         """Carry out what a plan shows as due, under locks, and only that: whatever is not so any more is left alone."""
-        run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
+        run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest, asked=plan.asked)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
         names = {lock_name(scope, self._reader(scope).traits.lock) for scope in busy}
         if self.urgent:

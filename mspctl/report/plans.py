@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from mspctl.resource import Cause, Scope
 UNDONE = frozenset({Cause.DRIFT, Cause.CAME_BACK})  # what apply --revert undoes
 ACCEPT = "--why '…' --until '…'"  # what somebody has to say who accepts a line
 NEVER = datetime.min.replace(tzinfo=UTC)
+SHOWN_ASKED = 5  # tickets, and people who asked
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
 
 
@@ -37,7 +38,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         plan_summary(counts_of(plan)),
         [*retired(plan), *_warned(warnings)],
         plan_document(plan),
-        [*alarms_of(plan.emergencies), *in_front(plan.scopes)],
+        [*plan.doubts, *alarms_of(plan.emergencies), *in_front(plan.scopes)],
     )
 
 
@@ -75,7 +76,17 @@ def facts_of(plan: Plan) -> list[str]:
         f"{count(len(plan.scopes), 'scope')} on {count(len(targets), 'target')}",
         *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
+        *asked_facts(plan.asked.tickets, plan.asked.by),
     ]
+
+
+def asked_facts(tickets: Sequence[str], by: Sequence[str]) -> Iterator[str]:
+    """Who asked for it, and where."""
+    for what, names in (("ticket", tickets), ("asked by", by)):
+        if names:
+            yield f"{what} {', '.join(names[:SHOWN_ASKED])}" + (
+                f" and {len(names) - SHOWN_ASKED} more" if len(names) > SHOWN_ASKED else ""
+            )
 
 
 Counts = Mapping[str, int]  # how often each thing is there that a summary says
