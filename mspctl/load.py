@@ -23,7 +23,7 @@ from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
-from mspctl.model.inventory import ContractsFile, Inventory, ProductsFile, TargetInfo, TargetsFile
+from mspctl.model.inventory import ArchiveFile, ContractsFile, Inventory, ProductsFile, TargetInfo, TargetsFile
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
@@ -32,7 +32,7 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset(
-    {"antivirus.yaml", "targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"}
+    f"{name}.yaml" for name in ("antivirus", "archive", "targets", "contracts", "checks", "secrets", "approvals")
 )
 INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
 
@@ -104,6 +104,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
+    archive = _archive(folder, problems)
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(
@@ -114,6 +115,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         settings,
         Permissions(allowed),
         checks,
+        archive,
         whole,
     )
 
@@ -184,6 +186,15 @@ def _checks(folder: Folder, problems: Problems) -> dict[str, Model]:
         elif (settings := validate(models[key], said, folder.shown(file), problems, (key,), mark)) is not None:
             found[key] = settings
     return found
+
+
+def _archive(folder: Folder, problems: Problems) -> ArchiveFile | None:
+    """None where nothing is archived, or what says so is wrong."""
+    name, before = "archive.yaml", len(problems)
+    data = folder.yaml(name, problems) if folder.has(name) else None
+    if not folder.has(name) or len(problems) > before:
+        return None
+    return validate(ArchiveFile, data, folder.shown(name), problems)
 
 
 def _own(facet: Data) -> Map:

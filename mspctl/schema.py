@@ -49,6 +49,7 @@ def schemas() -> dict[str, Schema]:
         "accepted": _may_be_empty(_whole(permissions.AcceptedFile, "customers/<name>/accepted.yaml")),
         "approvals": _may_be_empty(_whole(permissions.ApprovalsFile, "customers/<name>/approvals.yaml")),
         "products": _may_be_empty(_whole(inventory.ProductsFile, "inventory/antivirus.yaml")),
+        "archive": _whole(inventory.ArchiveFile, "inventory/archive.yaml"),
         "contracts": _may_be_empty(_whole(inventory.ContractsFile, "inventory/contracts.yaml")),
         "customer": _whole(customer.CustomerInfo, "customers/<name>/customer.yaml", _first_line(customer)),
         "targets": _targets(),

@@ -30,6 +30,7 @@ COMMANDS = {
     "comment": "Write a report into a comment on a pull request.",
     "issue": "Keep issues about drift, or about what did not land.",
     "reviewed": "Find the plan that was reviewed before a merge.",
+    "archive": "Keep the whole configuration of each firewall.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

@@ -214,6 +214,30 @@ class ProductsFile(Model):
     products: dict[Name, Product] = {}
 
 
+def _age_key(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", text):
+        text = "a private key" if text.upper().startswith("AGE-SECRET-KEY") else shown(text)
+        raise ValueError(f"{text} is not a public key of age (write what age-keygen -y prints: age1…)")
+    return text
+
+
+AgeKey = Annotated[str, BeforeValidator(_age_key), WithJsonSchema({"type": "string", "pattern": "^age1"})]
+
+
+class ArchiveFile(Model):
+    """For whom configurations of devices are encrypted, and how many versions are kept of each."""
+
+    keys: dict[SecretName, AgeKey]  # name of the secret that opens → public key
+    keep: Count = 40
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> ArchiveFile:
+        if not self.keys:
+            raise ValueError("keys is empty (write NAME: age1…, as age-keygen prints it)")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All of `inventory/`."""
@@ -225,6 +249,7 @@ class Inventory:
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more
     checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
+    archive: ArchiveFile | None = None
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 
     def with_facet(self, facet: str) -> list[str]:

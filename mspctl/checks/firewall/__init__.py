@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import boot, device, in_front, names, rules
+from mspctl.checks.firewall import archive, boot, device, in_front, names, rules
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
+CODES = {**boot.CODES, **device.CODES, **archive.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
+    yield from archive.questions(facts)
     yield from device.questions(facts)
     yield from rules.questions(facts)
 
@@ -23,3 +24,4 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from names.findings(facts)
     yield from device.findings(facts, seen)
     yield from rules.findings(facts, seen)
+    yield from archive.findings(facts, seen)
