@@ -14,6 +14,7 @@ from mspctl.cli import console, options
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
+    from mspctl.asked import Trailers
     from mspctl.desired import Selection
     from mspctl.plan import Plan
     from mspctl.sealed import Sealed
@@ -33,6 +34,8 @@ Several files are carried out together."""
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@options.rings
+@options.asked
 @options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -47,19 +50,24 @@ def command(
     wait: float,
     report: str | None,
     form: str,
+    ringed: bool,
+    said: Trailers,
 ) -> Exit:
     from pathlib import Path
 
     from mspctl.cli import updating
+    from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import kept, outcomes, plans, render
 
-    review = saved(selected.paths, selected.customers)
-    check_options(due, emergency, revert, reason, review)
+    whole = saved(selected.paths)
+    review = whole.of(selected.customers) if whole else None
+    check_options(due, emergency, revert, reason, review, ringed, said)
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due)
+    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
+    work.tell_of_others()
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
@@ -73,7 +81,10 @@ def command(
     updating.tell(waiting, say)
     if (plan.changes or waiting) and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
-    outcome = work.apply(plan, causes, reason, wait)
+    # Who may begin depends on all that was reviewed, whoever applies it.
+    planned = whole.changes if whole else {s.scope: s.due for s in plan.scopes}
+    doing = Ringing(work, planned, say).apply if ringed else work.apply
+    outcome = doing(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
     shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
     if report:
@@ -84,15 +95,21 @@ def command(
     return outcome.exit_code or installed
 
 
-def check_options(due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None) -> None:
+def check_options(
+    due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None, ringed: bool, said: Trailers
+) -> None:
+    if ringed and (due or emergency):
+        raise click.UsageError("what is due, or urgent, waits for no ring (leave out --rings)")
+    if review and (said.tickets or said.by):
+        raise click.UsageError("who asked for it is said in FILE (leave out --ticket and --asked-by)")
     if emergency and not reason.strip():
         raise click.UsageError("--emergency needs --reason TEXT: the next report begins with it")
     if due and (emergency or revert or review):
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
-def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
-    """The plans in the files that were named, if files were, as one; of these customers if any are named."""
+def saved(paths: Sequence[str]) -> Sealed | None:
+    """The plans in the files that were named, if files were, as one."""
     from pathlib import Path
 
     from mspctl import sealed
@@ -100,7 +117,7 @@ def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
     if not paths or not all(Path(path).is_file() for path in paths):
         return None
     found = (Path(path).read_text(encoding="utf-8", errors="replace") for path in paths)
-    return sealed.joined([*map(sealed.parse, found, paths)]).of(customers)
+    return sealed.joined([*map(sealed.parse, found, paths)])
 
 
 def limited(plan: Plan, review: Sealed) -> Plan:
@@ -109,4 +126,4 @@ def limited(plan: Plan, review: Sealed) -> Plan:
 
     for scope, change in sealed.missed(plan.scopes, review):
         console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the review")
-    return replace(plan, scopes=sealed.limit(plan.scopes, review))
+    return replace(plan, scopes=sealed.limit(plan.scopes, review), asked=review.asked, doubts=())

@@ -8,6 +8,7 @@ from datetime import datetime
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.hosts import places
 from mspctl.kinds import backup
+from mspctl.kinds.hosts import FACET
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.backup import Job, Keep, Report, Repository, Section, Thinning, jobs_of
@@ -15,6 +16,7 @@ from mspctl.resource import Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = ()  # the way back is that of `hosts`
+SCOPES = {FACET: ("hosts:Host", backup.FIELDS)}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
@@ -48,6 +50,7 @@ def _report(customer: Customer, name: str, it: Report) -> Resource:
 def _thinning(customer: Customer, name: str, it: Thinning) -> Resource:
     mark = find(customer.data["backup"], ("thinning", name))
     fields: dict[str, Value] = {
+        "program": it.program,
         "folder": it.folder,
         "password": f"{it.password} rev {it.rev}",
         "keep": backup.keeps(it.keep.model_dump(exclude_none=True)),
@@ -74,6 +77,7 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
     repository = _section(customer).repositories[job.repository]
     mark = find(customer.data["backup"], ("jobs", name))
     fields: dict[str, Value] = {
+        "program": repository.program,
         "paths": frozenset(job.paths),
         "exclude": frozenset(job.exclude),
         "repository": f"{repository.place}/{customer.name}/{host}",

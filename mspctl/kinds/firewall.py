@@ -12,7 +12,9 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
 * `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
   addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
-* `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
+* `firewall.raw` "slow-syn": a rule in the device's own language, as `text`, in one of its chains: `chain` is input,
+  forward, output, prerouting or postrouting. Nobody here understands what it does.
+* `firewall.order` "rules": `rules`, the names of rules and raw rules from first to last; a move is a change of it.
 
 What answers to something that was let through is let through, and so is what the device itself sends. First come
 forwards, then rules in their order, then policies, then the default.
@@ -34,12 +36,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from mspctl.kinds import addresses, services
+from mspctl.kinds import addresses, services, shown
 from mspctl.resource import Id, Resource, Scope, Value
 
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
 MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
+RAW = "firewall.raw"
+ORDERED = ("input", "forward")  # chains in which a raw rule stands among rules; in others it comes first
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 DEVICE = Id("firewall.device", "device")  # nobody declares it; what is measured of it is
 RELEASE, SUPPORT, INSTALLED, NEWEST, PENDING = "release", "support", "installed", "newest", "pending"
@@ -51,6 +55,23 @@ BY_HAND = "changed by hand"  # in place of what is not understood
 WEEK = 7 * 24 * 60  # minutes
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+_LIMITS: Mapping[str, type] = {"log": bool, "until": str, "hours": frozenset}
+_DECIDES: Mapping[str, type] = {"action": str, "log": bool}
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    ZONE: {"interfaces": frozenset, "outside": bool},
+    RULE: {
+        **dict.fromkeys(("from", "to", "source", "destination", "services"), frozenset),
+        "action": str,
+        **_LIMITS,
+    },
+    FORWARD: {"zone": str, "listen": frozenset, "to": str, "port": int, "source": frozenset, **_LIMITS},
+    NAT: {"zone": str, "outside": str, "inside": str},
+    MASQUERADE: {"source": frozenset},
+    POLICY: _DECIDES,
+    DEFAULT.kind: _DECIDES,
+    NAME: {},
+    ORDER.kind: {"rules": tuple},
+}
 _HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
 
 
@@ -87,8 +108,8 @@ def text(resource: Resource, name: str) -> str:
 
 
 def rules(resources: Sequence[Resource]) -> list[Resource]:
-    """The rules in their order; those that it does not name come last."""
-    by_name = {r.id.name: r for r in resources if r.id.kind == RULE}
+    """Rules and raw rules in their order; those that it does not name come last."""
+    by_name = {r.id.name: r for r in resources if r.id.kind in (RULE, RAW)}
     said = next((r.fields["rules"] for r in resources if r.id == ORDER), ())
     first = [by_name.pop(name) for name in said if name in by_name] if isinstance(said, tuple) else []
     return [*first, *by_name.values()]
@@ -179,12 +200,29 @@ def precious(resource: Resource) -> str:
 
 def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
     """Why a change opens something to anybody anywhere; "" where it does not. `resources`: all that is there then."""
+    if RAW in {r.id.kind for r in (before, after) if r}:
+        return "it is raw: nobody here understands what it lets through" if after else _RAW_GONE
+    if before and after and after.id == ORDER:
+        return _RAW_MOVED if _raw_moved(before, after, resources) else ""
     inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
     if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
         return ""
     if before is not None and _lets_anybody(before) and _lets_all(before, after):
         return ""
     return "it opens something to everybody, from anywhere"
+
+
+_RAW_GONE = "it is raw: nobody here understands what it shut out"
+_RAW_MOVED = "a raw rule and others change places, and nobody here understands what it lets through"
+
+
+def _raw_moved(before: Resource, after: Resource, resources: Sequence[Resource]) -> bool:
+    """Whether a raw rule has come ahead of something, or behind it."""
+    raw = {r.id.name for r in resources if r.id.kind == RAW}
+    orders = [said if isinstance(said := each.fields["rules"], tuple) else () for each in (before, after)]
+    both = {*orders[0]} & {*orders[1]}
+    was, will = ([name for name in names if name in both] for names in orders)
+    return any({*was[: was.index(name)]} != {*will[: will.index(name)]} for name in raw & both)
 
 
 def _comes_from(resource: Resource) -> frozenset[str]:
@@ -202,6 +240,8 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     resource = after or before
     assert resource is not None, "a change has a before or an after"
     kind = resource.id.kind
+    if kind == RAW:
+        return True
     if kind == ORDER.kind:
         return _overtakes(rules(was), rules(will))
     if kind == ZONE:
@@ -219,7 +259,7 @@ def _overtakes(was: Sequence[Resource], will: Sequence[Resource]) -> bool:
     old = {r.id: n for n, r in enumerate(was)}
     shut: list[Resource] = []
     for rule in reversed(will):
-        if rule.id not in old:
+        if rule.id not in old or rule.id.kind == RAW:
             continue
         if not _lets_through(rule):
             shut.append(rule)
@@ -298,6 +338,10 @@ def _nat_said(resource: Resource, called: Called) -> str:
     return f"{text(resource, 'outside')} on {text(resource, 'zone')} is {inside}"
 
 
+def _raw_said(resource: Resource, called: Called) -> str:
+    return f"in {text(resource, 'chain')}, which nobody here understands: {text(resource, 'text')}"
+
+
 def _masquerade_said(resource: Resource, called: Called) -> str:
     source = _places(texts(resource, "source"), "only", called)
     return f"has the device's own address there{f': {source}' if source != 'anywhere' else ''}"
@@ -311,6 +355,7 @@ def _action_said(resource: Resource, called: Called) -> str:
 
 _SAID: Mapping[str, Callable[[Resource, Called], str]] = {
     NAT: _nat_said,
+    RAW: _raw_said,
     MASQUERADE: _masquerade_said,
     POLICY: _action_said,
     DEFAULT.kind: _action_said,
@@ -341,7 +386,11 @@ def shadowed(resources: Sequence[Resource]) -> Iterator[tuple[Resource, Resource
     broad: list[Resource] = []  # of those that are about one service only, that service's
     by_service: dict[frozenset[str], list[Resource]] = {}
     for rule in rules(resources):
-        if "native" in rule.fields or BY_HAND in (rule.fields.get("action"), rule.fields.get("source")):
+        if (
+            rule.id.kind == RAW
+            or "native" in rule.fields
+            or BY_HAND in (rule.fields.get("action"), rule.fields.get("source"))
+        ):
             continue
         found = texts(rule, "services")
         for earlier in (*broad, *by_service.get(found, ())):
@@ -356,3 +405,119 @@ def shadowed(resources: Sequence[Resource]) -> Iterator[tuple[Resource, Resource
 def fields(**said: Value) -> dict[str, Value]:
     """Fields by name; a trailing _ is there for words of Python's."""
     return {name.rstrip("_"): value for name, value in said.items()}
+
+
+# -- what a program says ----------------------------------------------------------------------------------------
+
+_OWN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,47}")
+_INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")
+_UNTIL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d", re.ASCII)
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """
+    As programs may spell it. Nothing passes that a device could take for something else: what is written here becomes
+    part of its configuration. Raises ValueError.
+    """
+    made = _NORMAL.get(field)
+    return made(id_, value) if made else None
+
+
+def _normal_name(id_: Id, value: Value) -> Value:
+    if id_.kind == NAME:
+        raise ValueError("names of the DNS are found by the device while it is read, which Pulumi cannot wait for")
+    one = {DEFAULT.kind: DEFAULT.name, ORDER.kind: ORDER.name}.get(id_.kind)
+    if one and id_.name != one:
+        raise ValueError(f"write {one}: there is one of them")
+    parts = zones_of(id_.name) if id_.kind in (MASQUERADE, POLICY) else (id_.name,)
+    for part in parts:
+        _like(_OWN_NAME, part, "a name (lower-case letters, digits, . _ and -)")
+    return value
+
+
+def _like(pattern: re.Pattern[str], text: str, what: str) -> str:
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not {what}")
+    return text
+
+
+def _names(id_: Id, value: Value) -> Value:
+    """Of zones or of rules: one, several in their order, or a set; a forward's `to` is a host."""
+    if id_.kind == FORWARD and isinstance(value, str):
+        return _host(id_, value)
+    for each in (value,) if isinstance(value, str) else value if isinstance(value, frozenset | tuple) else ():
+        _like(_OWN_NAME, each, "a name (lower-case letters, digits, . _ and -)")
+    return value
+
+
+def _zone(id_: Id, value: Value) -> Value:
+    return value if not isinstance(value, str) else _like(_OWN_NAME, value, "the name of a zone")
+
+
+def _interfaces(id_: Id, value: Value) -> Value:
+    for each in value if isinstance(value, frozenset) else ():
+        _like(_INTERFACE, each, "an interface (write eth0)")
+    return value
+
+
+def _addresses(id_: Id, value: Value) -> Value:
+    folded = [addresses.fold(each) for each in value] if isinstance(value, frozenset) else []
+    if any(each.endswith(".") for each in folded):
+        raise ValueError("names of the DNS are found by the device while it is read, which Pulumi cannot wait for")
+    return addresses.joined(folded)
+
+
+def _host(id_: Id, value: Value) -> Value:
+    folded = addresses.fold(value) if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f.:]+", folded):
+        raise ValueError(f"{shown(value)} is not the address of one host")
+    return folded
+
+
+def _services(id_: Id, value: Value) -> Value:
+    return services.joined(one for each in value for one in services.fold(each)) if isinstance(value, frozenset) else ()
+
+
+def _action(id_: Id, value: Value) -> Value:
+    allowed = ("drop", "reject") if id_ == DEFAULT else ("accept", "drop", "reject")
+    if value not in allowed:
+        raise ValueError(f"{shown(value)} is no action (write {', '.join(allowed)})")
+    return value
+
+
+def _until(id_: Id, value: Value) -> Value:
+    return (
+        _like(_UNTIL, value, "a moment in UTC (write 2027-03-12 17:00)") if isinstance(value, str) and value else value
+    )
+
+
+def _hours(id_: Id, value: Value) -> Value:
+    for each in value if isinstance(value, frozenset) else ():
+        span_of(each)
+    return value
+
+
+def _port(id_: Id, value: Value) -> Value:
+    if not (isinstance(value, int) and 0 <= value < 65536):
+        raise ValueError(f"{shown(value)} is no port (0: the same)")
+    return value
+
+
+_NORMAL: Mapping[str, Callable[[Id, Value], Value]] = {
+    "": _normal_name,
+    "from": _names,
+    "to": _names,
+    "rules": _names,
+    "zone": _zone,
+    "interfaces": _interfaces,
+    "source": _addresses,
+    "destination": _addresses,
+    "services": _services,
+    "listen": _services,
+    "outside": lambda id_, value: _host(id_, value) if id_.kind == NAT else value,
+    "inside": _host,
+    "action": _action,
+    "until": _until,
+    "hours": _hours,
+    "port": _port,
+}

@@ -23,6 +23,7 @@ def of_outcome(outcome: Outcome, command: str, done: str = "Nothing is pending."
     counts = _outcome_counts(outcome)
     document = {**outcome_document(outcome), "counts": dict(counts), "command": command}
     notes = [Line(Tone.BAD, "ledger", detail=outcome.ledger_error)] if outcome.ledger_error else []
+    notes += [Line(Tone.BAD, "not proved", detail=outcome.unproved)] if outcome.unproved else []
     alarms = [*alarms_of(outcome.emergencies), *in_front(outcome.plans)]
     summary = outcome_summary(counts, command, done)
     return View("apply", "APPLY", apply_facts(counts), blocks, summary, notes, document, alarms)
@@ -39,7 +40,7 @@ def _outcome_counts(outcome: Outcome) -> Counter[str]:
             "unread": sum(bool(p.error) and p.scope not in outcome.scopes for p in plans.values()),
             "waiting": waits + sum(step.standing is not Standing.DUE for step in steps),
             "contested": outcome.contested,
-            "unfinished": len(outcome.unfinished) + bool(outcome.ledger_error),
+            "unfinished": len(outcome.unfinished) + bool(outcome.ledger_error) + bool(outcome.unproved),
             "scopes": len(outcome.plans),
             "scopes with changes": len(outcome.scopes),
             "scopes finished": len(outcome.scopes) - len(outcome.unfinished),

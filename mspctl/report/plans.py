@@ -4,10 +4,11 @@ What a report of a plan says: first what lets in and what takes away, then what 
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 
 from mspctl.diff import Difference
 from mspctl.errors import Problem
@@ -19,6 +20,10 @@ from mspctl.report.view import UNAPPROVED, Block, Line, Tone, View, count
 from mspctl.report.words import change_line, difference_line
 from mspctl.resource import Cause, Scope
 
+UNDONE = frozenset({Cause.DRIFT, Cause.CAME_BACK})  # what apply --revert undoes
+ACCEPT = "--why '…' --until '…'"  # what somebody has to say who accepts a line
+NEVER = datetime.min.replace(tzinfo=UTC)
+SHOWN_ASKED = 5  # tickets, and people who asked
 SHOWN_UNMANAGED = 5  # names in a line; the rest is counted
 
 
@@ -33,7 +38,7 @@ def of_plan(plan: Plan, warnings: Sequence[Problem] = ()) -> View:
         plan_summary(counts_of(plan)),
         [*retired(plan), *_warned(warnings)],
         plan_document(plan),
-        [*alarms_of(plan.emergencies), *in_front(plan.scopes)],
+        [*plan.doubts, *alarms_of(plan.emergencies), *in_front(plan.scopes)],
     )
 
 
@@ -71,7 +76,17 @@ def facts_of(plan: Plan) -> list[str]:
         f"{count(len(plan.scopes), 'scope')} on {count(len(targets), 'target')}",
         *([f"{seen:,} as seen before"] if seen else ()),
         f"read {plan.read_at:%H:%M} {plan.read_at.tzname()}",
+        *asked_facts(plan.asked.tickets, plan.asked.by),
     ]
+
+
+def asked_facts(tickets: Sequence[str], by: Sequence[str]) -> Iterator[str]:
+    """Who asked for it, and where."""
+    for what, names in (("ticket", tickets), ("asked by", by)):
+        if names:
+            yield f"{what} {', '.join(names[:SHOWN_ASKED])}" + (
+                f" and {len(names) - SHOWN_ASKED} more" if len(names) > SHOWN_ASKED else ""
+            )
 
 
 Counts = Mapping[str, int]  # how often each thing is there that a summary says
@@ -102,7 +117,8 @@ def unread(counts: Counts) -> str:
     return f" Not read: {', '.join(parts)}." if parts else ""
 
 
-def plan_block(plan: ScopePlan, kind: str) -> Block:
+def plan_block(plan: ScopePlan, kind: str, old: datetime = NEVER) -> Block:
+    """What was first seen before `old` is known."""
     lines = [step_line(step, plan) for step in worst_first(plan.steps)]
     if any(step.standing is Standing.APPROVAL for step in plan.steps):
         where = f"customers/{plan.scope.customer}/approvals.yaml"
@@ -117,9 +133,10 @@ def plan_block(plan: ScopePlan, kind: str) -> Block:
     if plan.untried and kind == "plan":
         lines.append(Line(Tone.WARN, "untried", plan.scope.target, plan.untried))
     lines += [Line(Tone.QUIET, "later", i.name, "waits for something that is made first") for i in plan.unknown]
-    aside, commands = _aside(plan)
-    heading = f"{plan.scope} as seen {plan.seen_at:%Y-%m-%d %H:%M}" if plan.seen_at else str(plan.scope)
-    return Block(plan.scope.customer, heading, plan.source, lines, aside, commands)
+    aside, commands = _aside(plan, old)
+    scope = plan.scope
+    heading = f"{scope} as seen {plan.seen_at:%Y-%m-%d %H:%M}" if plan.seen_at else str(scope)
+    return Block(scope.customer, heading, plan.source, lines, aside, commands, scope.facet, scope.target)
 
 
 def _going(plan: ScopePlan) -> Line:
@@ -142,12 +159,8 @@ def step_line(step: Step, plan: ScopePlan) -> Line:
     return Line(Tone.QUIET, str(step.standing), line.name, f"{line.detail} [{step.reason}]", line.source)
 
 
-def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
-    lines = [_since(plan, difference_line(d), d) for d in plan.drifted]
-    lines = [
-        replace(line, heed=UNAPPROVED) if d.cause in CONTESTED else line
-        for d, line in zip(plan.drifted, lines, strict=True)
-    ]
+def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
+    lines = sorted((_left_line(plan, d, old) for d in plan.drifted), key=lambda line: not line.new)
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
         shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
@@ -159,25 +172,43 @@ def _aside(plan: ScopePlan) -> tuple[list[Line], list[str]]:
     ]
     commands = []
     path = _resource_path(plan)
-    if any(d.cause in (Cause.DRIFT, Cause.CAME_BACK) for d in plan.drifted):
+    if any(d.cause in UNDONE for d in plan.drifted):
         commands.append(f"mspctl apply --revert -c {plan.scope.customer} {path}")
     if plan.left:
         only_unmanaged = not plan.drifted and len(plan.left) > 1
         commands.append(f"mspctl adopt {plan.scope.customer} {path}{' --unmanaged' if only_unmanaged else ''}")
+    if plan.drifted:
+        commands.append(f"mspctl accept {plan.scope.customer} {path} {ACCEPT}")
     if any(d.cause in CONTESTED for d in plan.left):
         commands.append(f"$EDITOR customers/{plan.scope.customer}/approvals.yaml")
     return lines, commands
 
 
-def _since(plan: ScopePlan, line: Line, difference: Difference) -> Line:
-    since = (plan.since or {}).get(difference.id)
-    return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})") if since else line
+def _left_line(plan: ScopePlan, difference: Difference, old: datetime) -> Line:
+    line = replace(difference_line(difference), answers=_answers(plan, difference))
+    line = replace(line, heed=UNAPPROVED) if difference.cause in CONTESTED else line
+    if since := (plan.since or {}).get(difference.id):
+        return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})", known=since < old)
+    if plan.since is not None and plan.looked:
+        return replace(line, detail=f"{line.detail} (new: not seen on {plan.looked:%Y-%m-%d %H:%M})", new=True)
+    return line
+
+
+def _answers(plan: ScopePlan, difference: Difference) -> tuple[str, ...]:
+    """What ends one line: to undo it, to take it into Git, to leave it; or somebody has to name it."""
+    customer, path = plan.scope.customer, _resource(plan, difference)
+    revert = (f"mspctl apply --revert -c {customer} {path}",) if difference.cause in UNDONE else ()
+    approve = (f"$EDITOR customers/{customer}/approvals.yaml",) if difference.cause in CONTESTED else ()
+    return (*revert, f"mspctl adopt {customer} {path}", f"mspctl accept {customer} {path} {ACCEPT}", *approve)
+
+
+def _resource(plan: ScopePlan, difference: Difference) -> str:
+    return shlex.quote(f"{plan.scope.facet}/{plan.scope.name}/{difference.id.name}")
 
 
 def _resource_path(plan: ScopePlan) -> str:
-    scope = f"{plan.scope.facet}/{plan.scope.name}"
     named = plan.drifted or plan.of(Cause.UNMANAGED)
-    return f"'{scope}/{named[0].id.name}'" if len(named) == 1 else scope
+    return _resource(plan, named[0]) if len(named) == 1 else shlex.quote(f"{plan.scope.facet}/{plan.scope.name}")
 
 
 def retired(plan: Plan) -> list[Line]:

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+FINDINGS, PROOFS, EXPIRED = "findings", "proofs", "expired"  # headings of blocks that are about no scope
 UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
@@ -33,6 +34,9 @@ class Line:
     source: str = ""
     remedy: str = ""  # what somebody should do about it
     heed: str = ""  # the heading under which it stands on top, too: UNAPPROVED or none
+    answers: tuple[str, ...] = ()  # commands to paste, of which each ends it
+    new: bool = False  # no run before this one saw it, and there was one
+    known: bool = False  # seen yesterday and before: folded where lists are long
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Block:
     lines: Sequence[Line] = ()
     aside: Sequence[Line] = ()  # not in this merge: what somebody outside did, and what nobody declared
     commands: Sequence[str] = ()  # what ends the aside, to paste
+    section: str = ""  # the facet of a scope; of findings: FINDINGS, of proofs: PROOFS
+    target: str = ""  # where a scope lives
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class View:
     notes: Sequence[Line] = ()
     document: dict[str, object] = field(default_factory=dict)  # the same for programs
     alarms: Sequence[str] = ()  # before everything else
+    causes: Sequence[Line] = ()  # what is wrong with several at once, in place of a line at each: see digest.grouped
 
 
 def count(number: int, noun: str) -> str:

@@ -100,7 +100,7 @@ def test_tokens_can_do_only_what_their_job_does(name: str) -> None:
     expected = {
         "apply": {("apply", "contents"), ("report", "issues"), ("report", "pull-requests")},
         "check": set(),
-        "drift": {("drift", "contents"), ("drift", "issues")},
+        "drift": {("drift", "contents"), ("drift", "issues"), ("notify", "contents")},
         "plan": {("comment", "pull-requests")},
     }
     assert writes == expected[name]
@@ -111,7 +111,7 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
         for job, step in steps(name):
             if "secrets." in str(step):
                 assert job["environment"] == ("apply" if name == "apply" else "plan")
-                assert re.search(r"mspctl\" (-C change )?(plan|apply|drift) ", step["run"])
+                assert re.search(r"mspctl\" (-C change )?(plan|apply|drift|notify) ", step["run"])
 
 
 def test_nobody_is_cancelled_by_a_newer_run() -> None:

@@ -28,6 +28,7 @@ from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (FACET,)
+SCOPES = {FACET: ("firewall:Firewall", firewall.FIELDS)}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
@@ -82,8 +83,11 @@ class _Maker:
             self._management(names)
         for kind in ("before", "rules", "after"):
             for number, rule in enumerate(getattr(device, kind)):
+                order += [raw.id for raw in device.raw if raw.before == rule.id]
                 if self._rule(names, rule, self._source(kind, number)):
                     order.append(rule.id)
+        order += [raw.id for raw in device.raw if not raw.before]
+        self._raw()
         self.resources.append(firewall.order(order, self._source("rules")))
         for number, forward in enumerate(device.forwards):
             self._forward(names, forward, self._source("forwards", number))
@@ -174,6 +178,13 @@ class _Maker:
                 self.resources.append(Resource(Id(firewall.POLICY, pair), said, self._source("policies", number)))
         said = firewall.fields(action=device.default.action, log=device.default.log)
         self.resources.append(Resource(firewall.DEFAULT, said, self._source("default")))
+
+    def _raw(self) -> None:
+        for number, raw in enumerate(self.site.device.raw):
+            fields = firewall.fields(chain=raw.chain, text=raw.text)
+            made = Resource(Id(firewall.RAW, raw.id), fields, self._source("raw", number))
+            self.resources.append(made)
+            self.words.add(made, raw)
 
     def _limits(self, id_: Id, names: Names, schedule: str | None, until: Moment | None) -> dict[str, Value] | None:
         """`until` and `hours`; None when it is over."""

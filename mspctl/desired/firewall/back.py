@@ -26,6 +26,7 @@ from mspctl.strict_yaml import Map, Problems, Seq, find, find_value
 
 REMEDY = "change it by hand, or undo it: apply --revert"
 RULES = ("before", "rules", "after")
+RAW = "raw"
 
 
 def rewrite(estate: Estate, customer: str, name: str, adopted: Mapping[Id, Resource | None]) -> Rewritten:
@@ -89,7 +90,7 @@ def _order(fields: Mapping[str, Value] | None) -> list[str]:
 
 
 def _among(order: Sequence[str], declared: Mapping[Id, object]) -> list[str]:
-    return [each for each in order if Id(firewall.RULE, each) in declared]
+    return [each for each in order if {Id(kind, each) for kind in (firewall.RULE, firewall.RAW)} & {*declared}]
 
 
 # -- edits --------------------------------------------------------------------------------------------------------
@@ -231,6 +232,14 @@ class DeviceEditor:
                 entry["to"] = old["to"]
         return entry, schedules
 
+    def raw(self, id_: Id, live: Resource | None) -> None:
+        self._put_entry((RAW,), id_, live, self._spelled_raw)
+
+    def _spelled_raw(self, live: Resource, old: Mapping[str, Any]) -> tuple[Entry, dict[str, str]]:
+        if text(live, "text") == firewall.BY_HAND:
+            raise ValueError(f"was {firewall.BY_HAND} to what nobody here understands")
+        return {"id": live.id.name, "chain": text(live, "chain"), "text": text(live, "text")}, {}
+
     def nat(self, id_: Id, live: Resource | None) -> None:
         self._put_entry(("static_nat",), id_, live, self._spelled_nat)
 
@@ -323,7 +332,7 @@ class DeviceEditor:
     def order(self, id_: Id, live: Resource | None) -> None:
         """The own rules in their new order, each entry as it is; what stays in line is not touched."""
         wanted = _order(live.fields if live else None)
-        for kind in RULES:
+        for kind in (*RULES, RAW):
             held = self.entries(kind)
             now = [str(each["id"]) for each in held]
             then = [name for name in wanted if name in now] + [name for name in now if name not in wanted]
@@ -335,6 +344,16 @@ class DeviceEditor:
             for number, name in enumerate(then):
                 if name in moved:
                     self.add(kind, moved[name], number)
+        self._places(wanted)
+
+    def _places(self, wanted: Sequence[str]) -> None:
+        """Raw rules stand before the next rule."""
+        rules = {each["id"] for kind in RULES for each in self.entries(kind)}
+        rules |= {rule.id for kind in RULES for rule in getattr(self.site.device, kind)}
+        for number, each in enumerate(self.entries(RAW)):
+            if each["chain"] in firewall.ORDERED and each["id"] in wanted:
+                behind = wanted[wanted.index(str(each["id"])) + 1 :]
+                self.change(RAW, number, {"before": next((name for name in behind if name in rules), None)})
 
 
 def _without(
@@ -353,6 +372,7 @@ _PUT: dict[str, Callable[[DeviceEditor, Id, Resource | None], None]] = {
     firewall.RULE: DeviceEditor.rule,
     firewall.FORWARD: DeviceEditor.forward,
     firewall.NAT: DeviceEditor.nat,
+    firewall.RAW: DeviceEditor.raw,
     firewall.MASQUERADE: DeviceEditor.masquerade,
     firewall.POLICY: DeviceEditor.policy,
     firewall.ORDER.kind: DeviceEditor.order,

@@ -9,7 +9,7 @@ from functools import cached_property
 from mspctl.kinds import addresses, firewall, services
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.proving import shot
-from mspctl.model.sections.firewall.rules import Forward, Rule, Shared
+from mspctl.model.sections.firewall.rules import Forward, Raw, Rule, Shared
 from mspctl.moments import Moment, timezone
 from mspctl.resource import Id, Resource
 
@@ -24,7 +24,7 @@ class Words(Mapping[Id, str]):
         self.now = now
         self.made: dict[Id, Callable[[], str]] = {}
 
-    def add(self, resource: Resource, said: Rule | Forward) -> None:
+    def add(self, resource: Resource, said: Rule | Forward | Raw) -> None:
         self.made[resource.id] = lambda: firewall.in_words(
             resource, self._called, self._more(said) + self._proofs(resource)
         )
@@ -46,13 +46,18 @@ class Words(Mapping[Id, str]):
         names = Names(self.device)
         return {names.addresses([name]): name for name in reversed(self.device.objects)}
 
-    def _more(self, said: Rule | Forward) -> str:
-        parts = [f"only {said.schedule} ({self.device.schedules[said.schedule]})"] if said.schedule else []
-        parts += [f"closes itself {ending(said.until, self.zone, self.now)}"] if said.until else []
+    def _more(self, said: Rule | Forward | Raw) -> str:
+        parts = [] if isinstance(said, Raw) else [*self._limits(said)]
         asked = self.contacts.get(said.asked_by or "", said.asked_by)
         parts += [f"asked by {asked}"] if asked else []
         parts += [f"ticket {said.ticket}"] if said.ticket else []
         return "".join(f"; {part}" for part in [*parts, *_why(said.why)])
+
+    def _limits(self, said: Rule | Forward) -> Iterator[str]:
+        if said.schedule:
+            yield f"only {said.schedule} ({self.device.schedules[said.schedule]})"
+        if said.until:
+            yield f"closes itself {ending(said.until, self.zone, self.now)}"
 
     def _proofs(self, resource: Resource) -> str:
         """The packets that will vouch for it."""

@@ -17,7 +17,7 @@ from mspctl.driver import Access, Failed, Known, Landed, Reading, Traits, Work, 
 from mspctl.drivers.hosts import antivirus, backup, patching
 from mspctl.drivers.hosts.assets import inspected
 from mspctl.drivers.hosts.bundle import Facet, Place, item, program, secrets, seen, watching
-from mspctl.errors import SecretError, Stale, TargetError, Unreachable, Unsupported
+from mspctl.errors import SecretError, Stale, TargetError, Unsupported
 from mspctl.fields import Count, Model, Seconds
 from mspctl.kinds.assets import Inspected
 from mspctl.kinds.hosts import full_name, parts
@@ -50,7 +50,7 @@ class Hands(Protocol):
 
 
 class Reader:
-    traits = Traits(cas="reread")
+    traits = Traits(cas="value")  # mspctl_host.py: Item.check
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -196,7 +196,7 @@ def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
 
 def _goes_down(answer: Answer) -> bool:
     """Whether a host that installs is about to boot; most likely, if it was lost meanwhile."""
-    return isinstance(answer.error, Unreachable) or bool(answer.result.get("facts", {}).get("stopping"))
+    return answer.away or bool(answer.result.get("facts", {}).get("stopping"))
 
 
 def _inspected(answer: Answer) -> Inspected | TargetError:

@@ -33,7 +33,7 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, configured, foreign, native, use
+from mspctl.drivers.nftables import boot, commit, configured, foreign, native, raw, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
@@ -161,7 +161,7 @@ class Reader:
 
 
 def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
-    table, _ = _listed(session, table_of(scope))
+    table, _ = _seen(session, table_of(scope))
     facts: dict[str, Value] = {}
     if alarms := besides.alarms(table_of(scope), table or Table()):
         facts["alarms"] = alarms
@@ -263,14 +263,16 @@ class Driver(AppliesEach, Reader):
         name = table_of(work.scope)
         with self.machine.session() as session:
             self._identify(session)
-            found, digest = _listed(session, name)
+            found, digest = _seen(session, name)
             table = found or Table()
             after = _changed(table, work)
+            asked = {c.id for c in work.changes}
+            rules = raw.spelled(session, name, after, [r for r in after if r.id.kind == firewall.RAW and r.id in asked])
             if work.changes:
                 self._check_clock(session, after)
             gone = work.gone and not after
             if work.changes or gone:
-                meant = native.commands(name, after, table) if not gone else [native.without(name)]
+                meant = native.commands(name, after, table, rules) if not gone else [native.without(name)]
                 commit.carry_out(self.machine, session, self.settings, name, meant, digest)
         yield from (Landed(work.scope, change) for change in work.changes)
 
@@ -294,6 +296,14 @@ def table_of(scope: Scope) -> str:
 def _nft(*words: str) -> list[str]:
     """Times are read and written in the clock of who runs it."""
     return ["env", "TZ=UTC", "nft", *words]
+
+
+def _seen(session: Session, name: str) -> tuple[Table | None, str]:
+    """The same, with raw rules as they were written only where they are still that."""
+    table, digest = _listed(session, name)
+    if table:
+        table.resources = raw.looked_at(session, name, table)
+    return table, digest
 
 
 def _listed(session: Session, name: str, *, counted: bool = False) -> tuple[Table | None, str]:

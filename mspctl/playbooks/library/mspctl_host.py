@@ -323,9 +323,9 @@ class Item:
 
     # -- files
 
-    def write_file(self, file: Mapping[str, str]) -> bool:
+    def write_file(self, file: Mapping[str, Any]) -> bool:
         """Whether systemd has to be told."""
-        path, mode = file["path"], int(file.get("mode", "0644"), 8)
+        path, mode = str(file["path"]), int(file.get("mode", "0644"), 8)
         self.path = path
         secret = file.get("secret")
         text = file.get("text", "") + (self.secrets[secret] + "\n" if secret else "")
@@ -339,7 +339,7 @@ class Item:
         folder = os.path.dirname(path)
         os.makedirs(folder, mode=0o755, exist_ok=True)
         self.undo.append(lambda: self.restore(path, before))
-        place(path, text, mode)
+        place(path, text, mode, file.get("check", ()))
         return folder.startswith(UNITS)
 
     def before(self, path: str) -> Optional[Tuple[str, int]]:
@@ -465,13 +465,18 @@ def errand(ask: Mapping[str, Any]) -> Any:
     return json.loads(answer.decode())
 
 
-def place(path: str, text: str, mode: int) -> None:
-    """In one step; whoever reads it meanwhile sees the old or the new, whole."""
+def place(path: str, text: str, mode: int, check: Sequence[str] = ()) -> None:
+    """
+    In one step; whoever reads it meanwhile sees the old or the new, whole. A new one that the program `check` refuses,
+    given its name, is not put there.
+    """
     handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".mspctl-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())
         os.chmod(draft, mode)
+        if check:
+            command(*check, draft)
         os.replace(draft, path)
     except BaseException:
         os.unlink(draft)

@@ -112,7 +112,7 @@ def check(customers: Sequence[Customer], inventory: Inventory, problems: Problem
 
 def _check_contacts(customer: Customer, site: Site, problems: Problems) -> None:
     known = {contact.id: contact for contact in customer.info.contacts}
-    for kind in ("before", "rules", "after", "forwards", "static_nat"):
+    for kind in ("before", "rules", "after", "forwards", "static_nat", "raw"):
         for number, one in enumerate(getattr(site.device, kind)):
             if one.asked_by is None:
                 continue

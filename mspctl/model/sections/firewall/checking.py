@@ -93,6 +93,7 @@ class _Checker:
         self._listens_once()
         self._pairs()
         self._static_nat()
+        self._raw()
         self._proofs()
         self._unused()
 
@@ -119,6 +120,7 @@ class _Checker:
         seen: dict[str, Path] = {}
         many = [("forwards", n, f.id) for n, f in enumerate(self.device.forwards)]
         many += [("static_nat", n, f.id) for n, f in enumerate(self.device.static_nat)]
+        many += [("raw", n, each.id) for n, each in enumerate(self.device.raw)]
         for path, name in [*((p, r.id) for p, r in self._rules()), *(((kind, n), id_) for kind, n, id_ in many)]:
             first = seen.setdefault(name, path)
             if first is not path:
@@ -306,6 +308,12 @@ class _Checker:
                     self.add((*path, name), f"{getattr(one, name)} is at {self.place((*first, name))} already")
             if len({":" in host for host in hosts}) > 1:
                 self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
+
+    def _raw(self) -> None:
+        known = {rule.id for _, rule in self._rules()}
+        for number, each in enumerate(self.device.raw):
+            if each.before and each.before not in known:
+                self.add(("raw", number, "before"), f"there is no rule {each.before}{nearest(each.before, known)}")
 
     def _proofs(self) -> None:
         shots: dict[str, tuple[Path, Shot]] = {}

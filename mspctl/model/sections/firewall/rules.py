@@ -85,6 +85,36 @@ def _service_name(value: Any) -> str:
     return text
 
 
+def _raw(value: Any) -> str:
+    """One rule of nftables and nothing besides; whether it makes sense, the device says before anything is loaded."""
+    text = one_line(value).strip()
+    if not re.fullmatch(r"[ -~]{1,1000}", text):
+        raise ValueError(f"{shown(text)} is not one rule (plain ASCII, at most 1,000 characters)")
+    bare = re.sub(r'"[^"]*"', "", text)
+    if found := re.search(r";", text) or re.search(r'[#$\\`"]', bare):
+        raise ValueError(f"{shown(text)} is not one rule ({found[0]} cannot stand in it)")
+    if found := _NO_RAW.search(bare):
+        raise ValueError(f"{shown(text)} cannot say {found[0]} ({_RAW_WHY[found[0]]})")
+    depth = 0
+    for sign in bare:
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError(f"{shown(text)} is not one rule (its braces do not match)")
+    return text
+
+
+_RAW_WHY = {
+    **dict.fromkeys(("jump", "goto"), "chains of other tables cannot be reached"),
+    **dict.fromkeys(("include", "define", "table", "chain", "flush", "delete", "destroy"), "it is one rule"),
+    "comment": "its id is its comment; people read why",
+    "iif": "a device numbers its interfaces anew: write iifname",
+    "oif": "a device numbers its interfaces anew: write oifname",
+}
+_NO_RAW = re.compile(rf"\b({'|'.join(_RAW_WHY)})\b")
+
+
 def _listen(value: Any) -> str:
     text = one_line(value)
     found = _LISTEN.fullmatch(text)
@@ -115,6 +145,11 @@ Service = Annotated[str, BeforeValidator(_service), WithJsonSchema({"type": "str
 Services = Annotated[tuple[Service, ...], BeforeValidator(one_or_many)]
 ObjectName = Annotated[str, BeforeValidator(_object_name), WithJsonSchema(_STRING)]
 ServiceName = Annotated[str, BeforeValidator(_service_name), WithJsonSchema(_STRING)]
+RawText = Annotated[
+    str,
+    BeforeValidator(_raw),
+    WithJsonSchema({"type": "string", "examples": ["tcp dport 22 limit rate 3/minute accept"]}),
+]
 Listen = Annotated[str, BeforeValidator(_listen), WithJsonSchema({"type": "string", "examples": ["wan:8443"]})]
 To = Annotated[str, BeforeValidator(one_line), WithJsonSchema({"type": "string", "examples": ["nvr:443"]})]
 
@@ -228,6 +263,21 @@ class StaticNat(Reasons):
     inside: Place
 
 
+class Raw(Reasons):
+    """A rule in the device's own language, where ours has no words for it. It is loaded, and never understood."""
+
+    id: RuleId
+    chain: Literal["input", "forward", "output", "prerouting", "postrouting"]
+    text: RawText
+    before: RuleId | None = None  # a rule; without one it comes behind all of them, in front of the policies
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Raw:
+        if self.before and self.chain not in firewall.ORDERED:
+            raise ValueError(f"stands in {self.chain}, where it comes first anyway (leave before out)")
+        return self
+
+
 class Masquerade(Model):
     """Who goes from the one to the other has the device's own address there."""
 
@@ -326,6 +376,7 @@ class Shared(Model):
     after: tuple[Rule, ...] = ()  # of baselines: behind them
     forwards: tuple[Forward, ...] = ()
     static_nat: tuple[StaticNat, ...] = ()
+    raw: tuple[Raw, ...] = ()
     masquerade: tuple[Masquerade, ...] = ()
     policies: tuple[Policy, ...] = ()
     default: Default = Default()
