@@ -475,8 +475,9 @@ CASES = [
             "inventory/baselines/x.yaml:2:6: dns: should be a mapping (key: value)",
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
             (
-                "inventory/foo: is no part of an inventory (known: antivirus.yaml, approvals.yaml, assets, baselines, "
-                "checks.yaml, contracts.yaml, secrets.yaml, targets.yaml)"
+                "inventory/foo: is no part of an inventory (known: antivirus.yaml, approvals.yaml, archive.yaml, "
+                "assets, baselines, checks.yaml, contracts.yaml, notify.yaml, rings.yaml, "
+                "secrets.yaml, targets.yaml)"
             ),
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
