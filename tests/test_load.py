@@ -476,7 +476,7 @@ CASES = [
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
             (
                 "inventory/foo: is no part of an inventory (known: antivirus.yaml, approvals.yaml, assets, baselines, "
-                "checks.yaml, contracts.yaml, secrets.yaml, targets.yaml)"
+                "checks.yaml, contracts.yaml, notify.yaml, rings.yaml, secrets.yaml, targets.yaml)"
             ),
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
