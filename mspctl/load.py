@@ -26,6 +26,7 @@ from mspctl.model.folder import NOTHING, Folder
 from mspctl.model.inventory import (
     ContractsFile,
     Inventory,
+    NotifyFile,
     ProductsFile,
     QuickLaneFile,
     RingsFile,
@@ -47,8 +48,9 @@ INVENTORY_FILES = frozenset(
         "checks.yaml",
         "secrets.yaml",
         "approvals.yaml",
-        "rings.yaml",
+        "notify.yaml",
         "quick_lane.yaml",
+        "rings.yaml",
     }
 )
 INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
@@ -122,6 +124,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
+    notify = _notify(folder, root, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
     _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
     whole = not problems.errors
@@ -133,10 +136,24 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines,
         settings,
         Permissions(allowed),
+        notify,
         checks,
         rings.rings,
         whole,
     )
+
+
+def _notify(folder: Folder, root: Path, problems: Problems) -> NotifyFile:
+    """Who is told; customers that are not there are a slip."""
+    found: NotifyFile = _file(folder, "notify.yaml", NotifyFile, problems)
+    there = {entry.name for entry in (root / "customers").iterdir()} if found.notify else set()
+    for name, destination in found.notify.items():
+        for index, customer in enumerate(destination.customers):
+            if customer not in there:
+                path = ("notify", name, "customers", index)
+                mark = find(folder.yaml("notify.yaml", Problems()), path)
+                problems.add(mark, dotted(path), f"there is no customer {customer}{nearest(customer, there)}")
+    return found
 
 
 def _baseline(folder: Folder, name: str, problems: Problems) -> Map:

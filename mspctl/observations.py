@@ -1,7 +1,7 @@
 """
 What drift runs saw, kept on the Git branch `observations`: a file per scope, found as in the ledger. Below `.proofs`
 stands how trials ended, a file per scope too: other runs make them, and at other times; below `.findings` what was
-found, a file per customer.
+found, a file per customer, and `.notified.json` says who was told what.
 
 A branch of its own, because it is of another kind than the ledger: a cache, which may be lost, replaced and squashed,
 while the ledger only ever grows; and so that the trail of what was applied is not buried under what was looked at,
@@ -24,6 +24,9 @@ from mspctl.finding_page import rendered as rendered_findings
 from mspctl.git_branch import Cache, Edit, Stamp
 from mspctl.ledger import trailers
 from mspctl.ledger_page import is_page, path_of
+from mspctl.notified import Notified, State
+from mspctl.notified import parsed as parsed_notified
+from mspctl.notified import rendered as rendered_notified
 from mspctl.observation import FORMAT, OLDEST, Observation, parsed, rendered
 from mspctl.proof import Key, Proof, following
 from mspctl.proof import parsed as parsed_proofs
@@ -41,6 +44,7 @@ and how proofs ended. It may be deleted: then the next run reads everything, and
     git log -p observations -- .findings/<customer>.json               what was found of one customer, and when
 """
 PROOFS, FINDINGS = ".proofs/", ".findings/"
+NOTIFIED = ".notified.json"
 
 
 class Observations:
@@ -102,6 +106,17 @@ class Observations:
         pages = {name: parsed_findings(contents[blob]) for name, blob in blobs.items()}
         return {name: page for name, page in pages.items() if page is not None and page.customer == name}
 
+    def notified(self) -> dict[str, Notified]:
+        """What was told to whom."""
+        blob = self.branch.paths().get(NOTIFIED)
+        return parsed_notified(self.branch.read([blob])[blob]) if blob else {}
+
+    def record_notified(self, run: Run, told: State, names: Collection[str], now: datetime) -> None:
+        """Keep what was told now; `names` are all destinations. Raises LedgerError when it cannot be published."""
+        edits: dict[str, Edit] = {NOTIFIED: partial(_told, told, names), "README.md": partial(_always, README)}
+        said = ", ".join(sorted(told))
+        self.branch.update(edits, lambda paths: Stamp(run.who, now, f"notify: {said}\n\n{trailers(run)}\n"))
+
     def proofs(self, scopes: Iterable[Scope]) -> dict[Key, Proof]:
         """The last proof of each trial that was ever made there."""
         files = self.branch.paths()
@@ -127,6 +142,11 @@ class Observations:
         if count > 1:
             self.branch.squash(Stamp(who, now, f"squash: {count} commits\n"))
         return count
+
+
+def _told(new: State, names: Collection[str], old: bytes | None) -> bytes:
+    known = {**(parsed_notified(old) if old else {}), **new}
+    return rendered_notified({name: known[name] for name in names if name in known})
 
 
 def _findings_of(customer: str) -> str:

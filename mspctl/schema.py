@@ -48,6 +48,7 @@ def schemas() -> dict[str, Schema]:
         "checks": _may_be_empty(_checks()),
         "accepted": _may_be_empty(_whole(permissions.AcceptedFile, "customers/<name>/accepted.yaml")),
         "approvals": _may_be_empty(_whole(permissions.ApprovalsFile, "customers/<name>/approvals.yaml")),
+        "notify": _may_be_empty(_whole(inventory.NotifyFile, "inventory/notify.yaml")),
         "products": _may_be_empty(_whole(inventory.ProductsFile, "inventory/antivirus.yaml")),
         "quick_lane": _may_be_empty(_whole(inventory.QuickLaneFile, "inventory/quick_lane.yaml")),
         "rings": _may_be_empty(_whole(inventory.RingsFile, "inventory/rings.yaml")),

@@ -85,6 +85,7 @@ def test_there_is_a_schema_for_every_kind_of_file() -> None:
         "checks",
         "contracts",
         "customer",
+        "notify",
         "products",
         "quick_lane",
         "rings",

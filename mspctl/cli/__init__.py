@@ -29,6 +29,8 @@ COMMANDS = {
     "affected": "Tell which customers a change touches.",
     "comment": "Write a report into a comment on a pull request.",
     "issue": "Keep issues about drift, or about what did not land.",
+    "report": "Show what drift runs saw last, also as one page.",
+    "notify": "Tell whoever is to know what is new about drift.",
     "reviewed": "Find the plan that was reviewed before a merge.",
     "quick-lane": "Tell whether a plan may be merged by itself.",
     "replan": "Plan other pull requests again after a merge.",

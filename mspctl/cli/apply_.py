@@ -71,6 +71,7 @@ def command(
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
     work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
+    work.tell_of_others()
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)

@@ -50,6 +50,7 @@ def command(
     from mspctl.report import drifts, kept, render
 
     work = Observing(directory, selected, full=full)
+    work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
     shown = drifts.of_drift(plan, findings, beside(work))

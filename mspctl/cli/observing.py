@@ -13,11 +13,12 @@ from typing import TypeVar
 from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
 from mspctl.desired import Declaration, Selection, scopes
 from mspctl.driver import Tokens, translated
-from mspctl.errors import TargetError
+from mspctl.errors import TargetError, Unreachable
 from mspctl.finding import Findings
 from mspctl.finding_page import Found, found
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
+from mspctl.moments import Clock
 from mspctl.observation import Observation, as_seen, basis, observed, reading, since
 from mspctl.observations import Observations
 from mspctl.plan import Plan, ScopePlan, accept, plan_scope
@@ -206,3 +207,35 @@ class Observing(Workspace):
     @property
     def _moment(self) -> datetime:
         return self.now.replace(microsecond=0)
+
+
+class Remembering(Observing):
+    """What was observed, whatever has become of it since: no target is asked."""
+
+    def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
+        self._look_up(d.scope for d in declared)
+        return [self._remembered(d, causes) for d in declared]
+
+    def _remembered(self, declaration: Declaration, causes: frozenset[Cause]) -> ScopePlan:
+        scope, known = declaration.scope, self.observed.get(declaration.scope)
+        try:
+            if known is None:
+                raise Unreachable("no drift run has kept what is there (mspctl drift --record)")
+            if known.basis != basis(declaration, self._how(scope)):
+                raise Unreachable(
+                    f"something else is declared since it was looked at on {known.read_at:%Y-%m-%d %H:%M}"
+                )
+            return self._as_seen(declaration, known, causes)
+        except TargetError as error:
+            unreachable = isinstance(error, Unreachable)
+            declared = len(declaration.resources)
+            return ScopePlan(scope, declaration.source, error=str(error), unreachable=unreachable, declared=declared)
+
+    def remembered(self) -> Findings:
+        """What was found then, without what is accepted today."""
+        from mspctl import checks
+
+        customers = self.estate.customers.values()
+        allowed = {c.name: c.permissions.on(Clock(self.now, c.info.timezone).today) for c in customers}
+        found = [finding for page in self.found.values() for finding in page.findings]
+        return checks.judged(found, allowed, bool(self.found))

@@ -51,6 +51,7 @@ def command(
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
     work = Workspace(directory, selected, only_due=due, ahead=not due, base=base, said=said)
+    work.tell_of_others()
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)

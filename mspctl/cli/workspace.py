@@ -158,6 +158,8 @@ class Workspace:
         declared = [d for d in self._declarations(outputs) if d.scope.engine == "mspctl"]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
+                if any(Selection(paths=[path]).covers(d.scope) for d in self._declarations(outputs)):
+                    raise InputError.at("", f"{path} is carried out by Pulumi (its customer.yaml says engine: pulumi)")
                 raise InputError.at("", f"{path} names nothing that is declared (write dns/ZONE or 'dns/ZONE/www A')")
         return declared
 
@@ -175,6 +177,13 @@ class Workspace:
 
     def outputs(self) -> dict[Scope, dict[str, Value]]:
         return {scope: dict(record.outputs) for scope, record in self.recorded.items() if record.outputs}
+
+    def tell_of_others(self) -> None:
+        """What is not looked at is told: that nothing is said of it does not mean that nothing is wrong."""
+        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
+        if names:
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            console.hint(f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}")
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():

@@ -2,8 +2,9 @@
 Models → resources, grouped by scope: what Git says now. Pure: (customer, inventory, outputs, now) → declarations.
 
 One file per section, of the section's name, with `declare(customer, inventory, outputs, now)`, and `scopes(customer)`,
-which needs no record files. A value that another scope has not made yet is UNKNOWN, and its scope is finished in a
-second wave of the same apply.
+which needs no record files. `SCOPES` says of each facet what a scope of it is called elsewhere (`dns:Zone`) and which
+kinds it holds; sections that share a facet name it alike. A value that another scope has not made yet is UNKNOWN, and
+its scope is finished in a second wave of the same apply.
 
 Time is part of what is declared: what ended is not declared any more, what has not begun not yet. A section says in
 `timed` which resources are otherwise than they were because of the time alone, gone ones included, and why; that is
@@ -23,7 +24,7 @@ from typing import Protocol
 from mspctl.errors import InputError
 from mspctl.fields import Mode, Model, SectionModel
 from mspctl.load import Estate
-from mspctl.model.customer import CustomerInfo
+from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.inventory import Inventory
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.moments import ALWAYS, Clock, Hours, Window
@@ -143,14 +144,26 @@ def declarations(estate: Estate, selection: Selection, outputs: Outputs, now: da
             allowed = customer.permissions.on(Clock(now, customer.info.timezone).today)
             for declaration in module.declare(customer, estate.inventory, outputs, now):
                 if selection.covers(declaration.scope):
-                    mode, window = _said(customer.sections[section])
-                    hours = hours_of(customer.info, window, estate.inventory, declaration.scope.target)
-                    closed = hours.why_closed(now)
-                    said = replace(declaration, mode=mode or customer.info.mode, permissions=allowed)
-                    yield replace(said, hours=hours, closed=closed) if closed or hours.windows else said
+                    yield governed(declaration, customer, section, estate.inventory, allowed, now)
 
 
-def _said(section: Model) -> tuple[Mode | None, Window | None]:
+def governed(
+    declaration: Declaration,
+    customer: Customer,
+    section: str,
+    inventory: Inventory,
+    allowed: Permissions,
+    now: datetime,
+) -> Declaration:
+    """With what a customer's files say of all that is declared for them: how far we go, when, and what may pass."""
+    mode, window = _said(customer.sections.get(section))
+    hours = hours_of(customer.info, window, inventory, declaration.scope.target)
+    closed = hours.why_closed(now)
+    said = replace(declaration, mode=mode or customer.info.mode, permissions=allowed)
+    return replace(said, hours=hours, closed=closed) if closed or hours.windows else said
+
+
+def _said(section: Model | None) -> tuple[Mode | None, Window | None]:
     return (section.mode, section.window) if isinstance(section, SectionModel) else (None, None)
 
 
@@ -178,3 +191,16 @@ def back(facet: str) -> Back:
             module: Back = import_module(f"{__name__}.{section}.back")
             return module
     raise InputError.at("", f"what lives in {facet} cannot be written to YAML")
+
+
+Holds = Mapping[str, Mapping[str, type]]  # kinds, each with its fields
+
+
+def of_facets() -> dict[str, tuple[str, Holds]]:
+    """What a scope of each facet is called, and which kinds it holds, as sections say."""
+    found: dict[str, tuple[str, Holds]] = {}
+    for section in names():
+        said: Mapping[str, tuple[str, Holds]] = import_module(f"{__name__}.{section}").SCOPES
+        for facet, (word, kinds) in said.items():
+            found[facet] = word, {**found.get(facet, (word, {}))[1], **kinds}
+    return found

@@ -9,6 +9,7 @@ from datetime import datetime
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.hosts import places
 from mspctl.kinds import antivirus
+from mspctl.kinds.hosts import FACET
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.policies import source
@@ -20,6 +21,11 @@ from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = ()  # the way back is that of `hosts`
+_VENDORS = {antivirus.ASSIGNMENT: antivirus.FIELDS[antivirus.ASSIGNMENT]}
+SCOPES = {
+    antivirus.FACET: ("antivirus:Console", _VENDORS),
+    FACET: ("hosts:Host", {k: v for k, v in antivirus.FIELDS.items() if k not in _VENDORS}),
+}
 _ALL = antivirus.PRODUCTS | {antivirus.SCAN}
 MIB = 2**20
 FILE, SCAN, DEPTH = 100 * MIB, 400 * MIB, 17  # what ClamAV's own configuration of Debian says, nearly

@@ -8,6 +8,7 @@ from datetime import datetime
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.hosts import places
 from mspctl.kinds import backup
+from mspctl.kinds.hosts import FACET
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.backup import Job, Keep, Report, Repository, Section, Thinning, jobs_of
@@ -15,6 +16,7 @@ from mspctl.resource import Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = ()  # the way back is that of `hosts`
+SCOPES = {FACET: ("hosts:Host", backup.FIELDS)}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.hosts import places
 from mspctl.kinds import patching
+from mspctl.kinds.hosts import FACET
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.policies import source
@@ -18,6 +19,7 @@ from mspctl.moments import Span
 from mspctl.resource import Id, Resource, Scope
 
 FACETS = ()  # the way back is that of `hosts`
+SCOPES = {FACET: ("hosts:Host", patching.FIELDS)}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:

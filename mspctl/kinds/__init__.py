@@ -9,16 +9,18 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
     opens(before, after, was, will)       whether a change lets in what was kept out
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
+    FIELDS                                by kind, its fields and their types; "reply?" need not be there
+    normal(id, field, value, scope)       a field as a program may spell it, in normal form; "": the resource's name
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-from mspctl.resource import Resource, Value
+from mspctl.resource import Id, Resource, Value
 
 NEWEST = "newest"  # when something came into a thing last: what is measured of every kind that holds data
 MOST_SHOWN = 80  # characters of a wrong value that a message repeats
@@ -59,6 +61,18 @@ def worded(kind: str, name: str, value: Value) -> str | None:
     """A field of a kind in the words of people, "" where it goes without saying; None when there is no better word."""
     found: str | None = _of(kind, "worded", None)(name, value)
     return found
+
+
+def fields_of(room: str) -> Mapping[str, Mapping[str, type]]:
+    """The kinds that one file describes, each with its fields; a trailing ? marks what need not be there."""
+    found: Mapping[str, Mapping[str, type]] = import_module(f"{__name__}.{room}").FIELDS
+    return found
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value:
+    """A field in its one normal form, as far as its kind has more than one spelling. Raises ValueError."""
+    found: Value | None = _of(id_.kind, "normal", None)(id_, field, value, scope)
+    return value if found is None else found
 
 
 def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:

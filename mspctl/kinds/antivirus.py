@@ -15,7 +15,7 @@ How a host is guarded against malware, as kinds of resources in its scope `…/a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mspctl.kinds import shown
 from mspctl.kinds.hosts import NOTHING_AMISS
@@ -29,6 +29,18 @@ PRODUCTS = frozenset({ENGINE, AGENT})  # kinds that guard; a scan alone does not
 CLAMAV = Id(ENGINE, "clamav")
 TRIED = "/var/lib/mspctl-tried"  # where another product has to catch malware that ours does not look at
 ACTIONS = ("report", "quarantine")
+
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    ENGINE: {
+        **dict.fromkeys(("on_access", "exclude", "own", "amiss"), frozenset),
+        **dict.fromkeys(("action", "mirror", "alert"), str),
+        **dict.fromkeys(("max_file", "max_scan", "depth", "every"), int),
+        **dict.fromkeys(("prevent", "official"), bool),
+    },
+    AGENT: {"packages": frozenset, "services": frozenset, "amiss": frozenset},
+    ASSIGNMENT: {"policy": str},
+    SCAN: {"paths": frozenset, "schedule": str, "timezone": str, "amiss": frozenset},
+}
 
 _PATH = re.compile(r"(?:/[\w.@+,:=~-]+)+/?|/")
 _URL = re.compile(r"https?://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")

@@ -39,6 +39,32 @@ ERRAND = ("backup_job", "backup_restore")  # what restores on a host
 
 SECRETS = ("password", "login", "key")
 
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    JOB: {
+        "program": str,
+        "paths": frozenset,
+        "exclude": frozenset,
+        "repository": str,
+        "append_only": bool,
+        "host_key": str,
+        **dict.fromkeys(SECRETS, str),
+        "schedule": str,
+        "timezone": str,
+        "keep": frozenset,
+        "upload": int,
+        "dumps": frozenset,
+        "check": int,
+        "read": int,
+        "amiss": frozenset,
+    },
+    THINNING: {
+        **dict.fromkeys(("program", "folder", "password", "schedule", "timezone"), str),
+        "keep": frozenset,
+        "amiss": frozenset,
+    },
+    REPORT: {"files": str, "format": str, "about": str, "amiss": frozenset},
+}
+
 _SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
 _DATABASE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$-]{0,62}")
 _URL = re.compile(r"https://[a-z0-9.-]+(?::\d{1,5})?(?:/[A-Za-z0-9._~/-]*)?")

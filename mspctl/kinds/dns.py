@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +38,7 @@ PSEUDO = frozenset({"ALIAS", "LUA"})
 COMMON = tuple("A AAAA ALIAS CAA CNAME DNAME DS HTTPS LOC MX NAPTR NS PTR SRV SSHFP SVCB TLSA TXT URI".split())
 # Only one value may stand at a name.
 SINGLE = frozenset({"CNAME", "DNAME", "ALIAS"})
+FIELDS: Mapping[str, Mapping[str, type]] = {KIND: {"ttl": int, "values": frozenset}, ZONE.kind: {"dnssec": bool}}
 
 Relative = Callable[[str], str]  # makes an absolute name of one that was typed without its trailing dot
 
@@ -57,6 +58,34 @@ def owner_type(id_: Id) -> tuple[str, str]:
     """`("www", "A")` of `dns.rrset www A`."""
     owner, _, rtype = id_.name.rpartition(" ")
     return owner, rtype
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it; names without a trailing dot are meant within the zone. Raises ValueError."""
+    if id_.kind != KIND:
+        if field == "" and value != ZONE.name:
+            raise ValueError(f"write {ZONE.name}: there is one of them")
+        return None
+    owner, rtype = owner_type(id_)
+    if field == "":
+        if not owner:
+            raise ValueError(f"{shown(id_.name)} is not a name and a type (write www A, or @ MX)")
+        return f"{owner if owner == APEX else fold_owner(owner, scope)} {fold_type(rtype)}"
+    if field == "ttl" and not (isinstance(value, int) and 0 <= value <= MAX_TTL):
+        raise ValueError(f"{shown(value)} is not a TTL (0 to {MAX_TTL} seconds)")
+    if field == "values" and isinstance(value, frozenset):
+        return _folded_values(fold_type(rtype), value, scope)
+    return None
+
+
+def _folded_values(rtype: str, values: frozenset[str], zone: str) -> frozenset[str]:
+    if not values:
+        raise ValueError("has no value (leave the whole resource out)")
+    if rtype in SINGLE and len(values) > 1:
+        raise ValueError(f"{rtype} has one value, not {len(values)}")
+    whole = {text for text in values if rtype == "TXT" and _STRINGS.fullmatch(text)}  # texts in normal form
+    folded = (fold_value(rtype, text, lambda name: absolute(name, zone)) for text in values - whole)
+    return frozenset({*map(joined, whole), *folded})
 
 
 def values_of(resource: Resource) -> list[str]:
@@ -327,6 +356,7 @@ def joined(strings: str) -> str:
 
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRINGS = re.compile(rf"{_STRING.pattern}(?:\s+{_STRING.pattern})*", re.DOTALL)
 _ESCAPED = re.compile(r'["\\]|[^\x20-\x7e]')
 _UNESCAPED = re.compile(r"\\(?:(\d{3})|(.))", re.DOTALL)
 

@@ -19,7 +19,7 @@ Two spellings of a sender are one: domains are lower-case A-labels, addresses in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -30,6 +30,14 @@ FACET = "filter"
 ALLOW, BLOCK, DKIM = "filter.allow", "filter.block", "filter.dkim"
 LISTS = (ALLOW, BLOCK)
 ALIASES, LIMITS, SIGNING = (Id(f"filter.{name}", name) for name in ("alias_domains", "limits", "signing"))
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    ALLOW: {"why": str, "until": str, "asked_by": str, "ticket": str, "must_pass": str},
+    BLOCK: {"why": str, "until": str, "asked_by": str, "ticket": str},
+    ALIASES.kind: {"names": frozenset},
+    LIMITS.kind: {"message_size": int, "sending_rate": str},
+    DKIM: {},
+    SIGNING.kind: {"selector": str, "senders": frozenset},
+}
 WIDEST = {4: 8, 6: 16}  # prefix lengths; a network that is wider names everybody rather than somebody
 
 _KEY_NAME = "._domainkey"
@@ -174,6 +182,34 @@ def signing(selector: str, senders: Iterable[str] = (), source: str = "") -> Res
 
 def key(selector: str, source: str = "") -> Resource:
     return Resource(key_id(selector), {}, source)
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if isinstance(value, frozenset):
+        return frozenset(dns.fold_zone(each) for each in value)
+    if not isinstance(value, str):
+        return None
+    if field == "" and id_.kind in LISTS:
+        return fold_sender(value)
+    if field == "" and id_.kind == DKIM:
+        return key_id(_selector(value.removesuffix(_KEY_NAME))).name
+    if field == "" and id_ not in (ALIASES, LIMITS, SIGNING):
+        raise ValueError(f"write {id_.kind.partition('.')[2]}: there is one of them")
+    if field == "until" and value and not _UNTIL.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a moment in UTC (write 2027-06-30T22:00:00Z)")
+    if field == "selector":
+        return _selector(value)
+    return fold_rate(value) if field == "sending_rate" and value else None
+
+
+_UNTIL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+
+
+def _selector(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", text):
+        raise ValueError(f"{shown(text)} is not a selector (letters, digits and hyphens)")
+    return text
 
 
 def fold_rate(text: str) -> str:

@@ -23,7 +23,7 @@ Sources: RFC 5321 (lengths), RFC 5322 (dot-atom), RFC 5233 (what follows + is no
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mspctl.kinds import dns, shown
 from mspctl.resource import Id, Resource, Value
@@ -32,6 +32,23 @@ FACET = "mailboxes"
 MAILBOX, ALIAS, ALIAS_DOMAIN, DOMAIN = "mail.mailbox", "mail.alias", "mail.alias_domain", "mail.domain"
 OCTETS, QUOTA, LAST_LOGIN, QUEUED_SINCE, SESSIONS = "octets", "quota", "last_login", "queued_since", "sessions"
 CATCH_ALL = "@"
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    # Of somebody who leaves, only what the leaving changes is declared.
+    MAILBOX: {
+        "name?": str,
+        "quota?": int,
+        "enabled?": bool,
+        "receives?": bool,
+        "keep_copy?": bool,
+        "forwards?": frozenset,
+        "password?": str,
+        "reply?": str,
+        "shared_with?": frozenset,
+    },
+    ALIAS: {"to": frozenset, "enabled": bool},
+    ALIAS_DOMAIN: {"enabled": bool},
+    DOMAIN: {"enabled": bool, "mailboxes": int, "quota": int},
+}
 DOMAIN_ID = Id(DOMAIN, "domain")
 USUAL: dict[str, Value] = {"enabled": True, "mailboxes": 0, "quota": 0}  # a domain of which nothing is said
 MAX_LOCAL, MAX_ADDRESS = 64, 254
@@ -128,6 +145,27 @@ def which_password(value: Value | None) -> tuple[str, int]:
     if not found:
         raise ValueError("is not a password's name and revision")
     return ("" if found[1] == GENERATED else found[1]), int(found[2])
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field == "" and isinstance(value, str):
+        return _normal_name(id_, value)
+    if isinstance(value, frozenset):
+        return frozenset(fold_address(each) for each in value)
+    if field == "password":
+        which_password(value)
+    if field in ("quota", "mailboxes") and isinstance(value, int) and value < 0:
+        raise ValueError(f"{shown(value)} is less than nothing (0: no limit)")
+    return None
+
+
+def _normal_name(id_: Id, name: str) -> str:
+    if id_.kind == ALIAS_DOMAIN:
+        return dns.fold_zone(name)
+    if id_.kind == DOMAIN and name != DOMAIN_ID.name:
+        raise ValueError(f"write {DOMAIN_ID.name}: there is one of them")
+    return name if name == CATCH_ALL and id_.kind == ALIAS else fold_local(name)
 
 
 # -- words ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ How a host is kept up to date, as three kinds of resources in its scope `…/pat
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from mspctl.kinds import shown
 from mspctl.kinds.hosts import NOTHING_AMISS
@@ -18,6 +19,11 @@ from mspctl.resource import Id, Resource, Value
 SECTION = "patching"
 POLICY, WINDOW, HOLD = "patching.policy", "patching.window", "patching.hold"
 POLICY_ID, WINDOW_ID = Id(POLICY, "policy"), Id(WINDOW, "window")
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    POLICY: {"what": str, "reboot": str, "amiss": frozenset},
+    WINDOW: {"hours": str, "timezone": str, "amiss": frozenset},
+    HOLD: {"held": bool},
+}
 WHAT = ("security", "all")
 REBOOT = ("never", "if needed", "if needed and nobody is logged in")
 

@@ -218,6 +218,20 @@ class ProductsFile(Model):
     products: dict[Name, Product] = {}
 
 
+class Destination(Model):
+    """Who is told of drift, and of what."""
+
+    url: SecretName  # the name of the secret that holds the service's address, as Apprise writes it
+    customers: Names = ()  # all, unless it is said
+    tell: Literal["new", "everything"] = "new"  # what was told before is told again, or not
+    alive: Literal["each-run", "day", "week", "never"] = "week"  # so long without a word it is told that all is well
+
+
+class NotifyFile(Model):
+    notify: dict[Name, Destination] = {}
+    ping: SecretName | None = None  # likewise of an address that is asked when all was told: a dead man's switch
+
+
 def _soak(value: Any) -> int:
     seconds = duration(value)
     if seconds > LONGEST_SOAK:
@@ -263,6 +277,7 @@ class Inventory:
     baselines: Mapping[str, Map] = field(default_factory=dict)  # name → sections as YAML
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more
+    notify: NotifyFile = field(default_factory=NotifyFile)
     checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
     rings: Sequence[RingEntry] = ()
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 
+from mspctl import desired
 from mspctl.apply import Outcome
 from mspctl.diff import Difference
 from mspctl.finding import Finding, Findings
@@ -48,6 +51,15 @@ def worst_first(steps: Sequence[Step]) -> list[Step]:
     return sorted(steps, key=lambda s: (not s.opens, order[s.change.verb], s.change.id))
 
 
+@cache
+def section_of(facet: str) -> str:
+    """The section of a customer's folder that declares what lives in a facet."""
+    for name in desired.names():
+        if facet in import_module(f"{desired.__name__}.{name}").FACETS:
+            return name
+    return facet
+
+
 def plan_document(plan: Plan) -> dict[str, object]:
     return {
         "format": "mspctl.plan/1",
@@ -86,6 +98,7 @@ def _scope(scope: Scope) -> dict[str, object]:
 def _scope_document(plan: ScopePlan) -> dict[str, object]:
     return {
         **_scope(plan.scope),
+        "section": section_of(plan.scope.facet),
         "after": [_scope(other) for other in plan.scope.after],
         "digest": Plan([plan], EPOCH).digest if plan.due else "",
         "source": plan.source,

@@ -37,9 +37,14 @@ def dump(shown: View) -> str:
 
 def save(path: Path, shown: View) -> None:
     """Keep a report in a file, whole or not at all."""
+    write(path, dump(shown))
+
+
+def write(path: Path, text: str) -> None:
+    """A whole file or none. Raises InputError."""
     try:
         old = path.read_bytes().decode() if path.exists() else None
-        edit.write(path, dump(shown), replaces=old)
+        edit.write(path, text, replaces=old)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError.at(str(path), f"cannot be written ({error})") from None
 

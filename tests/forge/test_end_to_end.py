@@ -15,6 +15,7 @@ import pytest
 
 from mspctl import cli
 from mspctl.init import init
+from tests.cli.test_notify import Service, service  # noqa: F401
 from tests.forge.executor import Executor, evaluate
 from tests.servers import git_http
 from tests.servers.github import REPOSITORY, GitHubSimulator
@@ -73,6 +74,12 @@ class Desk:
             self.github.of_commit[commit] = [number]
         return self.executor.run("apply", "push", commit, before=before)
 
+    def keep(self, name: str, value: str) -> None:
+        """A secret in the inventory's vault."""
+        command = ["-C", str(self.clone), "secret", "set", "-t", "pdns-1", name]
+        run = [sys.executable, "-m", "mspctl", *command]
+        subprocess.run(run, input=value, text=True, check=True, capture_output=True)
+
     def drift(self) -> dict[str, str]:
         return self.executor.run("drift", "schedule", self.git("rev-parse", "origin/main"))
 
@@ -100,16 +107,21 @@ def desk(tmp_path: Path, github: GitHubSimulator, monkeypatch: pytest.MonkeyPatc
         desk.write("customers/acme/customer.yaml", "name: Acme\n")
         desk.write("customers/acme/dns.yaml", "zones: {acme.example: {target: pdns-1, public: false}}\n")
         desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\n")
-        (tmp_path / "key").write_text(KEY)
-        secret = ["-C", str(clone), "secret", "set", "-t", "pdns-1", "api_key"]
-        with (tmp_path / "key").open() as key:
-            subprocess.run([sys.executable, "-m", "mspctl", *secret], stdin=key, check=True, capture_output=True)
+        desk.keep("api_key", KEY)
         desk.push("main")
         assert cli.run(["-C", str(clone), "ledger", "init"]) == 0
         yield desk
 
 
-def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, github: GitHubSimulator) -> None:
+def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(
+    desk: Desk,
+    github: GitHubSimulator,
+    service: Service,  # noqa: F811
+) -> None:
+    desk.keep("TEAM_CHAT", f"json://127.0.0.1:{service.port}/token")
+    desk.write("inventory/notify.yaml", "notify: {team: {url: TEAM_CHAT, alive: never}}\n")
+    desk.push("main")
+
     # A pull request: the plan is a comment; a second commit, and the same comment says more. Nothing is written.
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     head = desk.push("change")
@@ -142,7 +154,7 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
     assert github.issues == {}
     assert github.again == [planned]
 
-    # A hand edit: one issue, told once; reverted, it is closed.
+    # A hand edit: one issue, told once, and one message; reverted, it is closed.
     record = {"content": "203.0.113.9", "disabled": False}
     by_hand = {"name": "www.acme.example.", "type": "A", "ttl": 3600, "changetype": "REPLACE", "records": [record]}
     desk.server.call("PATCH", "/zones/acme.example.", {"rrsets": [by_hand]})
@@ -151,6 +163,7 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
     (issue,) = github.issues.values()
     assert "www A" in issue["body"]
     assert github.bodies(issue["number"]) == []
+    assert service.said()[0] == "mspctl drift: 1 new"
     assert cli.run(["-C", str(desk.clone), "apply", "--revert", "-c", "acme", "--yes"]) == 0
     assert set(desk.drift().values()) == {"success"}
     assert github.issues[issue["number"]]["state"] == "closed"

@@ -107,7 +107,7 @@ def test_tokens_can_do_only_what_their_job_does(name: str) -> None:
             ("replan", "actions"),
         },
         "check": set(),
-        "drift": {("drift", "contents"), ("drift", "issues")},
+        "drift": {("drift", "contents"), ("drift", "issues"), ("notify", "contents")},
         "plan": {("comment", "pull-requests")},
     }
     assert writes == expected[name]
@@ -117,11 +117,10 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
     for name in NAMES:
         for job, step in steps(name):
             if "secrets." in str(step):
-                lane = "secrets.MSPCTL_QUICK_LANE_TOKEN" in str(
-                    step
-                )  # with which a pull request is merged, and nothing else
+                # With this one a pull request is merged, and nothing else is done.
+                lane = "secrets.MSPCTL_QUICK_LANE_TOKEN" in str(step)
                 assert job["environment"] == ("quick-lane" if lane else "apply" if name == "apply" else "plan")
-                wanted = "quick-lane" if lane else "plan|apply|drift"
+                wanted = "quick-lane" if lane else "plan|apply|drift|notify"
                 assert re.search(rf"mspctl\" (-C change )?({wanted}) ", step["run"])
 
 

@@ -16,6 +16,7 @@ from mspctl.resource import Cause, Resource, Scope
 from mspctl.strict_yaml import Map, find
 
 FACETS = (FACET,)
+SCOPES = {FACET: ("dns:Zone", dns.FIELDS)}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:

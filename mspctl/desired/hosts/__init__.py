@@ -6,7 +6,7 @@ Hosts declare nothing themselves: each section that is about hosts has one scope
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from mspctl.desired import Declaration, Outputs
@@ -17,6 +17,7 @@ from mspctl.model.sections.hosts import Entry, entries
 from mspctl.resource import Scope
 
 FACETS = (FACET,)
+SCOPES = {FACET: ("hosts:Host", dict[str, Mapping[str, type]]())}  # what it holds, its sections say
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:

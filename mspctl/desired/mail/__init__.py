@@ -26,6 +26,7 @@ from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (mail.FACET, filters.FACET)
+SCOPES = {mail.FACET: ("mail:Domain", mail.FIELDS), filters.FACET: ("mail:Filter", filters.FIELDS)}
 OFF: Mapping[str, Value] = {"enabled": False, "receives": False, "keep_copy": True, "forwards": frozenset()}
 
 

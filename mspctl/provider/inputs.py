@@ -1,0 +1,181 @@
+"""What a program wants of one scope, judged: every failure with its property. No I/O but the repository's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mspctl import kinds
+from mspctl.errors import Unsupported
+from mspctl.fields import NAME
+from mspctl.kinds import shown
+from mspctl.model.base import nearest
+from mspctl.provider import values
+from mspctl.provider.repository import Repository
+from mspctl.provider.shapes import INPUTS, Shape, path_of, to_plain
+from mspctl.resource import Id, Resource, Scope, Value
+
+_WORDS: Mapping[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    frozenset: "a list of texts",
+    tuple: "a list of texts",
+}
+
+
+@dataclass(slots=True)
+class Checked:
+    """Inputs in normal form, as the target will hold them; or what is wrong with them, by property."""
+
+    inputs: dict[str, Any]
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def fail(self, path: values.Path, text: str) -> None:
+        self.failures.append((values.spelled(path), text))
+
+
+def check(shape: Shape, inputs: Mapping[str, Any], repository: Repository) -> Checked:
+    """All that is wrong at once. What is unknown yet passes, and is judged when it is known."""
+    made = Checked(dict(inputs))
+    for key in inputs:
+        if key not in INPUTS:
+            made.fail((key,), f"is no property of {shape.token}{nearest(key, INPUTS)}")
+    _where(made, shape, repository)
+    given = inputs.get("resources")
+    if given is None:
+        made.fail(("resources",), "is required (write {} for nothing)")
+    elif given != values.UNKNOWN and not isinstance(given, dict):
+        made.fail(("resources",), "is a mapping of kinds")
+    elif isinstance(given, dict):
+        _resources(made, shape, given, repository)
+    return made
+
+
+def _where(made: Checked, shape: Shape, repository: Repository) -> None:
+    for key in ("customer", "target", "name"):
+        value = made.inputs.get(key)
+        if not isinstance(value, str) or not value:
+            made.fail((key,), "is required, and a text")
+    said = [made.inputs.get(key) for key in ("target", "name", "customer")]
+    if made.failures or values.UNKNOWN in said:
+        return
+    target, name, customer = map(str, said)
+    try:
+        made.inputs["name"] = name = _folded(shape, name)
+    except ValueError as error:
+        made.fail(("name",), str(error))
+        return
+    for key, why in repository.refusals(Scope(target, shape.facet, name, customer)):
+        made.fail((key,), why)
+
+
+def _folded(shape: Shape, name: str) -> str:
+    """The name of a scope in normal form; it becomes part of paths and arguments."""
+    if shape.facet in ("firewall", "antivirus", "hosts"):
+        parts = name.split("/")
+        if len(parts) not in ((3,) if shape.facet == "hosts" else (1,)) or not all(map(NAME.fullmatch, parts)):
+            raise ValueError(f"{shown(name)} is not the name of such a scope")
+        return name
+    from mspctl.kinds import dns
+
+    return dns.fold_zone(name)
+
+
+def _resources(made: Checked, shape: Shape, given: dict[str, Any], repository: Repository) -> None:
+    found: dict[Id, Resource] = {}
+    waiting: dict[str, dict[str, Any]] = {}  # what has unknown values stays as it is
+    for word, name, data in _entries(made, shape, given):
+        if values.has_unknown(data) or values.UNKNOWN in (name, made.inputs.get("name"), made.inputs.get("target")):
+            waiting.setdefault(word, {})[name] = data
+            continue
+        resource = _resource(made, shape, word, name, data)
+        accepted = resource and _accepted(made, shape, resource, name, repository)
+        if accepted is None:
+            continue
+        if accepted.id in found:
+            made.fail(("resources", word, name), f"is the same as {found[accepted.id].id.name}")
+        found[accepted.id] = accepted
+    if not made.failures:
+        inputs = to_plain(found.values())
+        for word, named in waiting.items():
+            inputs.setdefault(word, {}).update(named)
+        made.inputs["resources"] = inputs
+
+
+def _entries(made: Checked, shape: Shape, given: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for word, named in given.items():
+        path = ("resources", word)
+        if word not in shape.kinds:
+            made.fail(path, f"is no kind of {shape.token}{nearest(word, shape.kinds)}")
+        elif not isinstance(named, dict):
+            made.fail(path, "is a mapping of names")
+        else:
+            yield from ((word, name, data) for name, data in named.items())
+
+
+def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> Resource | None:
+    """One resource in normal form; None when something is wrong, which is told then."""
+    path, kind, before = ("resources", word, name), shape.kinds[word], len(made.failures)
+    if not isinstance(data, dict):
+        made.fail(path, "is a mapping of fields")
+        return None
+    types = shape.known(kind)
+    fields = {}
+    for key, value in data.items():
+        if key not in types:
+            made.fail((*path, key), f"is no field of {kind}{nearest(key, types)}")
+        elif (why := _wrong(types[key], key, value)) != "":
+            made.fail((*path, key), why)
+        else:
+            fields[key] = types[key](value) if isinstance(value, list) else value
+    for key in shape.required(kind):
+        if key not in data:
+            made.fail((*path, key), "is required")
+    scope, id_ = str(made.inputs.get("name")), Id(kind, name)
+    try:
+        id_ = Id(kind, str(kinds.normal(id_, "", name, scope)))
+    except ValueError as error:
+        made.fail(path, str(error))
+        return None
+    return _normal(made, Resource(id_, fields), path, scope) if len(made.failures) == before else None
+
+
+def _normal(made: Checked, resource: Resource, path: values.Path, scope: str) -> Resource | None:
+    fields: dict[str, Value] = {}
+    for key, value in resource.fields.items():
+        try:
+            fields[key] = kinds.normal(resource.id, key, value, scope)
+        except ValueError as error:
+            made.fail((*path, key), str(error))
+    return replace(resource, fields=fields) if len(fields) == len(resource.fields) else None
+
+
+def _wrong(type_: type, key: str, value: Any) -> str:
+    """Why a value cannot stand in a field; "" when it can."""
+    texts = value if type_ in (frozenset, tuple) else [value] if type_ is str else []
+    right = (
+        isinstance(value, list) and all(isinstance(each, str) for each in value)
+        if type_ in (frozenset, tuple)
+        else type(value) is type_
+    )
+    if not right:
+        return f"is {_WORDS[type_]}, not {shown(value)}"
+    lines = "\n" if key == "reply" else ""
+    if not all(c.isprintable() or c in lines for text in texts for c in text):
+        return "has characters that cannot be printed"
+    return ""
+
+
+def _accepted(made: Checked, shape: Shape, resource: Resource, name: str, repository: Repository) -> Resource | None:
+    """As the target will hold it."""
+    if made.failures:
+        return resource
+    path = (*path_of(resource.id)[:2], name)
+    try:
+        scope = Scope(made.inputs["target"], shape.facet, made.inputs["name"])
+        return repository.targets.reader(scope).accept(resource)
+    except Unsupported as error:
+        made.fail(path, f"{made.inputs['target']} cannot hold this: {error}")
+        return None

@@ -1,0 +1,115 @@
+"""The repository that a program's resources belong to: whose a scope is, which targets there are, who may do what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+
+from mspctl import desired
+from mspctl.desired import Declaration, governed, scopes
+from mspctl.errors import InputError
+from mspctl.load import Estate, load
+from mspctl.locks import Locks
+from mspctl.model.base import nearest
+from mspctl.model.permissions import NONE, Permissions
+from mspctl.moments import Clock
+from mspctl.resource import Scope
+from mspctl.targets import Targets
+
+ENGINE = "pulumi"
+
+
+def find(start: Path) -> Path:
+    """The nearest folder, from `start` upwards, with customers/ and inventory/. Raises InputError."""
+    for folder in (start, *start.parents):
+        if (folder / "customers").is_dir() and (folder / "inventory").is_dir():
+            return folder
+    raise InputError.at(
+        str(start), "is not in a repository with customers/ and inventory/ (pulumi config set mspctl:directory DIR)"
+    )
+
+
+class Repository:
+    """Loaded when it is first needed, and once for a run of Pulumi."""
+
+    def __init__(self, root: Path, wait: float = 60.0) -> None:
+        self.root = root
+        self.wait = wait  # for locks, in seconds
+        self._lock = threading.Lock()
+
+    @property
+    def estate(self) -> Estate:
+        with self._lock:
+            return self._estate
+
+    @cached_property
+    def _estate(self) -> Estate:
+        return load(self.root)
+
+    @property
+    def targets(self) -> Targets:
+        estate = self.estate
+        with self._lock:
+            if self._targets is None:
+                self._targets = Targets(estate)
+            return self._targets
+
+    _targets: Targets | None = None
+
+    @cached_property
+    def locks(self) -> Locks:
+        return Locks(self.root)
+
+    @cached_property
+    def _owners(self) -> dict[Scope, Scope]:
+        return {scope: scope for scope in scopes(self.estate)}
+
+    def owner(self, scope: Scope) -> str:
+        """The customer whose YAML declares a scope; "" when none does."""
+        found = self._owners.get(scope)
+        return found.customer if found else ""
+
+    def refusals(self, scope: Scope) -> Iterator[tuple[str, str]]:
+        """Why Pulumi must leave a scope alone, each with the input that says it."""
+        estate = self.estate
+        customer, target = estate.everyone.get(scope.customer), estate.inventory.targets.get(scope.target)
+        if target is None:
+            known = estate.inventory.targets
+            yield "target", f"target {scope.target} is not in inventory/targets.yaml{nearest(scope.target, known)}"
+        elif scope.facet not in target.facets:
+            yield "target", f"target {scope.target} has no facet {scope.facet}"
+        if customer is None:
+            yield "customer", f"there is no customers/{scope.customer}{nearest(scope.customer, estate.everyone)}"
+        elif customer.info.engine != ENGINE:
+            yield "customer", f"is mspctl's (write engine: pulumi in customers/{scope.customer}/customer.yaml)"
+        owner = self.owner(scope)
+        if owner not in ("", scope.customer):
+            yield "customer", f"{scope} is declared by customers/{owner}"
+
+    def governed(self, declaration: Declaration, now: datetime) -> Declaration:
+        """With what the customer's files say of mode, windows and approvals."""
+        scope = declaration.scope
+        customer = self.estate.everyone[scope.customer]
+        allowed = customer.permissions.on(Clock(now, customer.info.timezone).today)
+        return governed(declaration, customer, _section(scope), self.estate.inventory, allowed, now)
+
+    def permissions(self, scope: Scope, now: datetime) -> Permissions:
+        """What may pass when a scope goes; its customer may be gone."""
+        customer = self.estate.everyone.get(scope.customer)
+        allowed = customer.permissions if customer else self.estate.inventory.permissions
+        return (allowed or NONE).on(Clock(now, customer.info.timezone if customer else "UTC").today)
+
+
+def _section(scope: Scope) -> str:
+    """The section that a scope is of; of a host, the last part of its name."""
+    found = [name for name in desired.names() if scope.facet in import_module(f"mspctl.desired.{name}").SCOPES]
+    last = scope.name.rpartition("/")[2]
+    return last if last in found else found[0]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,87 @@
+"""
+What Pulumi's wire says, as plain values and back: secrets and what is unknown yet are marked there by magic keys.
+
+A secret is known by its path (a tuple of keys), so that it is one again when the value goes back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2
+
+# Of the wire's own; pulumi/sdk/proto/provider.proto, "special values".
+_SIGNATURE = "4dabf18193072939515e22adb298388d"
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (a mark, not a secret)
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # a value that nobody knows before something is made
+
+Path = tuple[str, ...]
+Plain = dict[str, Any]
+
+
+def opened(struct: struct_pb2.Struct) -> tuple[Plain, frozenset[Path]]:
+    """Plain values, numbers as integers where they are; and the paths of what is secret."""
+    found: set[Path] = set()
+    data = _opened(json_format.MessageToDict(struct), (), found)
+    return data, frozenset(found)
+
+
+def _opened(data: Any, path: Path, found: set[Path]) -> Any:
+    if isinstance(data, dict):
+        if data.get(_SIGNATURE) == _SECRET:
+            found.add(path)
+            return _opened(data.get("value"), path, found)
+        return {key: _opened(value, (*path, key), found) for key, value in data.items()}
+    if isinstance(data, list):  # items have no names; when one is secret, all of the list is
+        return [_opened(value, path, found) for value in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
+
+
+def closed(data: Mapping[str, Any], secret: Collection[Path] = ()) -> struct_pb2.Struct:
+    """Back, with what is secret marked; a path that is not there is passed over."""
+    struct = struct_pb2.Struct()
+    struct.update(_closed(data, (), frozenset(secret)))
+    return struct
+
+
+def _closed(data: Any, path: Path, secret: frozenset[Path]) -> Any:
+    if isinstance(data, Mapping):
+        made: Any = {key: _closed(value, (*path, key), secret) for key, value in data.items() if value is not None}
+    else:
+        made = data
+    return {_SIGNATURE: _SECRET, "value": made} if path in secret else made
+
+
+def words(data: Any, secret: Collection[Path], path: Path = ()) -> Iterator[str]:
+    """The texts of what is secret, so that no message repeats them."""
+    if path in secret:
+        yield from (text for text in leaves(data) if len(text) > 3)
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from words(value, secret, (*path, key))
+
+
+def leaves(data: Any) -> Iterator[str]:
+    if isinstance(data, dict | list):
+        for value in data.values() if isinstance(data, dict) else data:
+            yield from leaves(value)
+    elif data is not None and not isinstance(data, bool):
+        yield str(data)
+
+
+def has_unknown(data: Any) -> bool:
+    return any(text == UNKNOWN for text in leaves(data))
+
+
+def spelled(path: Path) -> str:
+    """A path as Pulumi writes it: `resources.rrset["www A"].ttl`."""
+    text = ""
+    for key in path:
+        if re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", key):
+            text += f".{key}" if text else key
+        else:
+            escaped = key.replace("\\", "\\\\").replace('"', '\\"')
+            text += f'["{escaped}"]'
+    return text

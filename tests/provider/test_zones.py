@@ -1,0 +1,316 @@
+"""`mspctl:dns:Zone` over the provider's wire, on a real BIND: its whole life, and what goes wrong in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dns.rcode
+import grpc
+import pytest
+from pulumi.runtime.proto import provider_pb2 as pb
+
+from mspctl import cli
+from mspctl.locks import Locks
+from mspctl.record import Run
+from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain, provider, refused, secret, struct, urn
+from tests.servers import dynamic
+from tests.servers.dynamic import Bind
+
+TOKEN = "mspctl:dns:Zone"
+ZONE = "acme.example"
+MANY = [f"z{number}.example" for number in range(12)]
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+TARGETS = """\
+targets:
+  ns-1:
+    address: 127.0.0.1
+    secrets: {{tsig: NS_1_TSIG}}
+    facets:
+      dns: {{driver: rfc2136, key: {key}, port: {port}, timeout: 5s, nameservers: [ns1.msp.example, ns2.msp.example],
+        zones: [{zones}]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
+    made = Bind(tmp_path_factory.mktemp("bind"))
+    with dynamic.running(made):
+        for zone in (ZONE, *MANY):
+            made.add(zone)
+        yield made
+
+
+def secrets_of(server: Bind) -> dict[str, str]:
+    return {"MSPCTL_SECRET_NS_1_TSIG": server.secret}
+
+
+@pytest.fixture(scope="module")
+def process(server: Bind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """The same for all tests, configured anew for each: it takes a second to start."""
+    with provider(tmp_path_factory.mktemp("nowhere"), configured=False, env=secrets_of(server)) as made:
+        yield made
+
+
+@pytest.fixture
+def estate(server: Bind, repository: Path) -> Path:
+    """The example customers, without their YAML but the names; one of them is Pulumi's."""
+    for name in ("dns.yaml", "mail.yaml"):
+        for file in repository.glob(f"customers/*/{name}"):
+            file.unlink()
+    for folder in repository.glob("customers/*/dns"):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+    for file in repository.glob("inventory/baselines/*"):
+        file.write_text("{}\n")
+    key = server.key.name.to_text(omit_final_dot=True)
+    text = TARGETS.format(key=key, port=server.port, zones=", ".join((ZONE, *MANY)))
+    (repository / "inventory/targets.yaml").write_text(text)
+    by_pulumi(repository)
+    server.clear(ZONE)
+    return repository
+
+
+@pytest.fixture
+def wire(process: Wire, estate: Path) -> Wire:
+    process.configure(estate)
+    return process
+
+
+def zone(records: Json, name: str = ZONE) -> Json:
+    rrsets = {key: {"ttl": 300, "values": values} for key, values in records.items()}
+    return {"customer": CUSTOMER, "target": "ns-1", "name": name, "resources": {"rrset": rrsets}}
+
+
+def served(server: Bind, name: str = ZONE) -> set[str]:
+    """What a transfer shows, without what the server makes."""
+    return {
+        f"{record.name} {record.ttl} {record[0]}"
+        for record in server.records(name)
+        if record.rdtype.name not in ("SOA", "NS")
+    }
+
+
+def by_hand(server: Bind, owner: str, rtype: str, value: str, ttl: int = 300) -> None:
+    update = server.update(ZONE)
+    update.replace(owner, ttl, rtype, value)
+    assert server.send(update) == dns.rcode.NOERROR
+
+
+def test_the_life_of_a_zone(wire: Wire, estate: Path, server: Bind) -> None:
+    first = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "@ MX": ["10 Mail.msp.example."]}))
+    assert first["resources"]["rrset"]["@ MX"]["values"] == ["10 mail.msp.example."]  # in normal form
+    id_, shown = wire.create(TOKEN, first, preview=True)
+    assert (id_, shown["outputs"], served(server)) == ("", UNKNOWN, set())
+    id_, state = wire.create(TOKEN, first)
+    assert id_ == f"ns-1/{ZONE}"
+    assert served(server) == {"www.acme.example. 300 192.0.2.1", "acme.example. 300 10 mail.msp.example."}
+    assert state["resources"] == first["resources"]
+    assert wire.details(TOKEN, state, first, first) == {}
+
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.2"], "@ MX": ["10 Mail.msp.example."], "a.b TXT": ['"x"']}))
+    changes = {'resources.rrset["www A"].values': "UPDATE", 'resources.rrset["a.b TXT"]': "ADD"}
+    assert wire.details(TOKEN, state, second, first) == changes
+    state = wire.update(TOKEN, id_, state, second, first)
+    assert "www.acme.example. 300 192.0.2.2" in served(server)
+    assert wire.details(TOKEN, state, second, second) == {}
+
+    by_hand(server, "www", "A", "203.0.113.66")  # drift, and something that is not ours
+    by_hand(server, "other", "A", "192.0.2.77")
+    read = wire.read(TOKEN, id_, state, second)
+    assert plain(read.inputs) == second  # what was applied stays what was applied
+    drifted = plain(read.properties)
+    assert wire.details(TOKEN, drifted, second, second) == {'resources.rrset["www A"].values': "UPDATE"}
+    state = wire.update(TOKEN, id_, drifted, second, second)
+    assert "www.acme.example. 300 192.0.2.2" in served(server)
+    assert "other.acme.example. 300 192.0.2.77" in served(server)
+
+    with refused() as said:
+        wire.delete(TOKEN, id_, state, second)
+    assert said[0].code is grpc.StatusCode.FAILED_PRECONDITION
+    assert "is kept until an approval names it" in said[0].text
+    by_hand(server, "www", "A", "192.0.2.2")
+    approve(estate, f"dns/{ZONE}", "ns-1")
+    wire.configure(estate)
+    with refused() as said:
+        wire.delete(TOKEN, id_, state, second)
+    assert "the scope goes only when nothing else is in it: other A" in said[0].text
+    update = server.update(ZONE)
+    update.delete("other")
+    server.send(update)
+    wire.delete(TOKEN, id_, state, second)
+    wire.delete(TOKEN, id_, state, second)  # again: what is gone is gone
+    assert served(server) == set()
+
+
+def test_another_name_is_another_zone(wire: Wire) -> None:
+    first = wire.checked(TOKEN, zone({}))
+    answer = wire.diff(TOKEN, {**first, "outputs": {}}, wire.checked(TOKEN, zone({}, MANY[0])), first)
+    assert list(answer.replaces) == ["name"]
+    assert pb.PropertyDiff.Kind.Name(answer.detailedDiff["name"].kind) == "UPDATE_REPLACE"
+
+
+def test_what_is_wrong_is_said_of_its_property(wire: Wire) -> None:
+    bad = zone({"www A": ["192.0.2.999"], "nonsense": ["x"], "x CNAME": ["a", "b"], "ok A": ["192.0.2.1"]})
+    bad["resources"]["rrset"]["ok A"]["ttl"] = "soon"
+    bad["resources"]["rrset"]["deep A"] = {"values": ["192.0.2.1"], "tll": 3}
+    bad["resources"]["rrsets"] = {}
+    found = wire.failures(TOKEN, {**bad, "colour": "red"})
+    assert found == {
+        "colour": found["colour"],
+        "resources.rrsets": found["resources.rrsets"],
+        'resources.rrset["www A"].values': found['resources.rrset["www A"].values'],
+        "resources.rrset.nonsense": found["resources.rrset.nonsense"],
+        'resources.rrset["x CNAME"].values': "CNAME has one value, not 2",
+        'resources.rrset["ok A"].ttl': "is a whole number, not 'soon'",
+        'resources.rrset["deep A"].tll': found['resources.rrset["deep A"].tll'],
+        'resources.rrset["deep A"].ttl': "is required",
+    }
+    assert "did you mean rrset" in found["resources.rrsets"]
+    assert "192.0.2.999" in found['resources.rrset["www A"].values']
+    other = wire.failures(TOKEN, {**zone({}), "target": "ns-9", "customer": "studio-dentistico-sala"})
+    assert "is not in inventory/targets.yaml" in other["target"]
+    assert "write engine: pulumi" in other["customer"]
+    assert "is not a domain name" in wire.failures(TOKEN, zone({}, "../etc"))["name"]
+    assert set(wire.failures(TOKEN, {})) == {"customer", "target", "name", "resources"}
+
+
+def test_what_is_unknown_yet_passes_and_counts_as_changed(wire: Wire) -> None:
+    known = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    unknown = wire.checked(TOKEN, zone({"www A": [UNKNOWN], "b A": ["192.0.2.3"]}))
+    assert unknown["resources"]["rrset"]["www A"]["values"] == [UNKNOWN]
+    assert wire.details(TOKEN, known, unknown, known) == {
+        'resources.rrset["www A"]': "UPDATE",
+        'resources.rrset["b A"]': "ADD",
+    }
+    wire.create(TOKEN, unknown, preview=True)
+    whole = wire.checked(TOKEN, {**zone({}), "resources": UNKNOWN})
+    assert wire.details(TOKEN, known, whole, known) == {"resources": "UPDATE"}
+
+
+def test_secrets_stay_secret(wire: Wire, server: Bind) -> None:
+    said = zone({"www A": ["192.0.2.1"]})
+    word = "a-token-of-somebody"
+    said["resources"]["rrset"]["_challenge TXT"] = {"ttl": 60, "values": secret([f'"{word}"'])}
+    checked = wire.checked(TOKEN, said)
+    _, state = wire.create(TOKEN, checked)
+    for kept in (checked, state):
+        value = kept["resources"]["rrset"]["_challenge TXT"]["values"]
+        assert value == secret([f'"{word}"'])
+    assert f'_challenge.acme.example. 60 "{word}"' in served(server)
+    said["resources"]["rrset"]["x CAA"] = {"ttl": 60, "values": secret(["0 hunter22 hunter22 x"])}
+    assert "hunter22" not in str(wire.failures(TOKEN, said))
+
+
+def test_something_else_that_is_there_is_not_replaced(wire: Wire, server: Bind) -> None:
+    by_hand(server, "www", "A", "203.0.113.7")
+    wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    wire.create(TOKEN, wanted, preview=True)
+    assert any("something else is there already" in message for message in wire.engine.messages)
+    with refused() as said:
+        wire.create(TOKEN, wanted)
+    assert "www A: something else is there already" in said[0].text
+    assert said[0].partial is None
+    assert "www.acme.example. 300 203.0.113.7" in served(server)
+
+
+def test_what_landed_is_kept_when_something_waits(wire: Wire, server: Bind) -> None:
+    by_hand(server, "www", "A", "203.0.113.7")
+    wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "new A": ["192.0.2.5"]}))
+    with refused() as said:
+        wire.create(TOKEN, wanted)
+    partial = said[0].partial
+    assert partial is not None
+    assert partial.id == f"ns-1/{ZONE}"
+    assert any("www A" in reason for reason in partial.reasons)
+    state = plain(partial.properties)
+    assert set(state["resources"]["rrset"]) == {"new A"}
+    by_hand(server, "www", "A", "192.0.2.1")
+    state = wire.update(TOKEN, partial.id, state, wanted, wanted)
+    assert state["resources"] == wanted["resources"]
+
+
+def test_a_server_that_refuses_says_so_without_its_key(wire: Wire, server: Bind) -> None:
+    wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    server.may(ZONE, transfer=True, update=False)
+    try:
+        with refused() as said:
+            wire.create(TOKEN, wanted)
+    finally:
+        server.may(ZONE, transfer=True, update=True)
+    assert said[0].code is grpc.StatusCode.FAILED_PRECONDITION
+    assert server.secret not in said[0].text
+
+
+def test_what_is_not_there_is_gone_and_what_is_there_is_adopted(wire: Wire, server: Bind) -> None:
+    wire.create(TOKEN, wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]})))
+    with refused() as said:  # whose it is, nobody says
+        wire.read(TOKEN, f"ns-1/{ZONE}")
+    assert "no customer declares" in said[0].text
+    with refused() as said:
+        wire.read(TOKEN, f"ns-9/{ZONE}")
+    assert "is not in inventory/targets.yaml" in said[0].text
+
+
+def test_import_adopts_what_a_customer_declares(wire: Wire, estate: Path, server: Bind) -> None:
+    by_hand(server, "www", "A", "192.0.2.9")
+    (estate / "customers" / CUSTOMER / "dns.yaml").write_text(f"zones: {{{ZONE}: {{target: ns-1}}}}\n")
+    (estate / "customers" / CUSTOMER / "dns").mkdir()
+    (estate / "customers" / CUSTOMER / "dns" / f"{ZONE}.yaml").write_text("www: {A: 192.0.2.9}\n")
+    wire.configure(estate)
+    read = wire.read(TOKEN, f"ns-1/{ZONE}")
+    inputs = plain(read.inputs)
+    assert inputs["customer"] == CUSTOMER
+    assert inputs["resources"]["rrset"]["www A"] == {"ttl": 300, "values": ["192.0.2.9"]}
+    assert wire.details(TOKEN, plain(read.properties), wire.checked(TOKEN, inputs), inputs) == {}
+
+
+def test_twelve_zones_at_once(wire: Wire, server: Bind) -> None:
+    wanted = [wire.checked(TOKEN, zone({"www A": [f"192.0.2.{n + 1}"]}, name)) for n, name in enumerate(MANY)]
+    with ThreadPoolExecutor(12) as executor:
+        made = [*executor.map(lambda each: wire.create(TOKEN, each), wanted)]
+    assert [id_ for id_, _ in made] == [f"ns-1/{name}" for name in MANY]
+    assert all(f"www.{name}. 300 192.0.2.{n + 1}" in served(server, name) for n, name in enumerate(MANY))
+    for name in MANY:
+        server.clear(name)
+
+
+def test_after_cancel_nothing_is_begun(estate: Path, server: Bind) -> None:
+    with provider(estate, env=secrets_of(server)) as wire:
+        wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+        wire.cancel()
+        with refused() as said:
+            wire.create(TOKEN, wanted)
+    assert said[0].code is grpc.StatusCode.CANCELLED
+    assert served(server) == set()
+
+
+def test_a_lock_of_our_engine_is_respected(wire: Wire, estate: Path, server: Bind) -> None:
+    run = Run("20260101T000000Z-aaaaaa", "Ada <ada@msp.example>")
+    wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    wire.configure(estate, wait=0)
+    with Locks(estate).hold({f"ns-1/dns/{ZONE}"}, run), refused() as said:
+        wire.create(TOKEN, wanted)
+    assert "is locked by Ada" in said[0].text
+    assert served(server) == set()
+
+
+def test_our_engine_leaves_it_alone(estate: Path, wire: Wire, server: Bind, capsys: pytest.CaptureFixture[str]) -> None:
+    wire.create(TOKEN, wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]})))
+    assert cli.run(["ledger", "init"]) == 0
+    for command in (["plan"], ["drift"], ["apply", "--yes"]):
+        capsys.readouterr()
+        assert cli.run([*command, "-o", "json"]) == 0
+        said = capsys.readouterr()
+        assert ZONE not in json.dumps(json.loads(said.out))
+        assert f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {CUSTOMER}" in said.err
+    assert "www.acme.example. 300 192.0.2.1" in served(server)
+
+
+def test_a_resource_of_another_type_is_refused(wire: Wire) -> None:
+    with refused() as said:
+        wire.stub.Check(pb.CheckRequest(urn=urn("mspctl:dns:Zebra"), news=struct({})), timeout=30)
+    assert "is no resource of this provider" in said[0].text
