@@ -131,6 +131,7 @@ def test_what_is_damaged_is_told(root: Path) -> None:
         (f"keys: {{office: {KEYS['ARCHIVE_SAFE']}}}", "is not the name of a secret"),
         (f"keys: {{OFFICE: {KEYS['ARCHIVE_SAFE']}}}\nkeep: 0", "keep"),
     ],
+    ids=["no keys", "nothing", "no key", "a private key", "no name", "no versions"],  # keys are others each time
 )
 def test_keys_are_public_and_named(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(InputError) as refused:

@@ -126,7 +126,9 @@ class Inside(machine.Machine):
             def enter(argv: Sequence[str], given: bytes = b"") -> machine.Ran:
                 table, word = self.failing
                 if table and table in argv and any(word in each for each in argv):
-                    return machine.Ran(1, b"", b"out of order")
+                    if word != "list" or "nft" in argv:
+                        return machine.Ran(1, b"", b"out of order")
+                    argv = ["" if each == table else each for each in argv]  # what lists more gives no line for it
                 return run([*namespaces.inside(self.name), *argv], given)
 
             session.run = enter  # type: ignore[method-assign]

@@ -83,12 +83,12 @@ class Reader:
             return
         with self.machine.session() as session:
             self._identify(session)
-            besides = _Besides(session, self.settings)
+            device = _Device(session, self.settings, [table_of(scope) for scope in scopes])
             for scope in scopes:
                 try:
                     with translated():
                         names = sorted({r.id.name for r in known.get(scope, ()) if r.id.kind == firewall.NAME})
-                        yield _reading(session, scope, besides, names)
+                        yield _reading(scope, device, names)
                 except TargetError as error:
                     yield Failed(scope, error)
 
@@ -103,10 +103,10 @@ class Reader:
         name = table_of(reading.scope)
         with self.machine.session() as session:
             self._identify(session)
-            besides = _Besides(session, self.settings)
-            ours = besides.table(FAMILY, name)
+            device = _Device(session, self.settings)
+            ours = device.table(FAMILY, name)
             found = [*foreign.decided_by_hand(ours, way)] if reading.exists and isinstance(ours, foreign.Whole) else []
-            tables = besides.tables(name)
+            tables = device.others(name)
         try:
             found += foreign.judged([t for t in tables if isinstance(t, foreign.Whole)], way)
         except _ODD:
@@ -184,15 +184,15 @@ class Reader:
                 raise TargetError(f"{session.name}: its {what} is {found}, and not {said}; nothing was sent")
 
 
-def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
-    table, _ = _seen(session, table_of(scope))
-    held = tunnel.listed(session, besides.settings.boot_folder, table_of(scope))
+def _reading(scope: Scope, device: _Device, names: Sequence[str]) -> Reading:
+    name = table_of(scope)
+    table, held = device.ours(name), device.tunnel(name)
     facts: dict[str, Value] = {}
-    if alarms := besides.alarms(table_of(scope), table or Table()):
+    if alarms := device.alarms(name, table or Table()):
         facts["alarms"] = alarms
     if table:
-        facts |= besides.at_boot(table_of(scope))
-    found = _resolved(session, names) if names else {}
+        facts |= device.at_boot(name)
+    found = _resolved(device.session, names) if names else {}
     if missing := tuple(name for name in names if name not in found):
         facts["unresolved"] = missing
     resources = [*(table.resources if table else ()), *held.resources]
@@ -238,23 +238,36 @@ done
 """
 
 
-class _Besides:
-    """The tables of a device, each read when it is asked for and once."""
+class _Device:
+    """What a device holds: one program lists our tables and what is beside them; others' are read when asked for."""
 
-    def __init__(self, session: Session, settings: Settings) -> None:
+    def __init__(self, session: Session, settings: Settings, ours: Sequence[str] = ()) -> None:
         self.session = session
         self.settings = settings
         self.known: dict[tuple[str, str], foreign.Whole | str] = {}
-        said = session.must(["sh", "-c", _STATE, "sh", settings.boot_folder], what="listing the tables")
-        listed, _, more = said.partition(b"\n")
-        lines = more.decode(errors="replace").splitlines()
+        said = session.must(["sh", "-c", _STATE, "sh", settings.boot_folder, *ours], what="listing the tables")
+        listed, *tables = said.split(b"\n", len(ours) + 1)
+        lines = tables.pop().decode(errors="replace").splitlines()
         found = _json(listed).get("nftables")
         items = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
         self.names = [(str(each["family"]), str(each["name"])) for each in items]
+        self.listed = dict(zip(ours, tables, strict=True))
+        self.tunnels = {line.removeprefix("tunnel ") for line in lines if line.startswith("tunnel ")}
         self.legacy = sorted({line.removeprefix("legacy ") for line in lines if line.startswith("legacy ")})
         self.boot = boot.State.of(lines)
 
-    def tables(self, ours: str) -> list[foreign.Whole | str]:
+    def ours(self, name: str) -> Table | None:
+        """A table of ours; None: there is none."""
+        if said := self.listed[name]:
+            return _looked_at(self.session, name, Table.read(_json(said)))
+        return _seen(self.session, name)[0] if (FAMILY, name) in self.names else None
+
+    def tunnel(self, name: str) -> tunnel.Tunnel:
+        if name not in self.tunnels:
+            return tunnel.Tunnel()
+        return tunnel.listed(self.session, self.settings.boot_folder, name)
+
+    def others(self, ours: str) -> list[foreign.Whole | str]:
         """All but ours; of what cannot be read its name in words."""
         known = [self.table(*each) for each in self.names if each != (FAMILY, ours)]
         return [*known, *(f"table {foreign.plain(each)} of iptables-legacy" for each in self.legacy)]
@@ -283,7 +296,7 @@ class _Besides:
     def alarms(self, ours: str, table: Table) -> tuple[str, ...]:
         """What lets something in comes first, then what takes away, then what nobody knows."""
         hands = sorted(foreign.put_in(table), key=lambda each: not each[0])
-        others = self.tables(ours)
+        others = self.others(ours)
         lines: list[str] = []
         unread = [t for t in others if isinstance(t, str)]
         for whole in others:
@@ -296,8 +309,14 @@ class _Besides:
         return (*(text for _, text in hands), *lines, *unread)
 
 
-# nft does not see what older programs loaded into the kernel without it.
-_STATE = f"""TZ=UTC nft -j list tables || exit
+# $1: the folder of what is loaded at the next start; then our tables, of each a line, empty for none. nft does not see
+# what older programs loaded into the kernel without it. With -t it does not read all elements to list names.
+_STATE = f"""TZ=UTC nft -j -t list tables || exit
+folder=$1
+shift
+for name; do TZ=UTC nft -j -s list table {FAMILY} "$name" 2>/dev/null || echo; done
+for name; do [ ! -e "$folder/$name.wg" ] || echo "tunnel $name"; done
+set -- "$folder"
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null | sed 's/^/legacy /'
 {boot.SCRIPT}
 exit 0
@@ -368,9 +387,12 @@ def _nft(*words: str) -> list[str]:
 def _seen(session: Session, name: str) -> tuple[Table | None, str]:
     """The same, with raw rules as they were written only where they are still that."""
     table, digest = _listed(session, name)
-    if table:
-        table.resources = raw.looked_at(session, name, table)
-    return table, digest
+    return _looked_at(session, name, table) if table else None, digest
+
+
+def _looked_at(session: Session, name: str, table: Table) -> Table:
+    table.resources = raw.looked_at(session, name, table)
+    return table
 
 
 def _listed(session: Session, name: str, *, counted: bool = False) -> tuple[Table | None, str]:
