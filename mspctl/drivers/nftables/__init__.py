@@ -141,7 +141,7 @@ class Reader:
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
             self._identify(session)
-            listed = _json(session.must(_nft("-j", "list", "tables"), what="listing the tables"))
+            listed = _json(session.must(_nft("-t", "-j", "list", "tables"), what="listing the tables"))
             files = [file.name for file in session.listed(self.settings.boot_folder)]
         found = listed.get("nftables")
         tables = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
@@ -251,8 +251,9 @@ class _Besides:
         return (*(text for _, text in hands), *lines, *unread)
 
 
-# nft does not see what older programs loaded into the kernel without it.
-_STATE = f"""TZ=UTC nft -j list tables || exit
+# nft does not see what older programs loaded into the kernel without it. Without -t it asks the kernel for all that is
+# in every set, only to tell the names of tables: a second for 2,500 rules.
+_STATE = f"""TZ=UTC nft -t -j list tables || exit
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null | sed 's/^/legacy /'
 {boot.SCRIPT}
 exit 0
