@@ -153,7 +153,7 @@ class Reader:
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
             self._identify(session)
-            listed = _json(session.must(_nft("-j", "list", "tables"), what="listing the tables"))
+            listed = _json(session.must(_nft("-t", "-j", "list", "tables"), what="listing the tables"))
             files = [file.name for file in session.listed(self.settings.boot_folder)]
         found = listed.get("nftables")
         tables = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
@@ -310,7 +310,8 @@ class _Device:
 
 
 # $1: the folder of what is loaded at the next start; then our tables, of each a line, empty for none. nft does not see
-# what older programs loaded into the kernel without it. With -t it does not read all elements to list names.
+# what older programs loaded into the kernel without it. Without -t it asks the kernel for
+# all that is in every set, only to tell the names of tables: a second for 2,500 rules.
 _STATE = f"""TZ=UTC nft -j -t list tables || exit
 folder=$1
 shift
