@@ -208,6 +208,22 @@ class Others(Protocol):
         """In the order of its way; nothing of what the resources in `reading` say themselves."""
 
 
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a device is configured with: a file's path, or what was asked, and what stands there. Secrets too."""
+
+    scope: Scope
+    parts: Mapping[str, bytes] = field(repr=False)
+
+
+@runtime_checkable
+class Archives(Protocol):
+    """Optional, of devices: says their whole configuration, to be archived. Nothing changes by it."""
+
+    def configuration(self, scopes: Sequence[Scope]) -> Iterator[Configuration | Failed]:
+        """One answer per scope, whole or not at all. What differs each time (counters, leases) is left out."""
+
+
 @runtime_checkable
 class Installs(Protocol):
     """Optional: lets hosts install their updates now. What is declared does not change by it."""

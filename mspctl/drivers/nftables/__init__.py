@@ -22,6 +22,7 @@ from mspctl.driver import (
     NOT_HERE,
     Access,
     AppliesEach,
+    Configuration,
     Failed,
     Gauge,
     Known,
@@ -33,7 +34,7 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, flat, foreign, grown, native, raw, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, tunnel, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
@@ -139,6 +140,15 @@ class Reader:
                 yield gauge, peers.seen.get(gauge.id, NOT_HERE)
             elif gauge.what == firewall.PACKETS:
                 yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
+
+    def configuration(self, scopes: Sequence[Scope]) -> Iterator[Configuration | Failed]:
+        """A device has one configuration, whatever the number of its tables that are ours."""
+        if not scopes:
+            return
+        with self.machine.session() as session:
+            self._identify(session)
+            parts = configured.configuration(session, self.settings.boot_folder)
+        yield from (Configuration(scope, parts) for scope in scopes)
 
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
