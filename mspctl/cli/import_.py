@@ -64,7 +64,7 @@ def command(
     if source == CSV:
         return import_csv(work, path, customer, target, name, zones, passwords=generate_passwords)
     if device := firewall_target(work, source, target):
-        return import_firewall(work, device, customer, site, management)
+        return import_firewall(work, device, customer, site, management, name)
     if server := mail_server(work, source):
         return import_mail(work, server, customer, name, zones)
     if source not in FOLDERS or path is None:
@@ -135,7 +135,9 @@ def firewall_target(work: Workspace, source: str, target: str | None) -> str:
     return found[0] if found and source not in targets else ""
 
 
-def import_firewall(work: Workspace, target: str, customer: str, site: str, management: tuple[str, ...]) -> Exit:
+def import_firewall(
+    work: Workspace, target: str, customer: str, site: str, management: tuple[str, ...], full_name: str
+) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.driver import Grows
@@ -156,7 +158,7 @@ def import_firewall(work: Workspace, target: str, customer: str, site: str, mana
     found = reader.grown()
     if not found.taken:
         raise InputError.at("--from", f"{target} has no rules but those that mspctl put there; nothing was written")
-    made = firewall.write(work.root, customer, target, site, found, management)
+    made = firewall.write(work.root, customer, target, site, found, management, full_name)
     if made.told or made.left_out:
         console.problems([*made.told, *made.left_out])
     console.say(f"in:  {_count(found.taken, 'rule')} in {', '.join(found.tables)}")

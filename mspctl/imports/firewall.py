@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ class Imported:
     left_out: list[Problem] = field(default_factory=list)
 
 
-def write(root: Path, customer: str, target: str, site: str, found: Grown, management: Sequence[str]) -> Imported:
+def write(
+    root: Path, customer: str, target: str, site: str, found: Grown, management: Sequence[str], name: str = ""
+) -> Imported:
     """
+    Into a customer's file; a customer that is not there yet is made, with its `name`.
+
     Raises InputError when the site is there already, when nobody knows from where the device is administered, or when
     the estate would not load; then nothing is written.
     """
@@ -57,15 +62,15 @@ def write(root: Path, customer: str, target: str, site: str, found: Grown, manag
     maker.lets_us_in(management)
     files = {file: ""}
     if not (folder / "customer.yaml").exists():
-        files[f"customers/{customer}/customer.yaml"] = edit.dump({"name": customer})
+        files[f"customers/{customer}/customer.yaml"] = edit.dump({"name": name or customer})
     for _ in range(len(found.resources) + len(found.odd) + 2):
         files[file] = edit.dump(maker.device())
         if not maker.sift(*_loaded(root, customer, files, file)):
             break
     load(root, [customer], instead=files)
-    for name, said in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        edit.write(root / name, said, file=name)
+    for each, said in files.items():
+        (root / each).parent.mkdir(parents=True, exist_ok=True)
+        edit.write(root / each, said, file=each)
     return maker.imported([*files])
 
 
@@ -100,7 +105,7 @@ class _Maker:
         by_name = {r.id.name: r for r in self.found.resources if r.id.kind == firewall.RULE}
         self.told += [Problem(self.target, 0, 1, "", each, "warning") for each in self.found.notes]
         waiting: dict[str, list[Odd]] = {}
-        for odd in self.found.odd:
+        for odd in dict.fromkeys(self.found.odd):
             if not odd.native.text:
                 self._leave(odd)
             elif odd.native.chain in firewall.ORDERED:
@@ -236,8 +241,6 @@ class _Maker:
 
     @property
     def _speller(self) -> Speller:
-        from datetime import UTC, datetime
-
         return Speller(self.shared, "UTC", datetime.now(UTC))
 
     def _rule(self, rule: Resource) -> Entry:
@@ -254,8 +257,9 @@ class _Maker:
 
     def _raw_entries(self) -> Iterator[Entry]:
         ids = {r.id.name for r in self.found.resources}
+        self.raw_ids = {}
         for odd in self._raw():
-            name = self.raw_ids.get(id(odd)) or _free(_slug(odd.native.comment or f"{odd.native.chain}-raw"), ids)
+            name = _free(_slug(odd.native.comment or f"{odd.native.chain}-raw"), ids)
             self.raw_ids[id(odd)] = name
             ids.add(name)
             entry: Entry = {"id": name, "chain": odd.native.chain, "text": odd.native.text}

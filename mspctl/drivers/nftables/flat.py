@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mspctl.drivers.nftables.native import address_of
 from mspctl.errors import TargetError
 from mspctl.kinds import addresses, services
 
@@ -401,7 +402,7 @@ class Reader:
         return None
 
     def _address(self, name: str, values: Sequence[Any], no: bool) -> Cond | bool:
-        said = addresses.joined(_address_of(value) for value in values) if values else frozenset[str]()
+        said = addresses.joined(address_of(value) for value in values) if values else frozenset[str]()
         said = addresses.without(addresses.ANY, said, self.version) if no else said
         if not said:
             return False
@@ -431,14 +432,6 @@ def _flat(said: Any) -> Iterator[str]:
             yield from _flat(each)
     else:
         yield str(said)
-
-
-def _address_of(said: Any) -> str:
-    if isinstance(said, str):
-        return addresses.fold(said)
-    if "range" in said:
-        return addresses.fold("-".join(said["range"]))
-    return addresses.fold(f"{said['prefix']['addr']}/{said['prefix']['len']}")
 
 
 def _spoken_match(left: Any, right: Any, op: str = "") -> str:

@@ -614,7 +614,7 @@ class _Parts:
         return str(self.said.get(key, f"@{_ZONE}{ANY}")).removeprefix(f"@{_ZONE}")
 
     def addresses(self, name: str) -> frozenset[str]:
-        found = [_address_of(each) for version in _IP.values() for each in self.listed(f"{version} {name}")]
+        found = [address_of(each) for version in _IP.values() for each in self.listed(f"{version} {name}")]
         return addresses.joined(found) if found else addresses.ANY
 
     def services(self) -> frozenset[str]:
@@ -647,7 +647,7 @@ class _Parts:
         return {"log": "log" in self.said, "until": self.until(), "hours": self.hours()}
 
 
-def _address_of(said: Any) -> str:
+def address_of(said: Any) -> str:
     if isinstance(said, str):
         return addresses.fold(said)
     if "range" in said:
