@@ -53,6 +53,7 @@ class Way:
     """
 
     name: str  # in what we say of it
+    thing: str  # what all of it is in
     suffix: str  # of the file that is loaded at the next start
     check: str  # ends with an error if it cannot be loaded
     old: str  # writes what is there, as `undo` takes it
@@ -74,11 +75,13 @@ class Way:
 
     @cached_property
     def confirm(self) -> str:
-        return _CONFIRM.replace("{stands}", self.stands).replace("{suffix}", self.suffix)
+        script = _CONFIRM.replace("{stands}", self.stands)
+        return script.replace("{suffix}", self.suffix).replace("{thing}", self.thing)
 
 
 TABLE = Way(
     name="rules",
+    thing="table",
     suffix="json",
     check='nft -j -c -f "$2.new"',
     old="""printf "table inet %s {}\\ndelete table inet %s\\n" "$3" "$3" >"$2.old"
@@ -113,7 +116,7 @@ def carry_out(
     armed = session.run(words, given)
     begun = time.monotonic()
     if armed.code == _CHANGED:
-        raise Stale(f"{session.name}: the {way.name} were changed on the device since it was read")
+        raise Stale(f"{session.name}: the {way.thing} was changed on the device since it was read")
     if armed.code:
         raise TargetError(f"{session.name}: the device does not take the {way.name}: {armed.complaint}")
     afresh = device.within(LONGEST_LOGIN)
@@ -227,7 +230,7 @@ if [ "$5" = gone ]; then
   end "$@"
   rm -f -- "$4/$3.{{suffix}}"
 else
-  if ! {{ {{stands}}; }}; then echo "somebody took away what was loaded" >&2; exit 1; fi
+  if ! {{ {{stands}}; }}; then echo "somebody took the {{thing}} away" >&2; exit 1; fi
   mkdir -p -m 700 -- "$4"
   cp -- "$2.new" "$4/.$3.{{suffix}}"
   sync -- "$4/.$3.{{suffix}}"

@@ -361,6 +361,7 @@ def keep_start(session: Session, folder: str) -> None:
 
 WAY = Way(
     name="settings of the VPN",
+    thing="tunnel",
     suffix="wg",
     check=(
         "command -v wg >/dev/null || {\n"
