@@ -106,7 +106,7 @@ def test_what_hosts_installed_is_told_among_the_runs(book: Book) -> None:
     assert [*lines((), "officine-brenta", book.ledger.updates("officine-brenta"))][1:] == [
         f"    srv-{number}: it is not known how it ended" for number in (1, 2, 3)
     ]
-    ended = {
+    ended: dict[str, dict[str, object]] = {
         "srv-1": {
             **fine,
             "installed": [["demo", "1.0", "1.1"], ["new", "-", "2"], ["old", "3", "-"]],
