@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -98,7 +99,13 @@ def test_tokens_can_do_only_what_their_job_does(name: str) -> None:
         if how == "write"
     }
     expected = {
-        "apply": {("apply", "contents"), ("report", "issues"), ("report", "pull-requests")},
+        "apply": {
+            ("affected", "issues"),
+            ("apply", "contents"),
+            ("report", "issues"),
+            ("report", "pull-requests"),
+            ("replan", "actions"),
+        },
         "check": set(),
         "drift": {("drift", "contents"), ("drift", "issues"), ("notify", "contents")},
         "plan": {("comment", "pull-requests")},
@@ -110,8 +117,11 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
     for name in NAMES:
         for job, step in steps(name):
             if "secrets." in str(step):
-                assert job["environment"] == ("apply" if name == "apply" else "plan")
-                assert re.search(r"mspctl\" (-C change )?(plan|apply|drift|notify) ", step["run"])
+                # With this one a pull request is merged, and nothing else is done.
+                lane = "secrets.MSPCTL_QUICK_LANE_TOKEN" in str(step)
+                assert job["environment"] == ("quick-lane" if lane else "apply" if name == "apply" else "plan")
+                wanted = "quick-lane" if lane else "plan|apply|drift|notify"
+                assert re.search(rf"mspctl\" (-C change )?({wanted}) ", step["run"])
 
 
 def test_nobody_is_cancelled_by_a_newer_run() -> None:
@@ -135,3 +145,30 @@ def test_of_a_pull_request_only_data_is_taken() -> None:
             )
     assert all("pull_request_target" not in workflow(name)["on"] for name in NAMES if name != "plan")
     assert [*workflow("apply")["on"]] == ["push"]
+
+
+# -- this repository's own ------------------------------------------------------------------------------------
+
+
+def test_this_repository_has_the_same_and_they_do_nothing_until_they_are_switched_on() -> None:
+    """`python scripts/workflows.py` writes them anew."""
+    made = runpy.run_path(str(ROOT / "scripts/workflows.py"))
+    for path, text in made["written"]():
+        assert path.read_text() == text
+        jobs = as_an_editor(text)["jobs"]
+        own = as_an_editor((TEMPLATES / path.name).read_text())["jobs"]
+        assert jobs.keys() == own.keys()
+        for name, job in jobs.items():
+            assert ("needs" in job) is not (made["GUARD"] in str(job.get("if")))
+            assert {key: value for key, value in job.items() if key != "if"} == {
+                key: value for key, value in own[name].items() if key != "if"
+            }
+
+
+def test_this_repository_has_all_of_them_and_they_are_what_github_takes() -> None:
+    place = ROOT / ".github/workflows"
+    assert sorted(path.stem for path in place.iterdir()) == [*NAMES]
+    command = [require("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *map(str, place.iterdir())]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([require("zizmor"), "--offline", "--no-progress", "--quiet", str(place)], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
