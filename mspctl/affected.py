@@ -78,7 +78,7 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     paths = changed(git, old, new) if old else ["inventory/"]
     found = touched(paths)
     estate = load(root)
-    names = {*estate.everyone} if found.everybody else _named(found, estate)
+    names = named(found, estate) & estate.everyone.keys()
     runners = _runners_now(estate, names) if merged or not old else _runners_then(git, old, names)
     ringed = rings(estate, names) if found.everybody or found.baselines else []
     if len(ringed) > 1 and merged:  # a job for each ring, one after the other
@@ -90,9 +90,12 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     return Affected(old or base, new, sorted(names), sorted(gone), found.program, shards, ringed)
 
 
-def _named(found: Touched, estate: Estate) -> set[str]:
+def named(found: Touched, estate: Estate) -> set[str]:
+    """Customers that changed files touch, also those that are not there any more."""
+    if found.everybody:
+        return {*estate.everyone, *found.customers}
     with_baseline = {name for name, each in estate.everyone.items() if each.info.baseline in found.baselines}
-    return with_baseline | (found.customers & estate.everyone.keys())
+    return with_baseline | found.customers
 
 
 # -- what changed ---------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from mspctl.model.inventory import (
     Inventory,
     NotifyFile,
     ProductsFile,
+    QuickLaneFile,
     RingsFile,
     TargetInfo,
     TargetsFile,
@@ -50,6 +51,7 @@ INVENTORY_FILES = frozenset(
         "secrets.yaml",
         "approvals.yaml",
         "notify.yaml",
+        "quick_lane.yaml",
         "rings.yaml",
     }
 )
@@ -127,6 +129,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     archive = _archive(folder, problems)
     notify = _notify(folder, root, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
+    _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(

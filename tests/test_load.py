@@ -15,7 +15,7 @@ import pytest
 from mspctl import cli
 from mspctl.errors import InputError
 from mspctl.kinds import dns
-from mspctl.load import OTHER_FILES, load
+from mspctl.load import INVENTORY_FILES, INVENTORY_FOLDERS, OTHER_FILES, load
 from mspctl.model import sections
 from mspctl.strict_yaml import LINK
 from tests.estate import TARGETS, estate, one_zone
@@ -28,6 +28,7 @@ OVERVIEW = "customers/acme/dns.yaml"
 CUSTOMER = "customers/acme/customer.yaml"
 TARGETS_FILE = "inventory/targets.yaml"
 ZONE = "zones: {acme.example: {target: files}}\n"
+INVENTORY = ", ".join(sorted(INVENTORY_FILES | INVENTORY_FOLDERS))
 KNOWN = ", ".join(sorted({*OTHER_FILES, *(f"{name}.yaml" for name in sections.names())}))
 CHECKED = ", ".join(name for name in sections.names() if hasattr(sections.module(name), "Checks"))
 
@@ -474,11 +475,7 @@ CASES = [
             "inventory/baselines/x.yaml:1:1: dsn: unknown section (did you mean dns?)",
             "inventory/baselines/x.yaml:2:6: dns: should be a mapping (key: value)",
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
-            (
-                "inventory/foo: is no part of an inventory (known: antivirus.yaml, approvals.yaml, archive.yaml, "
-                "assets, baselines, checks.yaml, contracts.yaml, notify.yaml, rings.yaml, "
-                "secrets.yaml, targets.yaml)"
-            ),
+            f"inventory/foo: is no part of an inventory (known: {INVENTORY})",
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
         id="inventory",

@@ -33,6 +33,8 @@ COMMANDS = {
     "notify": "Tell whoever is to know what is new about drift.",
     "reviewed": "Find the plan that was reviewed before a merge.",
     "archive": "Keep the whole configuration of each firewall.",
+    "quick-lane": "Tell whether a plan may be merged by itself.",
+    "replan": "Plan other pull requests again after a merge.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",

@@ -31,6 +31,7 @@ Several files are carried out together."""
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened; for a schedule.")
 @click.option("--emergency", is_flag=True, help="Without CI, as it stands here, if need be without the remote.")
+@click.option("--open-pr", is_flag=True, help="After an emergency: a pull request with what was applied.")
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
@@ -45,6 +46,7 @@ def command(
     revert: bool,
     due: bool,
     emergency: bool,
+    open_pr: bool,
     reason: str,
     yes: bool,
     wait: float,
@@ -55,7 +57,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.cli import updating
+    from mspctl.cli import updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
@@ -64,6 +66,8 @@ def command(
     whole = saved(selected.paths)
     review = whole.of(selected.customers) if whole else None
     check_options(due, emergency, revert, reason, review, ringed, said)
+    if open_pr and not emergency:
+        raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
     work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
@@ -91,6 +95,8 @@ def command(
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
         console.say(render(shown, form), end="")
+    if open_pr and work.urgent:
+        urgent.propose(work.root)
     installed = updating.install(work, waiting, say) if waiting else Exit.DONE
     return outcome.exit_code or installed
 

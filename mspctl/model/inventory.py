@@ -279,6 +279,18 @@ class RingsFile(Model):
     rings: tuple[RingEntry, ...] = ()  # who is in none comes last
 
 
+class QuickClass(Model):
+    """A kind of change that merges by itself."""
+
+    change: Literal["new-mailbox", "allow-entry"]
+    days: Count = 30  # of an allow entry: how far ahead its `until` may be
+    customers: Names = ()  # only theirs; everybody's unless it is said
+
+
+class QuickLaneFile(Model):
+    classes: tuple[QuickClass, ...] = ()  # none: every pull request waits for somebody
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All of `inventory/`."""

@@ -61,6 +61,7 @@ class Ansible:
     at_once: int = 10
     connect: int = 10  # seconds until a host has answered
     patience: int = 900  # seconds for a host to finish
+    fleeting: set[str] = field(default_factory=set)  # hosts that may boot at any moment, since we let them install
 
     def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> dict[str, Answer]:
         """
@@ -92,12 +93,12 @@ class Ansible:
         return [self.hosts[name] for name in needed]
 
     def _lines(self, do: Do, names: Iterable[str]) -> Mapping[str, Path]:
-        """Connections that outlive the run, by full name; none where the host may boot."""
+        """Connections that outlive the run, by full name; none to hosts that may boot."""
         lines = shared.sockets(self._needed(names), self.key())
-        if do != "install":
-            return lines
-        private.hang_up(lines.values())
-        return {}
+        if do == "install":
+            self.fleeting.update(lines)
+            private.hang_up(lines.values())
+        return {name: line for name, line in lines.items() if name not in self.fleeting}
 
     def _prepare(self, folder: Path, asks: Mapping[str, Ask], lines: Mapping[str, Path]) -> None:
         key = write(folder / "key", self.key().reveal_text().rstrip("\n") + "\n")

@@ -72,9 +72,18 @@ def hosts_yaml(lan: Lan) -> str:
     return "defaults: {target: servers, os: debian-12, role: files}\nhosts:\n" + "".join(entries)
 
 
-def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
-    applied = run("apply", "--yes")
+def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan, caplog: pytest.LogCaptureFixture) -> None:
+    logins = "journalctl --no-pager --unit=ssh | grep -c 'Accepted publickey' || true"
+    before = int(lan["srv-2"].sh(logins))
+    with caplog.at_level(logging.INFO, "mspctl.transports.ansible"):
+        applied = run("apply", "--yes")
     assert applied.code == Exit.DONE, applied
+    # It reads once, logs in once, and nothing stays open.
+    assert [*caplog.messages] == [f"ansible: {do} on 3 hosts" for do in ("read", "write")]
+    assert int(lan["srv-2"].sh(logins)) == before + 1
+    ours = f"{MEMORY}/mspctl-{os.getpid()}-"
+    assert not [*MEMORY.glob(f"mspctl-{os.getpid()}-*")]
+    assert subprocess.run(["pgrep", "-f", ours], capture_output=True, text=True).stdout == ""
     assert applied.out.count("+ create") == 8
     assert "hosts acme/srv-3/patching on servers" in applied.out
     assert WORD not in applied.out + applied.err
@@ -100,21 +109,6 @@ def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
     reverted = run("apply", "--revert", "--yes")
     assert reverted.code == Exit.DONE, reverted
     assert "02:00:00" in lan["srv-2"].sh("systemctl show -p TimersCalendar mspctl-patching.timer")
-
-
-def test_an_apply_logs_in_once_and_reads_once_and_nothing_stays_open(
-    run: Run, acme: Path, lan: Lan, caplog: pytest.LogCaptureFixture
-) -> None:
-    logins = "journalctl --no-pager --unit=ssh | grep -c 'Accepted publickey' || true"
-    before = int(lan["srv-2"].sh(logins))
-    with caplog.at_level(logging.INFO, "mspctl.transports.ansible"):
-        applied = run("apply", "--yes")
-    assert applied.code == Exit.DONE, applied
-    assert int(lan["srv-2"].sh(logins)) == before + 1
-    assert [f"ansible: {do} on 3 hosts" for do in ("read", "write")] == [*caplog.messages]
-    assert not [*MEMORY.glob(f"mspctl-{os.getpid()}-*")]
-    waiting = f"pgrep -f {MEMORY}/mspctl-{os.getpid()}-"
-    assert subprocess.run(waiting.split(), capture_output=True, text=True).stdout == ""
 
 
 def test_what_is_done_between_plan_and_write_stays_and_is_told(

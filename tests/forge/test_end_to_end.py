@@ -126,19 +126,23 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     head = desk.push("change")
     number = github.pull(head)
-    assert desk.plan(number, head) == {"affected": "success", "plan": "success", "comment": "success"}, (
-        desk.executor.said
-    )
+    ends = {"affected": "success", "plan": "success", "comment": "success", "quick-lane": "skipped"}
+    assert desk.plan(number, head) == ends, desk.executor.said
     (body,) = github.bodies(number)
     assert "www A" in body
     desk.git("checkout", "--quiet", head)
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\nmail: {A: 192.0.2.81}\n")
     github.pulls[0]["head"]["sha"] = head = desk.push("change")
-    assert set(desk.plan(number, head).values()) == {"success"}
+    assert desk.plan(number, head) == ends
     (body,) = github.bodies(number)
     assert "mail A" in body
     assert f"mspctl undo acme '#{number}'" in body
     assert desk.live() == {}
+
+    # Somebody else's pull request on the same customer is planned again after the merge.
+    other = github.pull("f" * 40, "another")
+    github.files[other] = ["customers/acme/dns/acme.example.yaml"]
+    planned = github.artifact(f"reviewed-{other}-{'f' * 40}", ".github/workflows/plan.yml")
 
     # The merge: what was reviewed is there, the ledger knows it, and the pull request says so.
     assert set(desk.merge(number).values()) == {"success"}, desk.executor.said
@@ -148,6 +152,7 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(
     assert f"#{number}" in desk.git("log", "--format=%B", "FETCH_HEAD")
     assert any("landed" in body for body in github.bodies(number))
     assert github.issues == {}
+    assert github.again == [planned]
 
     # A hand edit: one issue, told once, and one message; reverted, it is closed.
     record = {"content": "203.0.113.9", "disabled": False}
@@ -168,8 +173,10 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(
 def test_what_nobody_reviewed_is_not_applied(desk: Desk, github: GitHubSimulator) -> None:
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     desk.git("commit", "--quiet", "-am", "straight to main")
-    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped"}
+    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped", "replan": "skipped"}
     assert "nothing of it was reviewed" in "".join(desk.executor.said)
+    (issue,) = github.issues.values()
+    assert "Merged without a reviewed plan" in issue["title"]
     assert desk.live() == {}
 
 
@@ -184,13 +191,18 @@ def test_a_pull_request_is_data(desk: Desk, github: GitHubSimulator) -> None:
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     program = desk.push("program")
     number = github.pull(program)
-    assert desk.plan(number, program) == {"affected": "success", "plan": "skipped", "comment": "skipped"}
+    assert desk.plan(number, program) == {
+        "affected": "success",
+        "plan": "skipped",
+        "comment": "skipped",
+        "quick-lane": "skipped",
+    }
     desk.git("checkout", "--quiet", start)
     with standing_in() as thief:
         desk.write("inventory/targets.yaml", TARGETS.format(address=thief.address))
         moved = desk.push("moved")
         number = github.pull(moved)
-        assert set(desk.plan(number, moved).values()) == {"success"}, desk.executor.said
+        assert desk.plan(number, moved)["comment"] == "success", desk.executor.said
         assert thief.asked == []
     assert "is reached otherwise than before" in github.bodies(number)[0].replace("`", "")
 

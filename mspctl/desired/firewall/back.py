@@ -18,9 +18,11 @@ from mspctl.desired.firewall.spelling import Entry, Speller, listed, one_or_list
 from mspctl.edit import Bare
 from mspctl.errors import Error, InputError
 from mspctl.kinds import firewall
+from mspctl.kinds import vpn as tunnels
 from mspctl.kinds.firewall import text, texts
 from mspctl.load import Estate, load
-from mspctl.model.sections.firewall import FACET, Site
+from mspctl.model.sections.firewall import FACET, Site, vpn
+from mspctl.model.sections.firewall.rules import VpnUser
 from mspctl.resource import Id, Resource, Value
 from mspctl.strict_yaml import Map, Problems, Seq, find, find_value
 
@@ -70,6 +72,7 @@ def _verify(
         ) from None
     before, after = (_declared(each, customer, name) for each in (estate, later))
     meant = {i: r.fields if r else None for i, r in adopted.items()}
+    meant |= {each: None for each in _following(estate.customers[customer].files[FACET][name], adopted)}
     expected = {i: meant.get(i, before.get(i)) for i in {*before, *after, *meant}}
     wrong = sorted(i.name for i, fields in expected.items() if i != firewall.ORDER and fields != after.get(i))
     order = _order(meant.get(firewall.ORDER) or before.get(firewall.ORDER))
@@ -77,6 +80,13 @@ def _verify(
         wrong.append(firewall.ORDER.name)
     if wrong:
         raise Error(f"{file}: the live values cannot be written there ({', '.join(wrong)}); nothing was changed")
+
+
+def _following(site: Site, adopted: Mapping[Id, Resource | None]) -> Iterator[Id]:
+    """The rules of users of the VPN who are gone: they go with them."""
+    for _, peer in vpn.peers(site.device):
+        if isinstance(peer, VpnUser) and adopted.get(Id(tunnels.USER, peer.id), peer) is None:
+            yield from (Id(firewall.RULE, rule) for _, rule, _ in vpn.reaches(peer))
 
 
 def _declared(estate: Estate, customer: str, name: str) -> dict[Id, Mapping[str, Value]]:
@@ -195,7 +205,21 @@ class DeviceEditor:
 
     # -- kinds ----------------------------------------------------------------------------------------------------
 
+    def peer(self, id_: Id, live: Resource | None) -> None:
+        """Who is gone from the tunnel is taken out; a key tells nobody who somebody new is."""
+        kind = "users" if id_.kind == tunnels.USER else "sites"
+        said = find_value(self.own, ("vpn", kind))
+        at = next((n for n, each in enumerate(said or ()) if each.get("id") == id_.name), None)
+        if live is not None or at is None:
+            raise ValueError("is somebody's in the VPN (write who it is under vpn:)")
+        self.edits.append(edit.Delete(("vpn", kind, at)))
+
+    def tunnel(self, id_: Id, live: Resource | None) -> None:
+        raise ValueError("is the VPN itself (write it under vpn:)")
+
     def rule(self, id_: Id, live: Resource | None) -> None:
+        if any(rule.id == id_.name for _, rule in vpn.rules(self.site.device)):
+            raise ValueError("follows from vpn: (change it there)")
         if id_.name == firewall.MANAGEMENT:
             self._management(live)
         else:
@@ -377,4 +401,7 @@ _PUT: dict[str, Callable[[DeviceEditor, Id, Resource | None], None]] = {
     firewall.POLICY: DeviceEditor.policy,
     firewall.ORDER.kind: DeviceEditor.order,
     firewall.DEFAULT.kind: DeviceEditor.default,
+    tunnels.TUNNEL: DeviceEditor.tunnel,
+    tunnels.USER: DeviceEditor.peer,
+    tunnels.SITE: DeviceEditor.peer,
 }

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from mspctl.kinds import addresses, firewall, services
+from mspctl.kinds import addresses, firewall, services, vpn
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.proving import shot
-from mspctl.model.sections.firewall.rules import Forward, Raw, Rule, Shared
+from mspctl.model.sections.firewall.rules import Forward, Raw, Reasons, Rule, Shared, VpnSite, VpnUser
 from mspctl.moments import Moment, timezone
 from mspctl.resource import Id, Resource
 
@@ -28,6 +28,21 @@ class Words(Mapping[Id, str]):
         self.made[resource.id] = lambda: firewall.in_words(
             resource, self._called, self._more(said) + self._proofs(resource)
         )
+
+    def add_peer(self, resource: Resource, said: VpnUser | VpnSite) -> None:
+        self.made[resource.id] = lambda: vpn.in_words(resource) + self._ends(said)
+
+    def _ends(self, said: VpnUser | VpnSite) -> str:
+        until = said.until if isinstance(said, VpnUser) else None
+        parts = [said.name] if said.name else []
+        parts += [f"closes itself {ending(until, self.zone, self.now)}"] if until else []
+        return "".join(f"; {part}" for part in [*parts, *self._for_whom(said)])
+
+    def _for_whom(self, said: Reasons) -> list[str]:
+        asked = self.contacts.get(said.asked_by or "", said.asked_by)
+        parts = [f"asked by {asked}"] if asked else []
+        parts += [f"ticket {said.ticket}"] if said.ticket else []
+        return [*parts, *_why(said.why)]
 
     def __getitem__(self, id_: Id) -> str:
         return self.made[id_]()
@@ -48,10 +63,7 @@ class Words(Mapping[Id, str]):
 
     def _more(self, said: Rule | Forward | Raw) -> str:
         parts = [] if isinstance(said, Raw) else [*self._limits(said)]
-        asked = self.contacts.get(said.asked_by or "", said.asked_by)
-        parts += [f"asked by {asked}"] if asked else []
-        parts += [f"ticket {said.ticket}"] if said.ticket else []
-        return "".join(f"; {part}" for part in [*parts, *_why(said.why)])
+        return "".join(f"; {part}" for part in [*parts, *self._for_whom(said)])
 
     def _limits(self, said: Rule | Forward) -> Iterator[str]:
         if said.schedule:

@@ -8,8 +8,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from mspctl.fields import NAME, Boolean, Model, Name, Seconds, Text, Until, Window, one_line, one_or_many, typed
-from mspctl.kinds import addresses, firewall, probes, services, shown
+from mspctl.fields import (
+    NAME,
+    Address,
+    Boolean,
+    Count,
+    Ips,
+    Model,
+    Name,
+    Port,
+    Seconds,
+    Text,
+    Until,
+    Window,
+    one_line,
+    one_or_many,
+    typed,
+)
+from mspctl.kinds import addresses, firewall, probes, services, shown, vpn
+from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")  # as Linux and most vendors name them
@@ -364,6 +381,107 @@ def _packets(value: Any) -> Any:
     return made
 
 
+def _own_address(value: Any) -> str:
+    """An address of the device in the tunnel, with the network that it is in."""
+    text = typed(value)
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        found = None
+    if found is None or found.network.prefixlen == found.max_prefixlen:
+        raise ValueError(f"{shown(text)} is no address with its network (write 10.90.0.1/24)")
+    return str(found)
+
+
+def _peer(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,39}", text):
+        raise ValueError(f"{shown(text)} cannot be the id (lower-case letters, digits and . _ -, at most 40)")
+    return text
+
+
+def _site_network(value: Any) -> str:
+    text = _place(value)
+    if text == firewall.ANY or addresses.span(text) is None:
+        raise ValueError(f"{shown(text)} is no network (write 10.40.0.0/24)")
+    return text
+
+
+PublicKey = Annotated[str, BeforeValidator(lambda value: vpn.fold_key(typed(value))), WithJsonSchema(_STRING)]
+Endpoint = Annotated[
+    str,
+    BeforeValidator(lambda value: vpn.fold_endpoint(typed(value))),
+    WithJsonSchema({"type": "string", "examples": ["vpn.example.com:51820"]}),
+]
+PeerId = Annotated[str, BeforeValidator(_peer), WithJsonSchema(_STRING)]
+OwnAddress = Annotated[
+    str, BeforeValidator(_own_address), WithJsonSchema({"type": "string", "examples": ["10.90.0.1/24"]})
+]
+OwnAddresses = Annotated[tuple[OwnAddress, ...], BeforeValidator(one_or_many)]
+SiteNetwork = Annotated[
+    str, BeforeValidator(_site_network), WithJsonSchema({"type": "string", "examples": ["10.40.0.0/24"]})
+]
+SiteNetworks = Annotated[tuple[SiteNetwork, ...], BeforeValidator(one_or_many)]
+
+
+class Reach(Model):
+    """What a user of the VPN gets to: a rule, from their address in the tunnel."""
+
+    to: ZoneRefs
+    destination: Places = (firewall.ANY,)
+    services: Services
+    log: Boolean = False
+    schedule: Name | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Reach:
+        for name in ("to", "destination", "services"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty (write any for all of them)")
+        return self
+
+
+class VpnUser(Reasons):
+    """Somebody who calls from anywhere."""
+
+    id: PeerId
+    name: Text | None = None
+    key: PublicKey
+    address: Ips  # in the tunnel; one of each family at most
+    reach: tuple[Reach, ...] = ()
+    until: Until | None = None
+    mail: Address | None = None  # their mailbox: when they leave it, they leave the VPN
+
+
+class VpnSite(Reasons):
+    """Another place whose networks are reached through the tunnel. What goes through is said by rules."""
+
+    id: PeerId
+    name: Text | None = None
+    key: PublicKey
+    networks: SiteNetworks
+    endpoint: Endpoint | None = None  # without one, it calls us
+    keepalive: Seconds = 0
+    preshared: SecretName | None = None  # in customers/<name>/secrets.yaml
+    rev: Count = 1  # a new number writes it anew
+    everything: Boolean = False  # networks hold 0.0.0.0/0 or ::/0, and that is meant
+
+
+class Vpn(Model):
+    """A WireGuard tunnel, and who may use it."""
+
+    interface: Interface = "wg0"
+    zone: OwnZone = "vpn"  # what comes out of the tunnel; rules speak of it like of any other
+    port: Port = 51820  # UDP
+    addresses: OwnAddresses
+    private_key: SecretName  # in customers/<name>/secrets.yaml
+    rev: Count = 1  # a new number writes it anew
+    source: Places = Field((firewall.ANY,), alias="from")  # who may call
+    zones: ZoneRefs = ()  # where they call; unless it is said, from outside
+    users: tuple[VpnUser, ...] = ()
+    sites: tuple[VpnSite, ...] = ()
+
+
 class Shared(Model):
     """What several devices can have in common, and each can say for itself."""
 
@@ -391,3 +509,13 @@ class Device(Shared):
 
     target: Name
     zones: Zones
+    vpn: Vpn | None = None
+
+    @model_validator(mode="after")
+    def _tunnel_is_a_zone(self) -> Device:
+        if self.vpn is not None:
+            if self.vpn.zone in self.zones:
+                text = f"zone {self.vpn.zone} is the VPN's own (call that one otherwise, in vpn: zone)"
+                raise ValueError(text)
+            self.zones[self.vpn.zone] = Zone(interfaces=(self.vpn.interface,))
+        return self
