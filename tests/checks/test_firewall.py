@@ -252,6 +252,7 @@ def test_what_is_saved(tmp_path: Path) -> None:
 
 def with_vpn(tmp_path: Path) -> Facts:
     root = brenta(tmp_path, test_firewall_vpn.SEDE.replace("      mail: luca@brenta.example\n", ""))
+    (root / "inventory/archive.yaml").write_text(ARCHIVE)
     (declared,) = declarations(load(root, now=NOW), Selection(), {}, NOW)
     (made,) = checks.facts_of(load(root, now=NOW), [declared], [ScopePlan(declared.scope)], {}, NOW)
     return made
