@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
 from mspctl.kinds.assets import Inspected
+from mspctl.kinds.grown import Grown
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.kinds.packets import Other, Packet
@@ -153,6 +154,14 @@ class Lists(Protocol):
 
     def scopes(self) -> Sequence[str]:
         """Names of all scopes of this facet on the target."""
+
+
+@runtime_checkable
+class Grows(Protocol):
+    """Optional: puts into our words what other people wrote there, for import."""
+
+    def grown(self) -> Grown:
+        """All rules that are not ours. Raises TargetError."""
 
 
 @runtime_checkable

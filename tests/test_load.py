@@ -22,13 +22,13 @@ from tests.estate import TARGETS, estate, one_zone
 
 Files = Mapping[str, str | bytes]
 
+PARTS = ", ".join(sorted(INVENTORY_FILES | INVENTORY_FOLDERS))
 RECORDS = "customers/acme/dns/acme.example.yaml"
 MASTER = "customers/acme/dns/acme.example.zone"
 OVERVIEW = "customers/acme/dns.yaml"
 CUSTOMER = "customers/acme/customer.yaml"
 TARGETS_FILE = "inventory/targets.yaml"
 ZONE = "zones: {acme.example: {target: files}}\n"
-INVENTORY = ", ".join(sorted(INVENTORY_FILES | INVENTORY_FOLDERS))
 KNOWN = ", ".join(sorted({*OTHER_FILES, *(f"{name}.yaml" for name in sections.names())}))
 CHECKED = ", ".join(name for name in sections.names() if hasattr(sections.module(name), "Checks"))
 
@@ -475,7 +475,7 @@ CASES = [
             "inventory/baselines/x.yaml:1:1: dsn: unknown section (did you mean dns?)",
             "inventory/baselines/x.yaml:2:6: dns: should be a mapping (key: value)",
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
-            f"inventory/foo: is no part of an inventory (known: {INVENTORY})",
+            f"inventory/foo: is no part of an inventory (known: {PARTS})",
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
         id="inventory",

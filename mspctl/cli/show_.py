@@ -62,7 +62,11 @@ def command(
         shown = [*showing_config.lines(work, site, end, diff)]
     elif history:
         entries = work.ledger.history(work.ever() if customer else None, limit, since)
-        shown = [report.as_json(entries)] if form == "json" else list(report.lines(entries, customer or ""))
+        updates = work.ledger.updates(customer, since)[:limit]
+        if form == "json":
+            shown = [report.as_json(entries, updates)]
+        else:
+            shown = list(report.lines(entries, customer or "", updates, limit))
     elif form == "json":
         shown = [as_json(work.estate, work.declare({}), proofs.documents(*proved(work)))]
     elif customer:

@@ -9,7 +9,15 @@ from mspctl.checks import Facts, Seen
 from mspctl.checks.firewall import archive, boot, device, in_front, names, rules, vpn
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **device.CODES, **archive.CODES, **in_front.CODES, **names.CODES, **rules.CODES, **vpn.CODES}
+CODES = {
+    **boot.CODES,
+    **device.CODES,
+    **archive.CODES,
+    **in_front.CODES,
+    **names.CODES,
+    **rules.CODES,
+    **vpn.CODES,
+}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
@@ -25,5 +33,5 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from names.findings(facts)
     yield from device.findings(facts, seen)
     yield from rules.findings(facts, seen)
-    yield from archive.findings(facts, seen)
     yield from vpn.findings(facts, seen)
+    yield from archive.findings(facts, seen)
