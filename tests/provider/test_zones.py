@@ -40,6 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bind]:
     with dynamic.running(made):
         for zone in (ZONE, *MANY):
             made.add(zone)
+        for zone in (ZONE, *MANY):
+            made._wait(zone)
         yield made
 
 
