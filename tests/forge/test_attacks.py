@@ -1,5 +1,7 @@
 """
-What a pull request tries in order to read a secret or to run something: nothing of it works. The workflows are those that `init` writes; see `executor.py` for what of GitHub's runner is not here.
+What a pull request tries in order to read a secret or to run something: nothing of it works.
+
+The workflows are those that `init` writes; see `executor.py` for what of GitHub's runner is not here.
 """
 
 from __future__ import annotations
