@@ -1,6 +1,7 @@
 # The commands of this repository. CI runs `make check`; the rest is for people.
 PYTHON ?= python3
 UPGRADE ?=
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -25,9 +26,10 @@ $(INSTALLED): constraints.txt pyproject.toml
 demo: venv
 	@$(BIN)/python scripts/demo.py
 
-# One process for each processor; a file's tests stay together, because they share what they start.
+# One process more than there are processors, because tests wait for servers; a file's tests stay together, because they
+# share what they start.
 test: venv
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=25
 
 check: venv
 	$(BIN)/ruff check .

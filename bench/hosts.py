@@ -31,6 +31,12 @@ MSPCTL, PLAYBOOKS = BIN / "mspctl", BENCH.parent / "mspctl/playbooks"
 HOSTS = 10
 TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts}}}\n"
 OURS = "/etc/apt/apt.conf.d/*mspctl* /etc/systemd/system/mspctl-* /etc/mspctl /usr/local/lib/mspctl"
+ANTIVIRUS = """policy:
+  product: clamav
+  on_access: /srv
+  updates: {{mirror: "{url}", own: [msp.hdb, msp.ndb], official: false}}
+scans: {{weekly: {{paths: /srv, schedule: "sun 03:00"}}}}
+"""
 PATCHING = 'policy: {what: security, window: "sun 02:00-05:00", reboot: if needed}\n'
 BACKUP = """repositories: {disk: {local: /mnt/backup, password: RESTIC}}
 jobs:
@@ -42,12 +48,15 @@ jobs:
 def main() -> int:
     sys.path.insert(0, str(BENCH.parent))
     from tests.servers.hosts import machines
+    from tests.servers.signatures import mirror
 
     output([sys.executable, "-m", "compileall", "-q", BENCH.parent / "mspctl"], codes=(0, 1))
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mspctl-bench-"))).resolve()
         lan = stack.enter_context(machines(*(f"srv-{n}" for n in range(HOSTS))))
-        bench = Bench(scratch, lan)
+        (scratch / "mirror").mkdir()
+        signatures = stack.enter_context(mirror(lan, scratch / "mirror"))
+        bench = Bench(scratch, lan, signatures.url)
         print(f"{HOSTS} hosts, {os.cpu_count()} processors, which run the hosts as well")
         print(f"{'medians of three':<58}{'mspctl':>8}{'Ansible':>9}{'ratio':>9}{'goal':>10}")
         goals = [*shown(chain(bench.new_hosts(), bench.unchanged()))]
@@ -55,8 +64,8 @@ def main() -> int:
 
 
 class Bench:
-    def __init__(self, scratch: Path, lan: Lan) -> None:
-        self.scratch, self.lan = scratch, lan
+    def __init__(self, scratch: Path, lan: Lan, signatures: str) -> None:
+        self.scratch, self.lan, self.signatures = scratch, lan, signatures
         ENVIRONMENT.update(
             {
                 "MSPCTL_SECRET_SSH_KEY_FILE": str(lan.key),
@@ -107,6 +116,7 @@ class Bench:
         (customer / "customer.yaml").write_text("name: Acme\ntimezone: Europe/Rome\n")
         (customer / "patching.yaml").write_text(PATCHING)
         (customer / "backup.yaml").write_text(BACKUP)
+        (customer / "antivirus.yaml").write_text(ANTIVIRUS.format(url=self.signatures))
         lines = [
             f"  {n}: {{address: 127.0.0.1, port: {self.lan[n].port}, host_key: {self.lan[n].host_key}}}\n"
             for n in hosts

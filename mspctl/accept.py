@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mspctl import checks, edit
+from mspctl.desired import Rewritten
 from mspctl.errors import InputError, Problem
 from mspctl.model.base import nearest, validate
 from mspctl.model.permissions import AcceptedFile
@@ -24,9 +25,9 @@ class Entry:
     until: str
 
 
-def accept(root: Path, customer: str, entry: Entry, plans: Iterable[ScopePlan]) -> tuple[str, int]:
+def accept(root: Path, customer: str, entry: Entry, plans: Iterable[ScopePlan]) -> Rewritten:
     """
-    Write the acceptance; returns the file, and how many differences it is about now.
+    The file with the acceptance, and how many differences it is about now; `write` puts it in place.
 
     Raises InputError for a path that names no difference, and for a day or a text that the file could not hold.
     """
@@ -37,17 +38,17 @@ def accept(root: Path, customer: str, entry: Entry, plans: Iterable[ScopePlan]) 
         raise InputError.at(
             "", f"{entry.path} names nothing that was changed outside (mspctl drift -c {customer} shows it)"
         )
-    return _write(root, customer, entry, {}), len(mine)
+    return replace(_with(root, customer, entry, {}), adopted=len(mine))
 
 
-def accept_finding(root: Path, customer: str, entry: Entry, code: str) -> str:
-    """Write the acceptance of a finding, which nobody looks for again; returns the file. Raises InputError likewise."""
+def accept_finding(root: Path, customer: str, entry: Entry, code: str) -> Rewritten:
+    """The same for a finding, which nobody looks for again. Raises InputError likewise."""
     if code not in (known := checks.codes()):
         raise InputError.at("--finding", f"there is no finding {code}{nearest(code, known)}")
-    return _write(root, customer, entry, {"finding": code})
+    return _with(root, customer, entry, {"finding": code})
 
 
-def _write(root: Path, customer: str, entry: Entry, more: dict[str, edit.Plain]) -> str:
+def _with(root: Path, customer: str, entry: Entry, more: dict[str, edit.Plain]) -> Rewritten:
     file = f"customers/{customer}/accepted.yaml"
     place = root / file
     old = place.read_bytes().decode() if place.exists() else None
@@ -60,8 +61,13 @@ def _write(root: Path, customer: str, entry: Entry, more: dict[str, edit.Plain])
     }
     new = edit.edit(old or "", [edit.Insert(("accepted",), line)], file=file)
     _check(new, file)
-    edit.write(place, new, replaces=old, file=file)
-    return file
+    return Rewritten(file, old or "", new, 0)
+
+
+def write(root: Path, one: Rewritten) -> None:
+    """Put the file in place, whole."""
+    place = root / one.file
+    edit.write(place, one.after, replaces=one.before if place.exists() else None, file=one.file)
 
 
 def _check(text: str, file: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mspctl import strict_yaml
@@ -22,6 +22,7 @@ from mspctl.git_branch import Git
 from mspctl.load import Estate, load
 from mspctl.model.base import validate
 from mspctl.model.customer import CustomerInfo
+from mspctl.rings import Ring, rings
 from mspctl.strict_yaml import Problems
 
 NOTHING = re.compile(r"0+")  # what a forge calls the commit before the first one
@@ -46,11 +47,12 @@ class Shard:
     customers: Sequence[str]
     runner: Sequence[str] = ()
     cost: int = 0  # scopes and resources
+    rings: bool = False  # it is applied ring by ring
 
     @property
     def options(self) -> str:
         """As `plan` and `apply` take them; names of customers need no quotes in any shell."""
-        return " ".join(f"-c {name}" for name in self.customers)
+        return " ".join([*(["--rings"] if self.rings else []), *(f"-c {name}" for name in self.customers)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Affected:
     gone: Sequence[str]  # whose folders were taken away
     program: Sequence[str]
     shards: Sequence[Shard]
+    rings: Sequence[Ring] = ()  # in which order those customers get it; () where it is no change of shared files
 
 
 def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = False) -> Affected:
@@ -75,16 +78,24 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     paths = changed(git, old, new) if old else ["inventory/"]
     found = touched(paths)
     estate = load(root)
-    names = {*estate.everyone} if found.everybody else _named(found, estate)
+    names = named(found, estate) & estate.everyone.keys()
     runners = _runners_now(estate, names) if merged or not old else _runners_then(git, old, names)
-    shards = [*_shards(estate, sorted(names), runners, at_most)]
+    ringed = rings(estate, names) if found.everybody or found.baselines else []
+    if len(ringed) > 1 and merged:  # a job for each ring, one after the other
+        shards = [shard for ring in ringed for shard in _shards(estate, sorted(ring.customers), runners, 1)]
+    else:
+        shards = [*_shards(estate, sorted(names), runners, at_most)]
+    shards = [replace(shard, rings=len(ringed) > 1) for shard in shards]
     gone = found.customers - estate.everyone.keys()
-    return Affected(old or base, new, sorted(names), sorted(gone), found.program, shards)
+    return Affected(old or base, new, sorted(names), sorted(gone), found.program, shards, ringed)
 
 
-def _named(found: Touched, estate: Estate) -> set[str]:
+def named(found: Touched, estate: Estate) -> set[str]:
+    """Customers that changed files touch, also those that are not there any more."""
+    if found.everybody:
+        return {*estate.everyone, *found.customers}
     with_baseline = {name for name, each in estate.everyone.items() if each.info.baseline in found.baselines}
-    return with_baseline | (found.customers & estate.everyone.keys())
+    return with_baseline | found.customers
 
 
 # -- what changed ---------------------------------------------------------------------------------------------
@@ -168,7 +179,7 @@ def _shards(estate: Estate, names: Sequence[str], runners: Runners, at_most: int
         costs[name] += 1 + len(declaration.resources)
         uses[name].add(declaration.scope.target)
     limits = {name: each.jobs for name, each in estate.inventory.targets.items() if each.jobs is not None}
-    kinds = sorted({*runners.values()})
+    kinds = sorted({runners[name] for name in names})
     for runner in kinds:
         own = {name: costs[name] for name in names if runners[name] == runner}
         # Each kind gets a share of a target's jobs; where there are more kinds than jobs, the jobs of one wait.

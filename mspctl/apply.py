@@ -48,6 +48,7 @@ class Outcome:
     ledger_error: str = ""
     interrupted: bool = False
     emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
+    unproved: str = ""  # what is wrong with live tests that had to pass
 
     @property
     def landed(self) -> int:
@@ -67,7 +68,7 @@ class Outcome:
             silent = all(p.unreachable for p in unread) and all(s.unreachable for s in failed)
             return Exit.UNREACHABLE if silent else Exit.ERROR
         held = any(step.standing is not Standing.DUE for p in self.plans for step in p.steps)
-        return Exit.PARTLY if held or self.contested else Exit.DONE
+        return Exit.PARTLY if held or self.contested or self.unproved else Exit.DONE
 
     @property
     def contested(self) -> int:

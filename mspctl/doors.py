@@ -26,9 +26,9 @@ from mspctl.kinds.packets import Packet
 from mspctl.load import Estate
 from mspctl.model.base import nearest
 from mspctl.model.sections.firewall import FACET, Site
-from mspctl.model.sections.firewall.checking import outside
 from mspctl.model.sections.firewall.names import Names, Unknown
 from mspctl.model.sections.firewall.rules import Rule
+from mspctl.model.sections.firewall.vpn import outside
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import find
 

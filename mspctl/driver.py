@@ -35,7 +35,9 @@ Outputs = Mapping[str, Value]
 class Traits:
     """What a kind of target can and cannot do; the engine adapts to it."""
 
-    cas: Literal["none", "reread", "value"] = "none"  # how a write is guarded against someone else's in between
+    # How a write is guarded against someone else's in between: not at all; the driver reads again just before; or the
+    # target itself, as it writes, compares what is there with what was read. Who says "value" need not be read twice.
+    cas: Literal["none", "reread", "value"] = "none"
     lock: Literal["scope", "target"] = "scope"
     holds_data: frozenset[str] = frozenset()  # kinds whose delete loses data
     renames: frozenset[str] = frozenset()  # kinds that can be renamed and keep what they hold

@@ -118,6 +118,14 @@ def unsent(root: Path) -> list[str]:
     return left if left and git.remote("the branches of emergencies") else []
 
 
+def sent(root: Path) -> list[str]:
+    """Branches of emergencies that the remote has had, and that are still here."""
+    git = Git(root)
+    refs = {*git("for-each-ref", "--format=%(refname)", f"{HEADS}{FAMILY}", f"{SENT}{FAMILY}").split()}
+    names = sorted(ref.removeprefix(HEADS) for ref in refs if ref.startswith(HEADS))
+    return [name for name in names if f"{SENT}{name}-seen" in refs]
+
+
 def _branch(root: Path, name: str) -> Branch:
     return Branch(root, name, _ours)
 

@@ -31,6 +31,11 @@ class Problem:
     text: str  # "“5 gigs” is not a size (write 5 GiB)"
     level: str = "error"  # or "warning"
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is about a line that says nothing any more, because its day is past: all say it in these words."""
+        return self.level == "warning" and " is over" in f" {self.text}"
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         parts = (place, self.path, self.text if self.level == "error" else f"{self.level}: {self.text}")

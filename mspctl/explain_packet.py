@@ -85,9 +85,15 @@ def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: S
         yield f"{said}, seen there as {decision.seen_as}" if decision.seen_as else said
         if rule is not None and (words := firewall.in_words(rule)):
             yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
+        yield from (
+            f"  perhaps before that by {_raw(r)}" for i in decision.perhaps for r in resources[who] if r.id == i
+        )
     if len({(d.action, d.to, d.seen_as) for d in found.values()}) > 1:
         yield "They do not agree: somebody changed the device, or Git is ahead of it (mspctl drift, mspctl plan)."
-    yield from _in_the_end([*found.values()][-1].action, others)
+    last = [*found.values()][-1]
+    if last.perhaps and not others:
+        yield "In the end nobody knows what becomes of it: raw rules have a say."
+    yield from _in_the_end("unknown" if last.perhaps else last.action, others)
 
 
 def in_the_end(action: str, others: Sequence[Other]) -> str:
@@ -126,6 +132,10 @@ _OTHERWISE = {
     "unknown": "may drop it, or let it through",
 }
 _VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
+
+
+def _raw(rule: Resource) -> str:
+    return f"raw {rule.id.name} {firewall.in_words(rule)}{f'  {rule.source}' if rule.source else ''}"
 
 
 def _named(rule: Resource | None, because: str) -> str:

@@ -51,6 +51,9 @@ def of_target(estate: Estate, target: str, name: str) -> Place:
     name = targets[target].secrets.get(name, name)
     _check(name)
     asked = [f"{t} ({role})" for t, info in targets.items() for role, each in info.secrets.items() if each == name]
+    told = estate.inventory.notify
+    asked += [f"inventory/notify.yaml: {to}" for to, it in told.notify.items() if it.url == name]
+    asked += ["inventory/notify.yaml: ping"] if told.ping == name else []
     return Place("inventory/secrets.yaml", name, asked)
 
 

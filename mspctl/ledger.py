@@ -68,6 +68,8 @@ class Entry:
     reason: str
     plan: str
     emergency: str  # the branch with what an emergency applied; "" for any other run
+    tickets: str  # one or more; "" when nobody said
+    asked_by: str
     scopes: Mapping[Scope, Landing]
 
 
@@ -281,9 +283,10 @@ class Ledger:
     def _entry(self, commit: Commit, said: Mapping[str, str], blobs: Mapping[str, str], error: str) -> Entry:
         contents = self._branch.read(filter(None, blobs.values()))
         scopes = dict(_landed(path, contents.get(blob, b""), said.get("Run"), error) for path, blob in blobs.items())
-        names = ("Run", "Commit", "Reason", "Plan", "Emergency")
-        run, revision, reason, plan, emergency = (said.get(name, "") for name in names)
-        return Entry(commit.id, commit.stamp.when, run, commit.stamp.who, revision, reason, plan, emergency, scopes)
+        names = ("Run", "Commit", "Reason", "Plan", "Emergency", "Ticket", "Asked-by")
+        run, revision, reason, plan, emergency, tickets, by = (said.get(name, "") for name in names)
+        stamp = commit.stamp
+        return Entry(commit.id, stamp.when, run, stamp.who, revision, reason, plan, emergency, tickets, by, scopes)
 
     def push(self) -> None:
         """Bring outcomes that are only here to the remote."""
@@ -305,6 +308,7 @@ def trailers(run: Run) -> str:
     """The last paragraph of a commit's message."""
     said = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
     said |= {"Emergency": run.emergency.branch} if run.emergency else {}
+    said |= {"Ticket": ", ".join(run.asked.tickets), "Asked-by": ", ".join(run.asked.by)}
     return "\n".join(f"{name}: {_one_line(value)}" for name, value in said.items() if value)
 
 

@@ -23,7 +23,16 @@ from mspctl.model import permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
-from mspctl.model.inventory import ContractsFile, Inventory, ProductsFile, TargetInfo, TargetsFile
+from mspctl.model.inventory import (
+    ContractsFile,
+    Inventory,
+    NotifyFile,
+    ProductsFile,
+    QuickLaneFile,
+    RingsFile,
+    TargetInfo,
+    TargetsFile,
+)
 from mspctl.model.layers import merge
 from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
@@ -32,7 +41,17 @@ from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset(
-    {"antivirus.yaml", "targets.yaml", "contracts.yaml", "checks.yaml", "secrets.yaml", "approvals.yaml"}
+    {
+        "antivirus.yaml",
+        "targets.yaml",
+        "contracts.yaml",
+        "checks.yaml",
+        "secrets.yaml",
+        "approvals.yaml",
+        "notify.yaml",
+        "quick_lane.yaml",
+        "rings.yaml",
+    }
 )
 INVENTORY_FOLDERS = frozenset({"baselines", "assets"})  # assets are read by those who need them: assets.py
 
@@ -71,6 +90,7 @@ def load(
     customers = {folder.name.partition("/")[2]: _customer(folder, inventory, now, problems) for folder in folders}
     found = {name: customer for name, customer in customers.items() if customer is not None}
     _check(found, inventory, problems)
+    _check_rings(root, inventory, {folder.name.partition("/")[2] for folder in folders}, problems)
     if problems.errors:
         raise InputError(_in_order(problems))
     wanted = {name: c for name, c in found.items() if not only or name in only}
@@ -104,6 +124,9 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
+    notify = _notify(folder, root, problems)
+    rings = _file(folder, "rings.yaml", RingsFile, problems)
+    _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(
@@ -113,9 +136,24 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines,
         settings,
         Permissions(allowed),
+        notify,
         checks,
+        rings.rings,
         whole,
     )
+
+
+def _notify(folder: Folder, root: Path, problems: Problems) -> NotifyFile:
+    """Who is told; customers that are not there are a slip."""
+    found: NotifyFile = _file(folder, "notify.yaml", NotifyFile, problems)
+    there = {entry.name for entry in (root / "customers").iterdir()} if found.notify else set()
+    for name, destination in found.notify.items():
+        for index, customer in enumerate(destination.customers):
+            if customer not in there:
+                path = ("notify", name, "customers", index)
+                mark = find(folder.yaml("notify.yaml", Problems()), path)
+                problems.add(mark, dotted(path), f"there is no customer {customer}{nearest(customer, there)}")
+    return found
 
 
 def _baseline(folder: Folder, name: str, problems: Problems) -> Map:
@@ -321,6 +359,25 @@ def _section_data(
         problems.add(None, "", _not_a_mapping(own), file=folder.shown(name))
         return None
     return merge(below, own) if isinstance(below, Map) else own
+
+
+def _check_rings(root: Path, inventory: Inventory, customers: Collection[str], problems: Problems) -> None:
+    """Each customer is in one ring at most, and is there."""
+    data = Folder(root, "inventory", Problems()).yaml("rings.yaml", Problems()) if inventory.rings else None
+    seen: dict[str, str] = {}
+    names: set[str] = set()
+    for number, ring in enumerate(inventory.rings):
+        if ring.name in names:
+            problems.add(
+                find(data, ("rings", number, "name")), f"rings[{number}].name", f"there is a ring {ring.name} already"
+            )
+        names.add(ring.name)
+        for index, name in enumerate(ring.customers):
+            mark, path = find(data, ("rings", number, "customers", index)), f"rings[{number}].customers"
+            if name not in customers:
+                problems.add(mark, path, f"there is no customer {name}{nearest(name, customers)}")
+            elif (first := seen.setdefault(name, ring.name)) != ring.name:
+                problems.add(mark, path, f"{name} is in ring {first} already")
 
 
 def _check(customers: Mapping[str, Customer], inventory: Inventory, problems: Problems) -> None:

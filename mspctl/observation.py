@@ -9,7 +9,7 @@ known of it. An observation is a cache: one that is damaged, or of a newer progr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -63,7 +63,6 @@ class Observation:
     exists: bool = True
     outputs: Outputs = field(default_factory=dict)
     seen: Mapping[Id, Seen] = field(default_factory=dict)
-    findings: Sequence[Object] = ()  # of checks on the same reading, as they write themselves
 
     @property
     def digest(self) -> str:
@@ -109,7 +108,6 @@ def observed(plan: ScopePlan, now: datetime, basis: str, page: str, before: Obse
         plan.exists,
         {} if secret else plan.outputs,
         {id: Seen(live, cause, first.get(id, now)) for id, live, cause in _differing(plan)},
-        before.findings if before else (),
     )
 
 
@@ -178,7 +176,6 @@ def rendered(observation: Observation) -> bytes:
         "outputs": object_of({name: line(to_json(value)) for name, value in sorted(o.outputs.items())}),
         "seen": list_of(line(_seen_to_json(*item)) for item in sorted(o.seen.items())),
         "digest": line(o.digest) if o.seen else "",
-        "findings": list_of(map(line, o.findings)),
     }
     return (object_of(sections) + "\n").encode()
 
@@ -204,13 +201,12 @@ def parsed(content: bytes) -> Observation | None:
 
 
 def _observation_from_json(data: object) -> Observation:
-    optional = ("token", "page", "exists", "outputs", "seen", "digest", "findings")
+    optional = ("token", "page", "exists", "outputs", "seen", "digest")
     document = members(data, "an observation", ("format", "scope", "read", "basis"), optional)
     if document["format"] != FORMAT:
         raise ValueError("it is of another program")
     document = {"token": "", "page": "", "digest": "", **document}
     token, basis, page, digest = (text(document, name) for name in ("token", "basis", "page", "digest"))
-    findings = tuple(map(an_object, a_list(document.get("findings", []))))
     found = Observation(
         scope_from_json(document["scope"]),
         _time(document, "read"),
@@ -220,7 +216,6 @@ def _observation_from_json(data: object) -> Observation:
         document.get("exists") is not False,
         {name: value_from_json(value) for name, value in an_object(document.get("outputs", {})).items()},
         dict(map(_seen_from_json, a_list(document.get("seen", [])))),
-        findings,
     )
     if digest != (found.digest if found.seen else ""):
         raise ValueError("what was seen was changed")

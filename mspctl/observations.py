@@ -1,6 +1,7 @@
 """
 What drift runs saw, kept on the Git branch `observations`: a file per scope, found as in the ledger. Below `.proofs`
-stands how trials ended, a file per scope too: other runs make them, and at other times.
+stands how trials ended, a file per scope too: other runs make them, and at other times; below `.findings` what was
+found, a file per customer, and `.notified.json` says who was told what.
 
 A branch of its own, because it is of another kind than the ledger: a cache, which may be lost, replaced and squashed,
 while the ledger only ever grows; and so that the trail of what was applied is not buried under what was looked at,
@@ -17,9 +18,15 @@ from functools import partial
 from pathlib import Path
 
 from mspctl.document import Object, line, object_of
+from mspctl.finding_page import Found
+from mspctl.finding_page import parsed as parsed_findings
+from mspctl.finding_page import rendered as rendered_findings
 from mspctl.git_branch import Cache, Edit, Stamp
 from mspctl.ledger import trailers
 from mspctl.ledger_page import is_page, path_of
+from mspctl.notified import Notified, State
+from mspctl.notified import parsed as parsed_notified
+from mspctl.notified import rendered as rendered_notified
 from mspctl.observation import FORMAT, OLDEST, Observation, parsed, rendered
 from mspctl.proof import Key, Proof, following
 from mspctl.proof import parsed as parsed_proofs
@@ -34,8 +41,10 @@ and how proofs ended. It may be deleted: then the next run reads everything, and
 
     git log -p observations -- <target>/<facet>/<name>.json            what was seen in one scope, and when
     git log -p observations -- .proofs/<target>/<facet>/<name>.json    what was proved of it
+    git log -p observations -- .findings/<customer>.json               what was found of one customer, and when
 """
-PROOFS = ".proofs/"
+PROOFS, FINDINGS = ".proofs/", ".findings/"
+NOTIFIED = ".notified.json"
 
 
 class Observations:
@@ -70,10 +79,11 @@ class Observations:
         facts: Mapping[str, int],
         now: datetime,
         only: Collection[Scope] | None,
+        found: Collection[Found] = (),
     ) -> None:
         """
-        Write what a run saw, in one commit, and publish it. `only` are all the scopes that there are; what was seen of
-        others is forgotten.
+        Write what a run saw and found, in one commit, and publish it. `only` are all the scopes that there are; what
+        was seen of others is forgotten, and so is what was found of customers that have none.
 
         Raises LedgerError when it cannot be published.
         """
@@ -81,9 +91,31 @@ class Observations:
         if only is not None:
             kept = {*map(path_of, only)}
             edits |= {path: _nothing for path in self.branch.paths() if is_page(path) and path not in kept}
+            kept = {*map(_findings_of, {scope.customer for scope in only})}
+            edits |= {path: _nothing for path in self.branch.paths() if path.startswith(FINDINGS) and path not in kept}
+        edits |= {_findings_of(it.customer): partial(_later, it) for it in found}
         edits |= {"README.md": partial(_always, README), LAST_RUN: partial(_always, _facts(run, facts, now))}
         said = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in facts.items())
         self.branch.update(edits, lambda paths: Stamp(run.who, now, f"drift: {said}\n\n{trailers(run)}\n"))
+
+    def found(self, customers: Iterable[str]) -> dict[str, Found]:
+        """What was found of each, as far as a run kept it."""
+        files = self.branch.paths()
+        blobs = {name: files[path] for name, path in ((n, _findings_of(n)) for n in customers) if path in files}
+        contents = self.branch.read(blobs.values())
+        pages = {name: parsed_findings(contents[blob]) for name, blob in blobs.items()}
+        return {name: page for name, page in pages.items() if page is not None and page.customer == name}
+
+    def notified(self) -> dict[str, Notified]:
+        """What was told to whom."""
+        blob = self.branch.paths().get(NOTIFIED)
+        return parsed_notified(self.branch.read([blob])[blob]) if blob else {}
+
+    def record_notified(self, run: Run, told: State, names: Collection[str], now: datetime) -> None:
+        """Keep what was told now; `names` are all destinations. Raises LedgerError when it cannot be published."""
+        edits: dict[str, Edit] = {NOTIFIED: partial(_told, told, names), "README.md": partial(_always, README)}
+        said = ", ".join(sorted(told))
+        self.branch.update(edits, lambda paths: Stamp(run.who, now, f"notify: {said}\n\n{trailers(run)}\n"))
 
     def proofs(self, scopes: Iterable[Scope]) -> dict[Key, Proof]:
         """The last proof of each trial that was ever made there."""
@@ -110,6 +142,23 @@ class Observations:
         if count > 1:
             self.branch.squash(Stamp(who, now, f"squash: {count} commits\n"))
         return count
+
+
+def _told(new: State, names: Collection[str], old: bytes | None) -> bytes:
+    known = {**(parsed_notified(old) if old else {}), **new}
+    return rendered_notified({name: known[name] for name in names if name in known})
+
+
+def _findings_of(customer: str) -> str:
+    return f"{FINDINGS}{customer}.json"
+
+
+def _later(mine: Found, old: bytes | None) -> bytes:
+    """Another run may have looked later."""
+    before = parsed_findings(old) if old is not None else None
+    if old is None or before is None or before.read_at <= mine.read_at:
+        return rendered_findings(mine)
+    return old
 
 
 def _proofs_of(scope: Scope) -> str:

@@ -24,7 +24,7 @@ from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsuppo
 from mspctl.exits import Exit
 from mspctl.kinds import NEWEST
 from mspctl.model.permissions import Acceptance, Approval
-from mspctl.record import Emergency, Record, ScopeRecord
+from mspctl.record import NOBODY, Asked, Emergency, Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 
 Readers = Callable[[Scope], Reader]  # the reader that serves a scope; raises TargetError
@@ -92,6 +92,7 @@ class ScopePlan:
     seen_at: datetime | None = None  # when it was read, if not now: nothing has changed since
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
+    looked: datetime | None = None  # when it was read the time before, if that is known
 
     @property
     def due(self) -> list[Change]:
@@ -119,6 +120,8 @@ class Plan:
     retired: Sequence[Scope] = ()  # recorded, and no longer declared: kept until somebody names them
     emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
     only_due: bool = False  # nothing was looked at but what time made due
+    asked: Asked = NOBODY
+    doubts: Sequence[str] = ()  # what is wrong with who is said to have asked
 
     @property
     def changes(self) -> int:

@@ -45,6 +45,17 @@ class ScopeRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for what a run does, and where."""
+
+    tickets: tuple[str, ...] = ()
+    by: tuple[str, ...] = ()  # contacts, each with its customer: acme/jane
+
+
+NOBODY = Asked()  # of whom anybody knows
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Who applies what, for the commit message of each ledger entry."""
 
@@ -54,6 +65,7 @@ class Run:
     reason: str = ""  # the pull request or ticket
     plan: str = ""  # digest of the plan
     emergency: Emergency | None = None
+    asked: Asked = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

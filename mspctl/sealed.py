@@ -17,6 +17,7 @@ from pathlib import Path
 from mspctl import document
 from mspctl.errors import InputError
 from mspctl.plan import Plan, ScopePlan, Standing, Step
+from mspctl.record import NOBODY, Asked
 from mspctl.resource import Change, Id, Resource, Scope, Value
 
 FORMAT = "mspctl.sealed/1"
@@ -30,6 +31,7 @@ class Sealed:
     read_at: datetime
     revert: bool  # whether it was to undo what was changed outside
     changes: Mapping[Scope, Sequence[Change]]
+    asked: Asked = NOBODY
 
     def of(self, customers: Collection[str]) -> Sealed:
         """Only what is of these customers; () means all."""
@@ -47,7 +49,13 @@ def joined(found: Sequence[Sealed]) -> Sealed:
             raise InputError.at("", f"{min(twice)} is in two of these plans (name one of them)")
         changes |= each.changes
     digest = " ".join(each.digest for each in found)
-    return Sealed(digest, min(each.read_at for each in found), found[0].revert, changes)
+    said = [each.asked for each in found]
+    asked = Asked(_once(t for each in said for t in each.tickets), _once(name for each in said for name in each.by))
+    return Sealed(digest, min(each.read_at for each in found), found[0].revert, changes, asked)
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def save(path: Path, plan: Plan, *, revert: bool) -> None:
@@ -70,12 +78,14 @@ def dump(plan: Plan, *, revert: bool = False) -> str:
     ]
     content = {"format": FORMAT, "digest": plan.digest, "revert": revert}
     content |= {"read_at": plan.read_at.isoformat(), "scopes": scopes}
+    content |= {"asked": {"tickets": [*plan.asked.tickets], "by": [*plan.asked.by]}}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def of(plan: Plan, *, revert: bool) -> Sealed:
     """A plan as it would be read back."""
-    return Sealed(plan.digest, plan.read_at, revert, {s.scope: s.due for s in plan.scopes if s.due})
+    changes = {s.scope: s.due for s in plan.scopes if s.due}
+    return Sealed(plan.digest, plan.read_at, revert, changes, plan.asked)
 
 
 def parse(text: str, file: str) -> Sealed:
@@ -89,7 +99,8 @@ def parse(text: str, file: str) -> Sealed:
             for one in content["scopes"]
         }
         read_at, revert = datetime.fromisoformat(content["read_at"]), content["revert"] is True
-        sealed = Sealed(content["digest"], read_at, revert, changes)
+        asked = Asked(*(tuple(map(str, document.a_list(content["asked"][key]))) for key in ("tickets", "by")))
+        sealed = Sealed(content["digest"], read_at, revert, changes, asked)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError.at(file, f"is not a plan that mspctl saved ({error})") from None
     plans = [ScopePlan(scope, steps=[Step(c) for c in found]) for scope, found in changes.items()]

@@ -22,10 +22,14 @@ OPERATIONS = {
     f"{REPO}/issues": ("get", "post"),
     f"{REPO}/issues/{{issue_number}}": ("get", "patch"),
     f"{REPO}/pulls": ("get", "post"),
-    f"{REPO}/pulls/{{pull_number}}": ("get",),
+    f"{REPO}/pulls/{{pull_number}}": ("get", "patch"),
+    f"{REPO}/pulls/{{pull_number}}/files": ("get",),
+    f"{REPO}/pulls/{{pull_number}}/merge": ("put",),
+    f"{REPO}/commits/{{ref}}/check-runs": ("get",),
     f"{REPO}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPO}/actions/artifacts": ("get",),
     f"{REPO}/actions/runs/{{run_id}}": ("get",),
+    f"{REPO}/actions/runs/{{run_id}}/rerun": ("post",),
 }
 WORDS = {"description", "summary", "example", "examples", "externalDocs", "tags", "x-github", "title"}
 

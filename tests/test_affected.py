@@ -100,7 +100,8 @@ def test_what_a_path_touches(path: str, expected: Touched) -> None:
 
 def test_nothing_is_touched_by_nothing(run: Run) -> None:
     assert told(run) == ["No customer is touched."]
-    assert told(run, "--matrix")[:4] == ['matrix={"include":[]}', "jobs=0", "any=false", "program=false"]
+    said = ['matrix={"include":[]}', "jobs=0", "parallel=1", "any=false", "program=false"]
+    assert told(run, "--matrix")[:5] == said
 
 
 def test_files_a_baseline_a_rename_and_what_runs(root: Path, run: Run) -> None:

@@ -184,13 +184,6 @@ def test_drift_is_known_since_it_was_first_seen_as_it_is() -> None:
     assert since(drifted(30), first) == {}
 
 
-def test_checks_of_others_stay() -> None:
-    """Nobody makes any yet; there is room for them."""
-    first = replace(seen(drifted(20)), findings=({"what": "signatures too old"},))
-    again = seen(drifted(10), first, LATER)
-    assert again.findings == first.findings
-
-
 # -- what it gives away, and what is not believed -------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.load import Estate
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
+from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
 from mspctl.plan import ScopePlan
 from mspctl.proof import Key, Proof, Trial
@@ -129,22 +130,19 @@ def find(
         found += [finding for f in mine for finding in module.findings(f, seen)]
     if trials:
         found += proofs.findings(trials, proved, facts[0].now)
-    left, accepted = _accepted(found, {f.customer.name: f for f in facts})
-    return Findings(left, accepted, outside)
+    return judged(found, {f.customer.name: f.customer.permissions.on(f.today) for f in facts}, outside)
 
 
-def _accepted(
-    found: Iterable[Finding], facts: Mapping[str, Facts]
-) -> tuple[tuple[Finding, ...], tuple[AcceptedFinding, ...]]:
+def judged(found: Iterable[Finding], permissions: Mapping[str, Permissions], outside: bool) -> Findings:
+    """What was found, without what somebody lets be today; `permissions` are those of each customer."""
     left, accepted = [], []
     for finding in sorted(found, key=_gravest_first):
-        of = facts[finding.customer]
-        let = of.customer.permissions.on(of.today).acceptance_of(finding.code, finding.path)
+        let = permissions[finding.customer].acceptance_of(finding.code, finding.path)
         if let is None:
             left.append(finding)
         else:
             accepted.append(AcceptedFinding(finding, let.who, let.why, let.until))
-    return tuple(left), tuple(accepted)
+    return Findings(tuple(left), tuple(accepted), outside)
 
 
 def _gravest_first(finding: Finding) -> tuple[str, int, str, str, str]:

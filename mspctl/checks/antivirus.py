@@ -11,17 +11,19 @@ from mspctl.checks import Facts, Seen
 from mspctl.desired import Declaration
 from mspctl.fields import spoken_duration
 from mspctl.finding import Finding, Severity
-from mspctl.kinds.antivirus import CLAMAV, SECTION
+from mspctl.kinds.antivirus import CLAMAV, SCAN, SECTION
 from mspctl.kinds.antivirus import FACET as FACET_OF_CONSOLES
 from mspctl.kinds.hosts import FACET, parts
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Product
 from mspctl.model.policies import source
 from mspctl.model.sections.antivirus import CLAMAV as OURS
-from mspctl.model.sections.antivirus import Checks, Section, Settled, settled
+from mspctl.model.sections.antivirus import Checks, Section, Settled, scans_of, settled
 from mspctl.model.sections.hosts import Entry, entries
+from mspctl.moments import times
 from mspctl.plan import ScopePlan
-from mspctl.resource import Scope, Value
+from mspctl.resource import Id, Scope, Value
+from mspctl.strict_yaml import find
 
 CODES = {
     "antivirus.unknown": "nobody knows how old the engine or its signatures are",
@@ -32,10 +34,12 @@ CODES = {
     "antivirus.exclusion": "something is left out, and Git does not know of it",
     "antivirus.endpoint": "a vendor's console does not know a host, or does not guard it",
     "antivirus.found": "something was found",
-    "antivirus.scan": "the last scan did not go through everything",
+    "antivirus.scan": "a scan did not go through everything, is late, or was never made",
     "antivirus.licence": "a product's licence ends soon, or has ended",
     "antivirus.seats": "more hosts have a product than seats were bought",
 }
+
+SLACK = timedelta(days=1)  # for a scan to end in, and for a host that was off
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
@@ -54,7 +58,7 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
             entry = entries(facts.customer)[name]
             policy = settled(section, name, entry)
             if plan is not None and plan.facts and not plan.error and policy and policy.product == OURS:
-                yield from _Host(facts, declaration, plan, name, entry, policy).judge(settings)
+                yield from _Host(facts, declaration, plan, name, entry, policy, section).judge(settings)
 
 
 def _console(facts: Facts, declared: Declaration, plan: ScopePlan) -> Iterator[Finding]:
@@ -142,6 +146,7 @@ class _Host:
     name: str
     entry: Entry
     policy: Settled
+    section: Section
 
     def judge(self, settings: Checks) -> Iterator[Finding]:
         yield from self.runs()
@@ -212,12 +217,25 @@ class _Host:
         yield self.finding("antivirus.found", severity, text, remedy, _moment(at))
 
     def scans(self) -> Iterator[Finding]:
-        names = {key.split(" ")[1] for key in self.plan.facts if key.startswith("scan ")}
-        for name in sorted(names):
-            if error := self.live(f"scan {name} error"):
-                ended = _moment(self.live(f"scan {name} ended"))
-                text = f"scan {name} of {self.name} did not go through everything: {error}"
-                yield self.finding("antivirus.scan", Severity.WARNING, text, self.look(f"scan-{name}"), ended)
+        """Those that are declared: how they went, and whether they were made when they should. New ones have time."""
+        record = self.facts.history.get(self.declared.scope)
+        for name, scan in scans_of(self.section, self.name, self.entry):
+            ended, error = _moment(self.live(f"scan {name} ended")), self.live(f"scan {name} error")
+            what, remedy = f"scan {name} of {self.name}", self.look(f"scan-{name}")
+            if error:
+                text = f"{what} did not go through everything: {error}"
+                yield self.scanned(name, text, remedy, ended)
+            if ended and self.facts.now - ended > _longest(scan.schedule) + SLACK:
+                text = f"{what} is late: it was made last on {ended:%Y-%m-%d}, and should be {scan.schedule}"
+                yield self.scanned(name, text, f"does its timer run, and does it end? {remedy}", ended)
+            elif ended is None and record and Id(SCAN, name) in record.resources:
+                begin = f"on {self.name}: systemctl start mspctl-antivirus-scan-{name}, or wait for {scan.schedule}"
+                yield self.scanned(name, f"{what} was never made", begin)
+
+    def scanned(self, name: str, what: str, remedy: str, since: datetime | None = None) -> Finding:
+        mark = find(self.facts.customer.data[SECTION], ("scans", name))
+        made = self.finding("antivirus.scan", Severity.WARNING, what, remedy, since)
+        return replace(made, source=f"{mark.file}:{mark.line}") if mark else made
 
     def live(self, what: str) -> Value | None:
         return self.plan.facts.get(what)
@@ -235,6 +253,12 @@ class _Host:
 
 def _moment(seconds: Value | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) and 0 < seconds < 2**33 else None
+
+
+def _longest(schedule: str) -> timedelta:
+    """Between two moments of a schedule."""
+    days = sorted(times(schedule)[0])
+    return timedelta(days=max((after - day) % 7 or 7 for day, after in zip(days, [*days[1:], days[0]], strict=True)))
 
 
 def _several(value: Value | None) -> set[str]:

@@ -121,7 +121,7 @@ class _Run:
         last = _moment(self.live.get("checked"))
         if self.live.get("broken"):
             text = f"the repository of {self.what} did not pass its check: {self.live.get('broken')}"
-            remedy = f"save what can be read, then mend it (restic rebuild-index, or a new one); {self.look}"
+            remedy = f"save what can be read, then mend it (restic rebuild-index, borg check --repair); {self.look}"
             yield self.finding("backup.check", Severity.SEVERE, text, remedy, last)
         elif last and (self.facts.now - last).total_seconds() > LATE * every + self.rpo:
             when = f"{last:%Y-%m-%d}, not every {spoken_duration(every)}"

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from mspctl import __version__
+from mspctl import __version__, ending
 from mspctl.exits import Exit
 
 # name → what it does. Told here, so that --help imports nothing.
@@ -29,7 +29,11 @@ COMMANDS = {
     "affected": "Tell which customers a change touches.",
     "comment": "Write a report into a comment on a pull request.",
     "issue": "Keep issues about drift, or about what did not land.",
+    "report": "Show what drift runs saw last, also as one page.",
+    "notify": "Tell whoever is to know what is new about drift.",
     "reviewed": "Find the plan that was reviewed before a merge.",
+    "quick-lane": "Tell whether a plan may be merged by itself.",
+    "replan": "Plan other pull requests again after a merge.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",
     "accept": "Leave a difference or a finding as it is until a day.",
@@ -101,6 +105,13 @@ def _leave(code: int) -> NoReturn:
 
 def run(argv: list[str]) -> int:
     """The exit code of a command line; whatever goes wrong is told in plain lines."""
+    try:
+        return _run(argv)
+    finally:
+        ending.end()
+
+
+def _run(argv: list[str]) -> int:
     from mspctl.errors import Error
 
     try:

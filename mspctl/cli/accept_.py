@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mspctl.cli import console
+from mspctl.cli import console, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 HELP = """Leave what was changed outside, or a finding, as it is until a day, with a reason; then it is reported again.
@@ -13,6 +14,7 @@ PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.y
 
 
 @click.command("accept", help=HELP)
+@proposing.option
 @click.argument("customer")
 @click.argument("path")
 @click.option("--why", required=True, metavar="TEXT", help="The reason, for whoever meets it later.")
@@ -26,9 +28,16 @@ PATH is dns/ZONE or 'dns/ZONE/www A'. It is written to the customer's accepted.y
 @click.option("--who", metavar="NAME", help="Who decided it; by default you.")
 @click.pass_obj
 def command(
-    directory: str | None, customer: str, path: str, why: str, until: str, finding: str | None, who: str | None
+    directory: str | None,
+    customer: str,
+    path: str,
+    why: str,
+    until: str,
+    finding: str | None,
+    who: str | None,
+    wish: Wish,
 ) -> Exit:
-    from mspctl.accept import Entry, accept, accept_finding
+    from mspctl.accept import Entry, accept, accept_finding, write
     from mspctl.cli import workspace
     from mspctl.desired import Selection
 
@@ -36,9 +45,16 @@ def command(
     entry = Entry(path, why, who or workspace.who(work.root).partition(" <")[0], until)
     if finding:
         work.declare({})  # the path names something
-        file = accept_finding(work.root, customer, entry, finding)
-        console.say(f"{finding} of {path} stays as it is until {until}: {file}")
-        return Exit.DONE
-    file, count = accept(work.root, customer, entry, work.plan(frozenset()).scopes)
-    console.say(f"{path} stays as it is until {until} ({count} difference{'' if count == 1 else 's'} now): {file}")
+        made = accept_finding(work.root, customer, entry, finding)
+        said = f"{finding} of {path} stays as it is until {until}: {made.file}"
+    else:
+        made = accept(work.root, customer, entry, work.plan(frozenset()).scopes)
+        now = f"{made.adopted} difference{'' if made.adopted == 1 else 's'} now"
+        said = f"{path} stays as it is until {until} ({now}): {made.file}"
+    if wish.wanted:
+        words = ["accept", customer, path, *([finding] if finding else [])]
+        proposing.propose(work.root, wish, words, f"{why} (until {until})", {made.file: made.after})
+    else:
+        write(work.root, made)
+    console.say(said)
     return Exit.DONE

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspctl.cli import console, options
+from mspctl.cli import console, options, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ Resources that were never in Git come in with --unmanaged, or when PATH names on
 
 
 @click.command("adopt", help=HELP)
+@proposing.option
 @click.argument("customer")
 @click.argument("paths", metavar="[PATH]...", nargs=-1)
 @click.option("-t", "--target", "targets", multiple=True, metavar="NAME", help="Take the values of this target.")
@@ -34,6 +36,7 @@ def command(
     targets: tuple[str, ...],
     unmanaged: bool,
     dry_run: bool,
+    wish: Wish,
 ) -> Exit:
     from mspctl import adopt
     from mspctl.cli.workspace import Workspace
@@ -49,10 +52,13 @@ def command(
     files = adopt.rewrite(work.estate, plan.scopes, causes, work.selection.wants)
     for line in diff(files):
         console.say(line)
-    if not dry_run:
+    if files and wish.wanted and not dry_run:
+        why = "Git takes over what is live."
+        proposing.propose(work.root, wish, ["adopt", customer, *paths], why, {one.file: one.after for one in files})
+    elif not dry_run:
         adopt.write(work.root, files)
     count = sum(one.adopted for one in files)
-    verb = "would be" if dry_run else "is" if count == 1 else "are"
+    verb = "would be" if dry_run or wish.wanted else "is" if count == 1 else "are"
     files_said = ", ".join(one.file for one in files)
     said = f"{count} live resource{'' if count == 1 else 's'} {verb} declared in {files_said}."
     console.say(said if files else "Nothing to adopt.")

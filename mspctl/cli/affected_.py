@@ -9,6 +9,7 @@ import click
 
 from mspctl.cli import console, options
 from mspctl.exits import Exit
+from mspctl.rings import spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,8 @@ def _outputs(found: Affected, runner: str) -> Iterator[str]:
     ]
     yield f"matrix={json.dumps({'include': jobs}, separators=(',', ':'))}"
     yield f"jobs={len(jobs)}"
+    # GitHub begins jobs of a matrix in its order; one that begins too early holds what is not its turn yet.
+    yield f"parallel={1 if any(shard.rings for shard in found.shards) else max(1, len(jobs))}"
     yield f"any={json.dumps(bool(jobs))}"
     yield f"program={json.dumps(bool(found.program))}"
     yield f"commit={found.commit}"
@@ -55,7 +58,8 @@ def _outputs(found: Affected, runner: str) -> Iterator[str]:
 
 def _document(found: Affected) -> dict[str, object]:
     said = {"format": "mspctl.affected/1", "base": found.base, "commit": found.commit}
-    names = {"customers": [*found.customers], "gone": [*found.gone], "program": [*found.program]}
+    names: dict[str, object] = {"customers": [*found.customers], "gone": [*found.gone], "program": [*found.program]}
+    names["rings"] = [{"name": ring.name, "customers": sorted(ring.customers)} for ring in found.rings]
     return {**said, **names, "shards": [*map(_shard, found.shards)]}
 
 
@@ -66,6 +70,8 @@ def _shard(shard: Shard) -> dict[str, object]:
 def _told(found: Affected) -> Iterator[str]:
     yield from found.customers
     yield from (f"{name} left Git" for name in found.gone)
+    if len(found.rings) > 1:
+        yield spoken(found.rings)
     if found.program:
         first, more = found.program[0], len(found.program) - 1
         shown = first if first.isprintable() else repr(first)

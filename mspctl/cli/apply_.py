@@ -14,6 +14,7 @@ from mspctl.cli import console, options
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
+    from mspctl.asked import Trailers
     from mspctl.desired import Selection
     from mspctl.plan import Plan
     from mspctl.sealed import Sealed
@@ -30,9 +31,12 @@ Several files are carried out together."""
 @click.option("--revert", is_flag=True, help="Also undo what was changed outside.")
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened; for a schedule.")
 @click.option("--emergency", is_flag=True, help="Without CI, as it stands here, if need be without the remote.")
+@click.option("--open-pr", is_flag=True, help="After an emergency: a pull request with what was applied.")
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@options.rings
+@options.asked
 @options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -42,24 +46,31 @@ def command(
     revert: bool,
     due: bool,
     emergency: bool,
+    open_pr: bool,
     reason: str,
     yes: bool,
     wait: float,
     report: str | None,
     form: str,
+    ringed: bool,
+    said: Trailers,
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.cli import updating
+    from mspctl.cli import updating, urgent
+    from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, outcomes, plans, render
 
-    review = saved(selected.paths, selected.customers)
-    check_options(due, emergency, revert, reason, review)
+    whole = saved(selected.paths)
+    review = whole.of(selected.customers) if whole else None
+    check_options(due, emergency, revert, reason, review, ringed, said)
+    if open_pr and not emergency:
+        raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due)
+    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
     work.tell_of_others()
     plan = work.plan(causes)
     if review:
@@ -70,30 +81,41 @@ def command(
         return Exit.DONE
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:
-        console.say(render(view.of_plan(plan, work.estate.warnings), form))
+        console.say(render(plans.of_plan(plan, work.estate.warnings), form))
     updating.tell(waiting, say)
     if (plan.changes or waiting) and not yes and sys.stdin.isatty():
         click.confirm("Apply?", abort=True)
-    outcome = work.apply(plan, causes, reason, wait)
+    # Who may begin depends on all that was reviewed, whoever applies it.
+    planned = whole.changes if whole else {s.scope: s.due for s in plan.scopes}
+    doing = Ringing(work, planned, say).apply if ringed else work.apply
+    outcome = doing(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
-    shown = view.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
     if report:
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
         console.say(render(shown, form), end="")
+    if open_pr and work.urgent:
+        urgent.propose(work.root)
     installed = updating.install(work, waiting, say) if waiting else Exit.DONE
     return outcome.exit_code or installed
 
 
-def check_options(due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None) -> None:
+def check_options(
+    due: bool, emergency: bool, revert: bool, reason: str, review: Sealed | None, ringed: bool, said: Trailers
+) -> None:
+    if ringed and (due or emergency):
+        raise click.UsageError("what is due, or urgent, waits for no ring (leave out --rings)")
+    if review and (said.tickets or said.by):
+        raise click.UsageError("who asked for it is said in FILE (leave out --ticket and --asked-by)")
     if emergency and not reason.strip():
         raise click.UsageError("--emergency needs --reason TEXT: the next report begins with it")
     if due and (emergency or revert or review):
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
-def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
-    """The plans in the files that were named, if files were, as one; of these customers if any are named."""
+def saved(paths: Sequence[str]) -> Sealed | None:
+    """The plans in the files that were named, if files were, as one."""
     from pathlib import Path
 
     from mspctl import sealed
@@ -101,7 +123,7 @@ def saved(paths: Sequence[str], customers: Sequence[str] = ()) -> Sealed | None:
     if not paths or not all(Path(path).is_file() for path in paths):
         return None
     found = (Path(path).read_text(encoding="utf-8", errors="replace") for path in paths)
-    return sealed.joined([*map(sealed.parse, found, paths)]).of(customers)
+    return sealed.joined([*map(sealed.parse, found, paths)])
 
 
 def limited(plan: Plan, review: Sealed) -> Plan:
@@ -110,4 +132,4 @@ def limited(plan: Plan, review: Sealed) -> Plan:
 
     for scope, change in sealed.missed(plan.scopes, review):
         console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the review")
-    return replace(plan, scopes=sealed.limit(plan.scopes, review))
+    return replace(plan, scopes=sealed.limit(plan.scopes, review), asked=review.asked, doubts=())

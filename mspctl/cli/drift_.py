@@ -8,9 +8,13 @@ import click
 
 from mspctl.cli import console, options
 from mspctl.exits import Exit
+from mspctl.moments import Clock
 
 if TYPE_CHECKING:
+    from mspctl.cli.observing import Observing
     from mspctl.desired import Selection
+    from mspctl.report.drifts import Beside
+    from mspctl.report.view import Line
 
 
 HELP = """Show what was changed outside, and findings: what is wrong although nothing differs.
@@ -43,18 +47,49 @@ def command(
     from pathlib import Path
 
     from mspctl.cli.observing import Observing
-    from mspctl.report import kept, proofs, render, view
+    from mspctl.report import drifts, kept, render
 
     work = Observing(directory, selected, full=full)
     work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    shown = view.of_drift(plan, findings, proofs.fact(work.trials, work.proved, work.now))
-    shown.document["proofs"] = proofs.documents(work.trials, work.proved)
+    shown = drifts.of_drift(plan, findings, beside(work))
+    shown.document.update(said_of(work))
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")
     if record:
-        work.record(plan)
+        work.record(plan, findings)
     code = max(plan.exit_code, findings.exit_code, key=GRAVEST.index)
     return code.softened() if exit_zero else code
+
+
+def beside(work: Observing) -> Beside:
+    """What a report tells besides what was read and found in this run."""
+    from mspctl.finding_page import first_seen
+    from mspctl.report import proofs
+    from mspctl.report.drifts import Beside
+
+    by_customer: dict[str, list[Line]] = {}
+    for trial in work.trials:
+        line = proofs.line(trial, work.proved.get(trial.key), work.now)
+        by_customer.setdefault(trial.scope.customer, []).append(line)
+    customers = work.estate.customers.values()
+    return Beside(
+        proofs.fact(work.trials, work.proved, work.now),
+        by_customer,
+        first_seen(work.found.values()),
+        frozenset(work.found),
+        work.estate.warnings,
+        {c.name: c.permissions.lapsed(Clock(work.now, c.info.timezone).today) for c in customers},
+    )
+
+
+def said_of(work: Observing) -> dict[str, object]:
+    """What programs, and the page, want to know besides: proofs, and who customers are."""
+    from mspctl.report import proofs
+
+    names = [
+        {"customer": c.name, "name": c.info.name, "language": c.info.language} for c in work.estate.customers.values()
+    ]
+    return {"proofs": proofs.documents(work.trials, work.proved), "customers": names}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mspctl.cli import console
+from mspctl.cli import console, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mspctl.desired import Rewritten
     from mspctl.people import Edited, Subject
 
+NO_WISH = Wish()
 F = TypeVar("F", bound=Callable[..., Any])
 
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Show the edit and the plan, and write nothing.")
@@ -33,11 +36,17 @@ def finish(
     *,
     dry_run: bool,
     approve: str | None = None,
+    wish: Wish = NO_WISH,
+    done: str = "",
+    why: str = "",
 ) -> Exit:
-    """Show the edit, write it, and show what an apply would do then. `words` say what follows, by subject."""
+    """
+    Show the edit, write it, and show what an apply would do then. `words` say what follows, by subject. With a `wish`
+    it is not written here, but a pull request that says what is `done` and `why`.
+    """
     from mspctl import people
     from mspctl.cli.adopt_ import diff
-    from mspctl.report import render, view
+    from mspctl.report import plans, render
 
     files = [edited.rewritten]
     ahead = _ahead(work, who, files)
@@ -53,9 +62,13 @@ def finish(
         console.say(f"\n{click.style(who.address, bold=True)}")
     for what, text in said:
         console.say(f"  {what:<{max(len(each) for each, _ in said)}}  {text}")
-    if not dry_run:
+    if not (dry_run or wish.wanted):
         _write(work.root, files)
-    console.say("\n" + render(view.of_plan(plan, ahead.estate.warnings), "text"))
+    console.say("\n" + render(plans.of_plan(plan, ahead.estate.warnings), "text"))
+    if wish.wanted and not dry_run:
+        changed = {one.file: one.after for one in files if one.after != one.before}
+        proposing.propose(work.root, wish, [*done.split(), who.customer, who.address], why, changed)
+        return Exit.DONE
     console.say("Nothing was written." if dry_run else people.next_step(who, plan))
     return Exit.DONE
 
@@ -65,7 +78,8 @@ def on_list(kind: str, text: str, short: str, *more: Callable[[F], F]) -> click.
 
     def command(directory: str | None, domain: str, sender: str, **said: Any) -> Exit:
         customer, approve, dry_run = said.pop("customer"), said.pop("approve"), said.pop("dry_run")
-        return _put_on_list(directory, customer, domain, kind, sender, said, dry_run=dry_run, approve=approve)
+        wish = said.pop("wish")
+        return _put_on_list(directory, customer, domain, kind, sender, said, dry_run, approve, wish)
 
     chosen: Callable[..., Any] = command
     options: list[Callable[..., Any]] = [
@@ -81,8 +95,7 @@ def on_list(kind: str, text: str, short: str, *more: Callable[[F], F]) -> click.
         dry_run_option,
         click.pass_obj,
     ]
-    for option in reversed(options):
-        chosen = option(chosen)
+    chosen = proposing.option(functools.reduce(lambda made, option: option(made), reversed(options), chosen))
     return click.command(kind, help=text, short_help=short)(chosen)
 
 
@@ -93,9 +106,9 @@ def _put_on_list(
     kind: str,
     sender: str,
     said: Mapping[str, str | None],
-    *,
     dry_run: bool,
     approve: str | None,
+    wish: Wish,
 ) -> Exit:
     from mspctl import people
     from mspctl.cli.workspace import Workspace
@@ -120,7 +133,9 @@ def _put_on_list(
     passing = f" that passes {said['must_pass']}" if said.get("must_pass") else ""
     until = f", until {said['until']}" if said.get("until") else ""
     words = [(kind, f"mail from {sender}{passing} {verdict}, for {who.domain} only{until}")]
-    return finish(work, who, edited, words, dry_run=dry_run, approve=approve)
+    done = f"mail {kind} {sender}"
+    why = said.get("why") or ""
+    return finish(work, who, edited, words, dry_run=dry_run, approve=approve, wish=wish, done=done, why=why)
 
 
 def _ahead(work: Workspace, who: Subject, files: Sequence[Rewritten]) -> Workspace:

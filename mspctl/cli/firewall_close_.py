@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mspctl.cli import editing
+from mspctl.cli import editing, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 HELP = """Take a rule or forward out of the firewall's YAML, and show the plan.
@@ -14,6 +15,7 @@ itself then."""
 
 
 @click.command("close", help=HELP, short_help="Let somebody through no more.")
+@proposing.option
 @click.argument("customer")
 @click.argument("words", metavar="[SITE] [ID]", nargs=-1)
 @click.option("--from", "source", metavar="WHO", help="An address or object, as for open.")
@@ -33,22 +35,25 @@ def command(
     until: str | None,
     approve: str | None,
     dry_run: bool,
+    wish: Wish,
 ) -> Exit:
     from mspctl import doors, people
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
 
-    wish = doors.Wish([source], to, [service], {}) if source and to and service else None
-    if wish is None and (source or to or service):
+    packet = doors.Wish([source], to, [service], {}) if source and to and service else None
+    if packet is None and (source or to or service):
         raise click.UsageError("a packet is said with all of --from, --to and --service")
-    if not 0 <= len(words) - (wish is None) <= 1:
+    if not 0 <= len(words) - (packet is None) <= 1:
         raise click.UsageError("what is closed? (CUSTOMER [SITE] ID, or CUSTOMER [SITE] with a packet)")
     work = Workspace(directory, Selection([customer]))
-    where = doors.door(work.estate, customer, words[0] if len(words) - (wish is None) else None)
-    name = doors.by_packet(where, doors.declared(work.estate, where), wish, work.now) if wish else words[-1]
+    where = doors.door(work.estate, customer, words[0] if len(words) - (packet is None) else None)
+    name = doors.by_packet(where, doors.declared(work.estate, where), packet, work.now) if packet else words[-1]
     edits = doors.closed(where, name, until)
     edited = people.edited(work.estate, where, edits, edits[-1].path[:-1] if until else ())
     said = [("closes itself", until) if until else ("closed", name)]
-    if wish:
-        said += doors.still_open(edited.estate, where, wish)
-    return editing.finish(work, where, edited, said, dry_run=dry_run, approve=approve)
+    if packet:
+        said += doors.still_open(edited.estate, where, packet)
+    return editing.finish(
+        work, where, edited, said, dry_run=dry_run, approve=approve, wish=wish, done=f"firewall close {name}"
+    )

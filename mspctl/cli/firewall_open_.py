@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mspctl.cli import console, editing
+from mspctl.cli import console, editing, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 HELP = """Write what lets somebody through into the firewall's YAML, and show the plan.
@@ -19,6 +20,7 @@ a rule, which is placed where it counts. Times are the customer's.
 
 
 @click.command("open", help=HELP, short_help="Let somebody through.")
+@proposing.option
 @click.argument("customer")
 @click.argument("site", required=False)
 @click.option("--from", "source", multiple=True, required=True, metavar="WHO", help="An address, object or zone.")
@@ -50,6 +52,7 @@ def command(
     name: str,
     approve: str | None,
     dry_run: bool,
+    wish: Wish,
 ) -> Exit:
     from mspctl import doors, people
     from mspctl.cli.workspace import Workspace
@@ -67,4 +70,14 @@ def command(
             console.say(f"{what} {text}")
         return Exit.DONE
     edited = people.edited(work.estate, where, made.edits, made.entry, doors.CALLED)
-    return editing.finish(work, where, edited, made.words, dry_run=dry_run, approve=approve)
+    return editing.finish(
+        work,
+        where,
+        edited,
+        made.words,
+        dry_run=dry_run,
+        approve=approve,
+        wish=wish,
+        done=f"firewall open {' '.join([*source, to, *services])}",
+        why=why or "",
+    )

@@ -27,8 +27,10 @@ def init(directory: str | None) -> Exit:
 
 
 @command.command("push", help="Send outcomes, and branches of emergencies, that could not be pushed.")
+@click.option("--open-pr", is_flag=True, help="Open pull requests of emergencies that have none.")
 @click.pass_obj
-def push(directory: str | None) -> Exit:
+def push(directory: str | None, open_pr: bool) -> Exit:
+    from mspctl.cli import urgent
     from mspctl.cli.workspace import find_root
     from mspctl.emergency import send
     from mspctl.ledger import Ledger
@@ -39,6 +41,8 @@ def push(directory: str | None) -> Exit:
     console.say(f"The ledger is at {ledger.tip[:12]}.")
     for branch in send(root):
         console.say(f"The branch {branch} is pushed; merge it.")
+    if open_pr:
+        urgent.propose(root)
     return Exit.DONE
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mspctl.cli import editing
+from mspctl.cli import editing, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 HELP = """Write a new mailbox into the customer's mail.yaml, and show the plan.
@@ -14,6 +15,7 @@ it when it is applied; then: mspctl secret hand-over CUSTOMER ADDRESS."""
 
 
 @click.command("add", help=HELP, short_help="A new mailbox.")
+@proposing.option
 @click.argument("customer")
 @click.argument("address")
 @click.option("--name", metavar="TEXT", help="Its owner's, in full.")
@@ -37,6 +39,7 @@ def command(
     groups: tuple[str, ...],
     no_password: bool,
     dry_run: bool,
+    wish: Wish,
 ) -> Exit:
     from mspctl import people
     from mspctl.cli.workspace import Workspace
@@ -50,4 +53,4 @@ def command(
     entry: people.Entry = {key: value for key, value in {**said, **lists}.items() if value}
     edits = people.add(who, entry, groups)
     edited = people.edited(work.estate, who, edits, who.path("mailboxes", who.local))
-    return editing.finish(work, who, edited, dry_run=dry_run)
+    return editing.finish(work, who, edited, dry_run=dry_run, wish=wish, done="mail add")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from mspctl.cli import editing
+from mspctl.cli import editing, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 HELP = """Move a mailbox to those of people who leave, and show what follows and the plan.
@@ -14,6 +15,7 @@ and lists need no edit. Days are the customer's, as 2027-03-31, or times of a da
 
 
 @click.command("leave", help=HELP, short_help="Somebody leaves.")
+@proposing.option
 @click.argument("customer")
 @click.argument("address")
 @click.option("--left", metavar="DAY", help="From when on; unless it is said, today.")
@@ -35,6 +37,7 @@ def command(
     keep_until: str | None,
     approve: str | None,
     dry_run: bool,
+    wish: Wish,
 ) -> Exit:
     from mspctl import people
     from mspctl.cli.workspace import Workspace
@@ -49,4 +52,5 @@ def command(
     entry |= {key: Bare(value) for key, value in days.items() if value}
     edits = people.leave(who, entry)
     edited = people.edited(work.estate, who, edits, edits[-1].path)
-    return editing.finish(work, who, edited, people.follows(edited, who), dry_run=dry_run, approve=approve)
+    words = people.follows(edited, who)
+    return editing.finish(work, who, edited, words, dry_run=dry_run, approve=approve, wish=wish, done="mail leave")

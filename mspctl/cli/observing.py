@@ -13,9 +13,12 @@ from typing import TypeVar
 from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
 from mspctl.desired import Declaration, Selection, scopes
 from mspctl.driver import Tokens, translated
-from mspctl.errors import TargetError
+from mspctl.errors import TargetError, Unreachable
+from mspctl.finding import Findings
+from mspctl.finding_page import Found, found
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
+from mspctl.moments import Clock
 from mspctl.observation import Observation, as_seen, basis, observed, reading, since
 from mspctl.observations import Observations
 from mspctl.plan import Plan, ScopePlan, accept, plan_scope
@@ -122,8 +125,8 @@ class Observing(Workspace):
         _LOG.info("%d of %d scopes are as they were seen", len(kept), len(declared))
         self._look_up(d.scope for d in declared if d.scope not in kept or kept[d.scope].seen)
         read = super()._scopes([d for d in declared if d.scope not in kept], causes)
-        known = ((plan, self.observed.get(plan.scope)) for plan in read)
-        plans = [replace(plan, since=since(plan, before)) if before else plan for plan, before in known]
+        known = ((p, self.observed.get(p.scope)) for p in read)
+        plans = [replace(p, since=since(p, o), looked=o.read_at) if o else p for p, o in known]
         return plans + [self._as_seen(d, kept[d.scope], causes) for d in declared if d.scope in kept]
 
     def _how(self, scope: Scope) -> str:
@@ -165,8 +168,14 @@ class Observing(Workspace):
         plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
         return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
 
-    def record(self, plan: Plan) -> None:
-        """Keep what was seen for the next run. Raises LedgerError when it cannot be published."""
+    @cached_property
+    def found(self) -> dict[str, Found]:
+        """What runs before this one found of the customers asked for."""
+        _ = self.ledger  # with it, they are fetched
+        return self.observations.found(self.estate.customers)
+
+    def record(self, plan: Plan, findings: Findings) -> None:
+        """Keep what was seen and found for the next run. Raises LedgerError when it cannot be published."""
         run = Run(RUN_ID, who(self.root), head(self.root))
         fresh = [p for p in plan.scopes if not (p.error or p.gone or p.seen_at)]
         seen = [self._observed(p) for p in fresh]
@@ -178,7 +187,14 @@ class Observing(Workspace):
             "not_read": sum(bool(p.error) for p in plan.scopes),
         }
         only = None if self.selection != Selection() else self.everywhere
-        self.observations.record(run, seen, facts, self._moment, only)
+        self.observations.record(run, seen, facts, self._moment, only, self._found_now(findings))
+
+    def _found_now(self, findings: Findings) -> list[Found]:
+        """Whoever looked at a part, or not from outside, does not know what is not there any more."""
+        if not findings.asked or self.selection != Selection(self.selection.customers):
+            return []
+        all_ = [*findings.open, *(each.finding for each in findings.accepted)]
+        return [found(name, all_, self._moment, self.found.get(name)) for name in self.estate.customers]
 
     def _observed(self, plan: ScopePlan) -> Observation:
         scope = plan.scope
@@ -191,3 +207,35 @@ class Observing(Workspace):
     @property
     def _moment(self) -> datetime:
         return self.now.replace(microsecond=0)
+
+
+class Remembering(Observing):
+    """What was observed, whatever has become of it since: no target is asked."""
+
+    def _scopes(self, declared: Sequence[Declaration], causes: frozenset[Cause]) -> list[ScopePlan]:
+        self._look_up(d.scope for d in declared)
+        return [self._remembered(d, causes) for d in declared]
+
+    def _remembered(self, declaration: Declaration, causes: frozenset[Cause]) -> ScopePlan:
+        scope, known = declaration.scope, self.observed.get(declaration.scope)
+        try:
+            if known is None:
+                raise Unreachable("no drift run has kept what is there (mspctl drift --record)")
+            if known.basis != basis(declaration, self._how(scope)):
+                raise Unreachable(
+                    f"something else is declared since it was looked at on {known.read_at:%Y-%m-%d %H:%M}"
+                )
+            return self._as_seen(declaration, known, causes)
+        except TargetError as error:
+            unreachable = isinstance(error, Unreachable)
+            declared = len(declaration.resources)
+            return ScopePlan(scope, declaration.source, error=str(error), unreachable=unreachable, declared=declared)
+
+    def remembered(self) -> Findings:
+        """What was found then, without what is accepted today."""
+        from mspctl import checks
+
+        customers = self.estate.customers.values()
+        allowed = {c.name: c.permissions.on(Clock(self.now, c.info.timezone).today) for c in customers}
+        found = [finding for page in self.found.values() for finding in page.findings]
+        return checks.judged(found, allowed, bool(self.found))

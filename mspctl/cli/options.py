@@ -72,6 +72,31 @@ def kept(command: F) -> F:
     return click.option("--report", "report", metavar="FILE", help=text)(command)
 
 
+def rings(command: F) -> F:
+    """--rings."""
+    text = "Ring by ring, as inventory/rings.yaml has it."
+    return click.option("--rings", "ringed", is_flag=True, help=text)(command)
+
+
+def asked(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--ticket and --asked-by, handed on as one `said`."""
+
+    @functools.wraps(command)
+    def asking(*args: Any, tickets: tuple[str, ...], asked_by: tuple[str, ...], **kwargs: Any) -> Any:
+        from mspctl.asked import Trailer, Trailers
+
+        by = [Trailer("--asked-by", name) for name in asked_by]
+        return command(*args, said=Trailers([Trailer("--ticket", each) for each in tickets], by), **kwargs)
+
+    chosen: Callable[..., Any] = asking
+    for option in (
+        click.option("--asked-by", multiple=True, metavar="NAME", help="The customer's contact who asked for it."),
+        click.option("--ticket", "tickets", multiple=True, metavar="TEXT", help="Where it was asked for."),
+    ):
+        chosen = option(chosen)
+    return chosen
+
+
 def exit_zero(command: F) -> F:
     """--exit-zero."""
     text = "End with 0 although something differs or gives no answer."

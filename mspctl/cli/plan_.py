@@ -10,6 +10,7 @@ from mspctl.cli import console, options
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
+    from mspctl.asked import Trailers
     from mspctl.desired import Selection
 
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 @click.option("--due", is_flag=True, help="Only what expired, began, or whose window opened.")
 @click.option("--save", metavar="FILE", help="Keep the plan, so that apply FILE does this and nothing else.")
 @click.option("--base", metavar="REF", default="", help="Contact nothing that is reached otherwise than REF says.")
+@options.rings
+@options.asked
 @options.kept
 @options.exit_zero
 @options.output("text", "json", "markdown", "html")
@@ -33,23 +36,28 @@ def command(
     report: str | None,
     exit_zero: bool,
     form: str,
+    ringed: bool,
+    said: Trailers,
 ) -> Exit:
+    from dataclasses import replace
     from pathlib import Path
 
     from mspctl import sealed
-    from mspctl.cli import updating
+    from mspctl.cli import ringing, updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
-    from mspctl.report import kept, render, view
+    from mspctl.report import kept, plans, render
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
-    work = Workspace(directory, selected, only_due=due, ahead=not due, base=base)
+    work = Workspace(directory, selected, only_due=due, ahead=not due, base=base, said=said)
     work.tell_of_others()
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)
-    shown = view.of_plan(plan, work.estate.warnings)
+    shown = plans.of_plan(plan, work.estate.warnings)
+    if ringed and (order := ringing.spoken(work, plan)):
+        shown = replace(shown, facts=[*shown.facts, order])
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """Make the live tests that are declared, and record how they end.
 
-PATH is mailboxes/DOMAIN. Only what a test needs is written to targets, and taken away again."""
+PATH is mailboxes/DOMAIN or firewall/SITE. Only what a test needs is written to targets, and taken away again."""
 
 
 @click.command("prove", help=HELP)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mspctl.cli import console
+from mspctl.cli import console, proposing
+from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ what answers with OLD are lowered: apply that, wait until the old ones have run 
 
 
 @click.command("replace-ip", help=HELP)
+@proposing.option
 @click.argument("old")
 @click.argument("new")
 @click.option("-c", "--customer", "customers", multiple=True, metavar="NAME", help="Only this customer's files.")
@@ -30,9 +32,15 @@ what answers with OLD are lowered: apply that, wait until the old ones have run 
 @click.option("-n", "--dry-run", is_flag=True, help="Show the edits and write nothing.")
 @click.pass_obj
 def command(
-    directory: str | None, old: str, new: str, customers: tuple[str, ...], lower_ttl_first: bool, dry_run: bool
+    directory: str | None,
+    old: str,
+    new: str,
+    customers: tuple[str, ...],
+    lower_ttl_first: bool,
+    dry_run: bool,
+    wish: Wish,
 ) -> Exit:
-    from mspctl import replace_ip
+    from mspctl import adopt, replace_ip
     from mspctl.cli.adopt_ import diff
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
@@ -60,14 +68,17 @@ def command(
     if not dry_run:
         _write(work, files)
         _plan(directory, customers)
+    if wish.wanted and not dry_run:
+        adopt.write(work.root, [_back(one) for one in files])
+        phase = "TTLs are lowered first." if lower_ttl_first else ""
+        words = ["replace-ip", old, new, *customers, *(["ttl"] if lower_ttl_first else [])]
+        proposing.propose(work.root, wish, words, phase, {one.file: one.after for one in files})
     _say_until(ttls, old, new, lower_ttl_first)
     return Exit.DONE
 
 
 def _write(work: Workspace, files: Sequence[Rewritten]) -> None:
     """All files, or, when what they say together is wrong, none."""
-    from dataclasses import replace
-
     from mspctl import adopt
     from mspctl.errors import InputError
     from mspctl.load import load
@@ -76,17 +87,23 @@ def _write(work: Workspace, files: Sequence[Rewritten]) -> None:
     try:
         load(work.root, work.selection.customers)
     except InputError:
-        adopt.write(work.root, [replace(one, before=one.after, after=one.before) for one in files])
+        adopt.write(work.root, [_back(one) for one in files])
         raise
+
+
+def _back(one: Rewritten) -> Rewritten:
+    from dataclasses import replace
+
+    return replace(one, before=one.after, after=one.before)
 
 
 def _plan(directory: str | None, customers: Sequence[str]) -> None:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
-    from mspctl.report import render, view
+    from mspctl.report import plans, render
 
     work = Workspace(directory, Selection(customers))
-    console.say(render(view.of_plan(work.plan(), work.estate.warnings), "text"))
+    console.say(render(plans.of_plan(work.plan(), work.estate.warnings), "text"))
 
 
 def _longest(ttls: Mapping[str, int]) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from mspctl import emergency
 from mspctl.cli import console
 from mspctl.errors import LedgerError
-from mspctl.git_branch import RemoteError, Stamp
+from mspctl.git_branch import Git, RemoteError, Stamp
 from mspctl.record import Emergency, Run
+from mspctl.secrets import redact
 
 
 class Urgent:
@@ -52,3 +53,26 @@ def send(root: Path) -> None:
             console.hint(f"pushed: {name}")
     except LedgerError as error:
         console.alarm(f"not pushed yet: {error}")
+
+
+def propose(root: Path) -> None:
+    """
+    A pull request for each branch of an emergency that is on the remote and never had one. That this fails is said, and
+    fails nothing: what was applied is applied, and the next `ledger push --open-pr` opens it.
+    """
+    from mspctl.cli import forge
+    from mspctl.errors import Error
+    from mspctl.forge.proposing import base_of
+
+    git = Git(root)
+    try:
+        base, github = base_of(git), forge.github()
+        for branch in emergency.sent(root):
+            if github.pulls_from(branch):
+                continue
+            said = git("log", "-1", "--format=%B", branch).strip()
+            title, _, text = said.partition("\n")
+            body = f"This was applied without CI. Merge it, or a later merge will want to undo it.\n\n{text.strip()}\n"
+            console.say(f"#{github.open_pull(redact(title), redact(body), branch, base).number} is opened: {branch}")
+    except Error as error:
+        console.alarm(f"no pull request is opened: {error} (mspctl ledger push --open-pr opens it)")

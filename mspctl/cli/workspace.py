@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Thread
@@ -18,6 +18,9 @@ from typing import TypeVar
 
 from mspctl import assets, due, emergency, guards, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
+from mspctl.asked import NOTHING as UNSAID
+from mspctl.asked import Trailers, of_commits
+from mspctl.asked import asked as who_asked
 from mspctl.cli import console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
@@ -45,6 +48,7 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 WORKERS = 10  # targets at once
+FRESH = timedelta(minutes=1)  # after which a plan is made anew in any case, rather than refused by its target
 RUN_ID = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
@@ -80,11 +84,13 @@ class Workspace:
         ahead: bool = False,
         instead: Mapping[str, str] = NOTHING,
         base: str = "",
+        said: Trailers = UNSAID,
     ) -> None:
         """
         `only_due`: what time made due, and nothing else. `in_emergency`: if need be, without the remote. `ahead`: the
         ledger is needed, and read while the files are. `instead`: what files would hold, as for `load`. `base`: a
-        commit; what is reached otherwise than it says is not contacted.
+        commit; what is reached otherwise than it says is not contacted. `said`: who asked, besides what commits since
+        `base` and the files say.
         """
         self.root = find_root(directory)
         self.selection = selection
@@ -98,6 +104,8 @@ class Workspace:
         self.urgent = urgent.Urgent(self.root) if in_emergency else None
         self._check_selection()
         self.trusted = trusted(self.estate, base) if base else None
+        since = of_commits(Git(self.root), base) if base else UNSAID
+        self.said = Trailers([*said.tickets, *since.tickets], [*said.by, *since.by])
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
@@ -112,6 +120,11 @@ class Workspace:
             for name in asked:
                 if name not in known:
                     raise InputError.at("", f"there is no {what} {name!r}{nearest(name, known)}")
+
+    def narrow(self, customers: Collection[str]) -> None:
+        """From now on only these of the customers that were asked for."""
+        self.selection = replace(self.selection, customers=sorted(customers))
+        self._made = None
 
     @property
     def alone(self) -> bool:
@@ -178,7 +191,8 @@ class Workspace:
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
-        return Plan(plans, now(), left, self._emergencies(plans), self.only_due)
+        asked, doubts = who_asked(self.estate, plans, self.said)
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, doubts)
 
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""
@@ -426,8 +440,8 @@ class Workspace:
         self.observations.record_proofs(run, made, self.now)
 
     def apply(self, plan: Plan, causes: frozenset[Cause], reason: str, wait: float) -> Outcome:
-        """Carry out what a plan shows as due, under locks; scopes are read again first, and only that is done."""
-        run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest)
+        """Carry out what a plan shows as due, under locks, and only that: whatever is not so any more is left alone."""
+        run = Run(RUN_ID, who(self.root), head(self.root), reason, plan.digest, asked=plan.asked)
         busy = {p.scope for p in plan.scopes if p.due or p.unknown}
         names = {lock_name(scope, self._reader(scope).traits.lock) for scope in busy}
         if self.urgent:
@@ -465,17 +479,31 @@ class Workspace:
             self.locks = Locks(self.root, alone=True)
             return stack.enter_context(self.locks.hold(names, run, wait=wait))
 
-    def _again(self, plan: Plan, busy: Collection[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
+    def _again(self, plan: Plan, busy: set[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
         """Somebody may have been at work between the plan and the lock: what was shown and still is so."""
+        before = self._footing(plan)
         for name in ("ledger", "recorded", "retired", "observations"):
             self.__dict__.pop(name, None)
         self._backups.clear()
         self.now = now()  # a day may have ended meanwhile, or a window closed
         review = sealed.of(plan, revert=False)
-        fresh = self._look(causes, plan.scopes, busy)
+        after = self._footing(plan) if before else {}
+        firm = {scope for scope, footing in before.items() if scope in busy and after.get(scope) == footing}
+        fresh = [*(p for p in plan.scopes if p.scope in firm), *self._look(causes, plan.scopes, busy - firm)]
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
+
+    def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:
+        """
+        What plans stand on besides the target, where the target itself refuses a write onto anything but what was
+        read: there a plan that was just made, and stands on the same, needs no second look.
+        """
+        if now() - plan.read_at > FRESH:
+            return {}
+        sure = {p.scope for p in plan.scopes if p.due and not p.unknown and self._reader(p.scope).traits.cas == "value"}
+        declared = self._meant(self._handed_out(plan.scopes)) if sure else []
+        return {d.scope: (d, self.recorded.get(d.scope)) for d in declared if d.scope in sure}
 
 
 def begun(work: Callable[[], T]) -> Callable[[], T]:

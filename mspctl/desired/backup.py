@@ -50,6 +50,7 @@ def _report(customer: Customer, name: str, it: Report) -> Resource:
 def _thinning(customer: Customer, name: str, it: Thinning) -> Resource:
     mark = find(customer.data["backup"], ("thinning", name))
     fields: dict[str, Value] = {
+        "program": it.program,
         "folder": it.folder,
         "password": f"{it.password} rev {it.rev}",
         "keep": backup.keeps(it.keep.model_dump(exclude_none=True)),
@@ -76,6 +77,7 @@ def _job(customer: Customer, host: str, name: str, job: Job) -> Resource:
     repository = _section(customer).repositories[job.repository]
     mark = find(customer.data["backup"], ("jobs", name))
     fields: dict[str, Value] = {
+        "program": repository.program,
         "paths": frozenset(job.paths),
         "exclude": frozenset(job.exclude),
         "repository": f"{repository.place}/{customer.name}/{host}",

@@ -31,12 +31,25 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull request; `head` is the last commit on its branch."""
+    """A pull request; `head` is the last commit on its `branch`."""
 
     number: int
     title: str
     head: str
     merged: bool = False
+    body: str = ""
+    branch: str = ""
+    open: bool = True
+    fork: bool = False  # its branch is in somebody else's repository
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one job said of a commit; `good` is None while it runs."""
+
+    name: str
+    run: int  # of its workflow; 0 where it is none
+    good: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +79,22 @@ class Forge(Protocol):
     def edit_issue(self, number: int, *, title: str, body: str, open: bool) -> None: ...
     def pull(self, number: int) -> Pull: ...
     def pulls_of(self, commit: str) -> Sequence[Pull]: ...
+    def pulls(self, base: str) -> Sequence[Pull]:
+        """The open ones into a branch."""
+
+    def pulls_from(self, branch: str) -> Sequence[Pull]:
+        """Open and closed ones."""
+
+    def files_of(self, number: int) -> Sequence[str]:
+        """Paths that a pull request changes; what is moved is named twice."""
+
     def open_pull(self, title: str, body: str, branch: str, base: str) -> Pull: ...
+    def edit_pull(self, number: int, *, title: str, body: str) -> None: ...
+    def checks(self, commit: str) -> Sequence[Check]: ...
+    def merge(self, number: int, head: str) -> None:
+        """If `head` still is its last commit."""
+
+    def rerun(self, run: int) -> None:
+        """All of a workflow's run once more, on what is there now."""
+
     def artifacts(self, name: str) -> Sequence[Artifact]: ...

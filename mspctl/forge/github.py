@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from mspctl.errors import InputError, Unreachable
-from mspctl.forge import Artifact, Comment, Issue, Pull
+from mspctl.forge import Artifact, Check, Comment, Issue, Pull
 from mspctl.secrets import Secret
 from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
 
@@ -54,6 +54,7 @@ class GitHub:
             REPEATED,
         )
         self._repo = f"/repos/{repository}"
+        self._owner = repository.partition("/")[0]
 
     # -- comments and issues
 
@@ -102,11 +103,36 @@ class GitHub:
         with making_sense("GitHub", "pull requests"):
             return [_pull(each) for each in self._pages(f"/commits/{quote(commit, safe='')}/pulls")]
 
+    def pulls(self, base: str) -> Sequence[Pull]:
+        with making_sense("GitHub", "pull requests"):
+            return [*map(_pull, self._pages("/pulls", state="open", base=base))]
+
+    def pulls_from(self, branch: str) -> Sequence[Pull]:
+        with making_sense("GitHub", "pull requests"):
+            return [*map(_pull, self._pages("/pulls", state="all", head=f"{self._owner}:{branch}"))]
+
+    def files_of(self, number: int) -> Sequence[str]:
+        with making_sense("GitHub", "the files of a pull request"):
+            found = [*self._pages(f"/pulls/{number}/files")]
+            return [str(each[key]) for each in found for key in ("filename", "previous_filename") if each.get(key)]
+
+    def edit_pull(self, number: int, *, title: str, body: str) -> None:
+        self._call("PATCH", f"/pulls/{number}", {"title": title, "body": body})
+
+    def checks(self, commit: str) -> Sequence[Check]:
+        with making_sense("GitHub", "checks"):
+            return [*map(_check, self._pages(f"/commits/{quote(commit, safe='')}/check-runs", "check_runs"))]
+
+    def merge(self, number: int, head: str) -> None:
+        self._call("PUT", f"/pulls/{number}/merge", {"sha": head})
+
+    def rerun(self, run: int) -> None:
+        self._call("POST", f"/actions/runs/{run}/rerun", {})
+
     def open_pull(self, title: str, body: str, branch: str, base: str) -> Pull:
         """The open one of this branch, else a new one."""
-        owner = self._repo.split("/")[2]
         with making_sense("GitHub", "a pull request"):
-            for each in self._pages("/pulls", state="open", head=f"{owner}:{branch}", base=base):
+            for each in self._pages("/pulls", state="open", head=f"{self._owner}:{branch}", base=base):
                 return _pull(each)
             said = {"title": title, "body": body, "head": branch, "base": base}
             return _pull(self._call("POST", "/pulls", said))
@@ -156,5 +182,16 @@ def _issue(said: Mapping[str, Any]) -> Issue:
 
 
 def _pull(said: Mapping[str, Any]) -> Pull:
-    head = str(said["head"]["sha"])
-    return Pull(int(said["number"]), str(said["title"]), head, said.get("merged_at") is not None)
+    head, merged = said["head"], said.get("merged_at") is not None
+    ours = str((head.get("repo") or {}).get("id")) == str(said["base"]["repo"]["id"])
+    texts = (str(said["title"]), str(head["sha"]), merged, str(said.get("body") or ""), str(head["ref"]))
+    return Pull(int(said["number"]), *texts, said["state"] == "open", not ours)
+
+
+_RUN = re.compile(r"/actions/runs/(\d+)(/|$)", re.ASCII)
+
+
+def _check(said: Mapping[str, Any]) -> Check:
+    found = _RUN.search(str(said.get("details_url") or ""))
+    good = said["conclusion"] in ("success", "neutral", "skipped") if said["status"] == "completed" else None
+    return Check(str(said["name"]), int(found[1]) if found else 0, good)

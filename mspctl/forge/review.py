@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mspctl.errors import InputError
-from mspctl.forge import Forge
+from mspctl.forge import Forge, Pull
 
 EVENT = "pull_request_target"
 
@@ -33,7 +33,11 @@ def reviewed(forge: Forge, commit: str, workflow: str) -> Reviewed:
     if not merged:
         text = "no merged pull request brought it, so nothing of it was reviewed (mspctl plan, then mspctl apply)"
         raise InputError.at("", f"{commit[:12]}: {text}")
-    pull = max(merged, key=lambda each: each.number)
+    return plan_of(forge, max(merged, key=lambda each: each.number), workflow)
+
+
+def plan_of(forge: Forge, pull: Pull, workflow: str) -> Reviewed:
+    """The plan that is kept of a pull request as it is. Raises InputError when there is none."""
     name = name_of(pull.number, pull.head)
     for artifact in forge.artifacts(name):
         if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, EVENT):

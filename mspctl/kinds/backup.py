@@ -2,15 +2,16 @@
 Backups that a host makes itself, as one kind of resource in its scope `…/backup`.
 
 `backup.job` "notte": which `paths` without what `exclude` matches, after which `dumps` ("postgresql crm"), into which
-`repository` (an absolute path, an https URL that speaks restic's REST protocol, `s3:https://host/bucket/path`, or
-`sftp://user@host:port/path` of a host that has `host_key`), when (`schedule`, "mon-fri 02:30", in `timezone`), how many
+`repository` (an absolute path; for restic an https URL that speaks its REST protocol, `s3:https://host/bucket/path`, or
+`sftp://user@host:port/path` of a host that has `host_key`; for borgmatic `ssh://user@host:port/path` of one), by which
+`program` (restic or borgmatic), when (`schedule`, "mon-fri 02:30", in `timezone`), how many
 copies it keeps (`keep`, "daily 14"; none where the repository is `append_only`, which is thinned out from its own
 side), how fast it may send (`upload`, KiB in a second; 0: as fast as it can), how often the repository is checked
 (`check`, seconds; 0: never) and how much of it read for that (`read`, percent).
 `password`, `login` and `key` say which secrets are meant, never what they are.
 
-`backup.thinning` "vault": in which `folder` of the host restic repositories lie that are thinned out there, which
-copies they `keep`, and when; the `password` that opens them.
+`backup.thinning` "vault": in which `folder` of the host repositories of a `program` lie that are thinned out there,
+which copies they `keep`, and when; the `password` that opens them.
 
 `backup.report` "veeam": `files` on the host (a pattern) in which another program says how its backups went, in which
 `format`, and a word that those are `about` which count ("": all).
@@ -30,6 +31,8 @@ JOB = "backup.job"
 THINNING = "backup.thinning"
 REPORT = "backup.report"
 FORMATS = ("json", "synology", "veeam", "words")  # as playbooks/files/backup_report.py reads them
+PROGRAMS = ("restic", "borgmatic")  # what makes copies
+PLACES = {"restic": ("https:", "s3:", "sftp:", "/"), "borgmatic": ("ssh:", "/")}  # what repositories of each begin with
 KEPT = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 ERRAND = ("backup_job", "backup_restore")  # what restores on a host
@@ -38,6 +41,7 @@ SECRETS = ("password", "login", "key")
 
 FIELDS: Mapping[str, Mapping[str, type]] = {
     JOB: {
+        "program": str,
         "paths": frozenset,
         "exclude": frozenset,
         "repository": str,
@@ -54,7 +58,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
         "amiss": frozenset,
     },
     THINNING: {
-        **dict.fromkeys(("folder", "password", "schedule", "timezone"), str),
+        **dict.fromkeys(("program", "folder", "password", "schedule", "timezone"), str),
         "keep": frozenset,
         "amiss": frozenset,
     },
@@ -99,12 +103,26 @@ def fold_s3(text: str) -> str:
     return "s3:" + text.rstrip("/")
 
 
-def fold_sftp(text: str) -> str:
+def fold_remote(protocol: str, text: str) -> str:
     """Where a repository lies on another host. Raises ValueError."""
     found = _SFTP.fullmatch(text)
     if not found or "/../" in f"{text}/":
-        raise ValueError(f"{shown(text)} is no folder of another host (write backup@nas.example.com:22/srv/restic)")
-    return f"sftp://{found[1]}@{found[2]}:{found[3] or 22}{found[4].rstrip('/')}"
+        raise ValueError(f"{shown(text)} is no folder of another host (write backup@nas.example.com:22/srv/backup)")
+    return f"{protocol}://{found[1]}@{found[2]}:{found[3] or 22}{found[4].rstrip('/')}"
+
+
+def unfit(program: str, repository: str, read: int) -> str:
+    """What a program cannot do with a repository, and what would be right; "" when it can."""
+    if not repository.startswith(PLACES[program]):
+        return f"{program} has no such repositories (it takes {', '.join(_SPOKEN[one] for one in PLACES[program])})"
+    if program == "borgmatic" and repository.startswith("/") and set("{}:\\") & {*repository}:
+        return "Borg takes no folder whose name has a brace, a colon or a backslash (name another one)"
+    if program == "borgmatic" and read not in (0, 100):
+        return "Borg reads all that a repository holds, or nothing of it (write read: 100, or leave it out)"
+    return ""
+
+
+_SPOKEN = {"https:": "rest", "s3:": "s3", "sftp:": "sftp", "ssh:": "ssh", "/": "local"}
 
 
 def job(name: str, fields: Fields, source: str = "") -> Resource:

@@ -12,7 +12,9 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
 * `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
   addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
-* `firewall.order` "rules": `rules`, the names of rules from first to last; a move is a change of it.
+* `firewall.raw` "slow-syn": a rule in the device's own language, as `text`, in one of its chains: `chain` is input,
+  forward, output, prerouting or postrouting. Nobody here understands what it does.
+* `firewall.order` "rules": `rules`, the names of rules and raw rules from first to last; a move is a change of it.
 
 What answers to something that was let through is let through, and so is what the device itself sends. First come
 forwards, then rules in their order, then policies, then the default.
@@ -39,6 +41,9 @@ from mspctl.resource import Id, Resource, Value
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
 MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
+RAW = "firewall.raw"
+CHAINS = ("input", "forward", "output", "prerouting", "postrouting")  # in which a raw rule can stand
+ORDERED = ("input", "forward")  # chains in which a raw rule stands among rules; in others it comes first
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 DEVICE = Id("firewall.device", "device")  # nobody declares it; what is measured of it is
 RELEASE, SUPPORT, INSTALLED, NEWEST, PENDING = "release", "support", "installed", "newest", "pending"
@@ -65,6 +70,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     POLICY: _DECIDES,
     DEFAULT.kind: _DECIDES,
     NAME: {},
+    RAW: {"chain": str, "text": str},
     ORDER.kind: {"rules": tuple},
 }
 _HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -96,8 +102,8 @@ def text(resource: Resource, name: str) -> str:
 
 
 def rules(resources: Sequence[Resource]) -> list[Resource]:
-    """The rules in their order; those that it does not name come last."""
-    by_name = {r.id.name: r for r in resources if r.id.kind == RULE}
+    """Rules and raw rules in their order; those that it does not name come last."""
+    by_name = {r.id.name: r for r in resources if r.id.kind in (RULE, RAW)}
     said = next((r.fields["rules"] for r in resources if r.id == ORDER), ())
     first = [by_name.pop(name) for name in said if name in by_name] if isinstance(said, tuple) else []
     return [*first, *by_name.values()]
@@ -188,12 +194,29 @@ def precious(resource: Resource) -> str:
 
 def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
     """Why a change opens something to anybody anywhere; "" where it does not. `resources`: all that is there then."""
+    if RAW in {r.id.kind for r in (before, after) if r}:
+        return "it is raw: nobody here understands what it lets through" if after else _RAW_GONE
+    if before and after and after.id == ORDER:
+        return _RAW_MOVED if _raw_moved(before, after, resources) else ""
     inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
     if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
         return ""
     if before is not None and _lets_anybody(before) and _lets_all(before, after):
         return ""
     return "it opens something to everybody, from anywhere"
+
+
+_RAW_GONE = "it is raw: nobody here understands what it shut out"
+_RAW_MOVED = "a raw rule and others change places, and nobody here understands what it lets through"
+
+
+def _raw_moved(before: Resource, after: Resource, resources: Sequence[Resource]) -> bool:
+    """Whether a raw rule has come ahead of something, or behind it."""
+    raw = {r.id.name for r in resources if r.id.kind == RAW}
+    orders = [said if isinstance(said := each.fields["rules"], tuple) else () for each in (before, after)]
+    both = {*orders[0]} & {*orders[1]}
+    was, will = ([name for name in names if name in both] for names in orders)
+    return any({*was[: was.index(name)]} != {*will[: will.index(name)]} for name in raw & both)
 
 
 def _comes_from(resource: Resource) -> frozenset[str]:
@@ -211,6 +234,8 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     resource = after or before
     assert resource is not None, "a change has a before or an after"
     kind = resource.id.kind
+    if kind == RAW:
+        return True
     if kind == ORDER.kind:
         return _overtakes(rules(was), rules(will))
     if kind == ZONE:
@@ -228,7 +253,7 @@ def _overtakes(was: Sequence[Resource], will: Sequence[Resource]) -> bool:
     old = {r.id: n for n, r in enumerate(was)}
     shut: list[Resource] = []
     for rule in reversed(will):
-        if rule.id not in old:
+        if rule.id not in old or rule.id.kind == RAW:
             continue
         if not _lets_through(rule):
             shut.append(rule)
@@ -307,6 +332,10 @@ def _nat_said(resource: Resource, called: Called) -> str:
     return f"{text(resource, 'outside')} on {text(resource, 'zone')} is {inside}"
 
 
+def _raw_said(resource: Resource, called: Called) -> str:
+    return f"in {text(resource, 'chain')}, which nobody here understands: {text(resource, 'text')}"
+
+
 def _masquerade_said(resource: Resource, called: Called) -> str:
     source = _places(texts(resource, "source"), "only", called)
     return f"has the device's own address there{f': {source}' if source != 'anywhere' else ''}"
@@ -320,6 +349,7 @@ def _action_said(resource: Resource, called: Called) -> str:
 
 _SAID: Mapping[str, Callable[[Resource, Called], str]] = {
     NAT: _nat_said,
+    RAW: _raw_said,
     MASQUERADE: _masquerade_said,
     POLICY: _action_said,
     DEFAULT.kind: _action_said,
@@ -350,7 +380,11 @@ def shadowed(resources: Sequence[Resource]) -> Iterator[tuple[Resource, Resource
     broad: list[Resource] = []  # of those that are about one service only, that service's
     by_service: dict[frozenset[str], list[Resource]] = {}
     for rule in rules(resources):
-        if "native" in rule.fields or BY_HAND in (rule.fields.get("action"), rule.fields.get("source")):
+        if (
+            rule.id.kind == RAW
+            or "native" in rule.fields
+            or BY_HAND in (rule.fields.get("action"), rule.fields.get("source"))
+        ):
             continue
         found = texts(rule, "services")
         for earlier in (*broad, *by_service.get(found, ())):
@@ -457,6 +491,12 @@ def _hours(id_: Id, value: Value) -> Value:
     return value
 
 
+def _chain(id_: Id, value: Value) -> Value:
+    if value not in CHAINS:
+        raise ValueError(f"{shown(value)} is no chain (write {', '.join(CHAINS)})")
+    return value
+
+
 def _port(id_: Id, value: Value) -> Value:
     if not (isinstance(value, int) and 0 <= value < 65536):
         raise ValueError(f"{shown(value)} is no port (0: the same)")
@@ -480,4 +520,5 @@ _NORMAL: Mapping[str, Callable[[Id, Value], Value]] = {
     "until": _until,
     "hours": _hours,
     "port": _port,
+    "chain": _chain,
 }

@@ -8,7 +8,7 @@ kernel thinks the same is tested with real packets.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -44,6 +44,7 @@ class Decision:
     to: str = ""  # where a forward or a host's other address sends it: "10.20.1.60 tcp/443"
     seen_as: str = ""  # the source that is seen there, if it is another one: "203.0.113.9", "the device"
     because: str = ""  # what decides when no resource does
+    perhaps: tuple[Id, ...] = ()  # raw rules that come before, which may decide otherwise
 
     @property
     def passes(self) -> bool:
@@ -61,6 +62,31 @@ class Other:
 
 def decide(resources: Sequence[Resource], packet: Packet) -> Decision:
     """What becomes of a packet."""
+    decision = _decided(resources, packet)
+    if not any(r.id.kind == firewall.RAW for r in resources):
+        return decision
+    return replace(decision, perhaps=tuple(_raw_before(resources, packet, decision)))
+
+
+def _raw_before(resources: Sequence[Resource], packet: Packet, decision: Decision) -> Iterator[Id]:
+    """Raw rules that a packet goes through, as far as it gets; what they do to it, nobody here knows."""
+    chain = "input" if packet.goes == SELF and not decision.to else "forward"
+    first, last = ("output", "postrouting") if packet.came == SELF else ("prerouting", chain)
+    for rule in firewall.rules(resources):
+        if rule.id.kind == firewall.RAW and text(rule, "chain") == first:
+            yield rule.id
+    forwarded = decision.by is not None and decision.by.kind == firewall.FORWARD
+    for rule in firewall.rules(resources) if not forwarded else ():
+        if rule.id == decision.by:
+            break
+        if rule.id.kind == firewall.RAW and text(rule, "chain") == last:
+            yield rule.id
+    for rule in firewall.rules(resources) if chain == "forward" and packet.came != SELF and decision.passes else ():
+        if rule.id.kind == firewall.RAW and text(rule, "chain") == "postrouting":
+            yield rule.id
+
+
+def _decided(resources: Sequence[Resource], packet: Packet) -> Decision:
     if packet.came == SELF:
         return Decision("accept", None, because="the device itself, which sends it")
     if packet.goes == SELF and packet.service in _NEIGHBOURS:
@@ -80,7 +106,7 @@ def decide(resources: Sequence[Resource], packet: Packet) -> Decision:
 
 def _judged(resources: Sequence[Resource], packet: Packet) -> tuple[str, Id | None]:
     for rule in firewall.rules(resources):
-        if matches(rule, packet):
+        if rule.id.kind == firewall.RULE and matches(rule, packet):
             return str(rule.fields["action"]), rule.id
     for id_ in (Id(firewall.POLICY, firewall.pair(packet.came, packet.goes)), firewall.DEFAULT):
         for resource in resources:

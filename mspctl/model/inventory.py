@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl.fields import (
     Address,
+    Boolean,
     Count,
     Day,
     Email,
@@ -26,6 +27,7 @@ from mspctl.fields import (
     Text,
     Timezone,
     Window,
+    duration,
     is_here,
     one_or_many,
     typed,
@@ -35,6 +37,8 @@ from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.secrets import NAME as SECRET
 from mspctl.strict_yaml import Map, Mark, Problems
+
+LONGEST_SOAK = 3600  # seconds
 
 
 def _secret_name(value: Any) -> str:
@@ -214,6 +218,55 @@ class ProductsFile(Model):
     products: dict[Name, Product] = {}
 
 
+class Destination(Model):
+    """Who is told of drift, and of what."""
+
+    url: SecretName  # the name of the secret that holds the service's address, as Apprise writes it
+    customers: Names = ()  # all, unless it is said
+    tell: Literal["new", "everything"] = "new"  # what was told before is told again, or not
+    alive: Literal["each-run", "day", "week", "never"] = "week"  # so long without a word it is told that all is well
+
+
+class NotifyFile(Model):
+    notify: dict[Name, Destination] = {}
+    ping: SecretName | None = None  # likewise of an address that is asked when all was told: a dead man's switch
+
+
+def _soak(value: Any) -> int:
+    seconds = duration(value)
+    if seconds > LONGEST_SOAK:
+        raise ValueError(f"{shown(str(value))} is more than an hour (a job waits for it: write 1h or less)")
+    return seconds
+
+
+Soak = Annotated[int, BeforeValidator(_soak), WithJsonSchema({"type": ["integer", "string"], "examples": ["30m"]})]
+
+
+class RingEntry(Model):
+    """Customers who get a change of shared files together."""
+
+    name: Name
+    customers: Names
+    soak: Soak = 0  # how long the next ring waits after the last change in this one; at most an hour
+    prove: Boolean = False  # the live tests of these customers are made, and have to pass, before the next ring begins
+
+
+class RingsFile(Model):
+    rings: tuple[RingEntry, ...] = ()  # who is in none comes last
+
+
+class QuickClass(Model):
+    """A kind of change that merges by itself."""
+
+    change: Literal["new-mailbox", "allow-entry"]
+    days: Count = 30  # of an allow entry: how far ahead its `until` may be
+    customers: Names = ()  # only theirs; everybody's unless it is said
+
+
+class QuickLaneFile(Model):
+    classes: tuple[QuickClass, ...] = ()  # none: every pull request waits for somebody
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All of `inventory/`."""
@@ -224,7 +277,9 @@ class Inventory:
     baselines: Mapping[str, Map] = field(default_factory=dict)  # name → sections as YAML
     settings: Mapping[tuple[str, str], Model] = field(default_factory=dict)  # (target, facet) → its driver's Settings
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more
+    notify: NotifyFile = field(default_factory=NotifyFile)
     checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
+    rings: Sequence[RingEntry] = ()
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 
     def with_facet(self, facet: str) -> list[str]:

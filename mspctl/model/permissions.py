@@ -24,6 +24,7 @@ from mspctl.strict_yaml import Mark, Problems, find
 
 M = TypeVar("M", bound=Model)
 
+ACCEPTED, APPROVALS = "accepted.yaml", "approvals.yaml"
 APPROVAL_DAYS = 14  # an approval is for the change at hand, not for later
 
 _PATH = re.compile(r"[a-z0-9-]+/[^/\s].*")
@@ -99,6 +100,10 @@ class Permissions:
             tuple(a for a in self.approvals if a.until >= today), tuple(a for a in self.accepted if a.until >= today)
         )
 
+    def lapsed(self, today: date) -> tuple[Acceptance, ...]:
+        """Acceptances of differences that held once."""
+        return tuple(a for a in self.accepted if a.until < today and a.finding is None)
+
     def approval(self, scope: Scope, id_: Id, used: Collection[str] = ()) -> Approval | None:
         """What lets a guarded change through; an approval that was `used` does so no more."""
         return next((a for a in self.approvals if a.names(scope, id_) and a.key not in used), None)
@@ -122,21 +127,27 @@ NONE = Permissions()
 
 def read(folder: Folder, today: date, problems: Problems) -> Permissions:
     """The permissions of one customer's folder; what is wrong with them goes to `problems`."""
-    accepted = _file(folder, "accepted.yaml", AcceptedFile, problems)
-    return Permissions(read_approvals(folder, today, problems), accepted.accepted)
+    accepted = _file(folder, ACCEPTED, AcceptedFile, problems).accepted
+    for index, each in enumerate(accepted):
+        if each.until < today:
+            text = "is over: what it let be is reported again (take this entry out, or accept it anew)"
+            path = f"accepted[{index}].until"
+            problems.add(_mark(folder, ACCEPTED, "accepted", index), path, text, level="warning")
+    return Permissions(read_approvals(folder, today, problems), accepted)
 
 
 def read_approvals(folder: Folder, today: date, problems: Problems) -> tuple[Approval, ...]:
     """The approvals of a customer's folder, or of the inventory."""
-    approvals = _file(folder, "approvals.yaml", ApprovalsFile, problems).approvals
+    approvals = _file(folder, APPROVALS, ApprovalsFile, problems).approvals
     last = today + timedelta(days=APPROVAL_DAYS)
     for index, approval in enumerate(approvals):
         path = f"approvals[{index}].until"
         if approval.until > last:
             text = f"{approval.until} is more than {APPROVAL_DAYS} days ahead (write {last} or earlier)"
-            problems.add(_mark(folder, index), path, text)
+            problems.add(_mark(folder, APPROVALS, "approvals", index), path, text)
         elif approval.until < today:
-            problems.add(_mark(folder, index), path, "is over (remove this approval)", level="warning")
+            mark = _mark(folder, APPROVALS, "approvals", index)
+            problems.add(mark, path, "is over (remove this approval)", level="warning")
     return approvals
 
 
@@ -150,5 +161,5 @@ def _file(folder: Folder, name: str, model: type[M], problems: Problems) -> M:
     return validate(model, data, folder.shown(name), problems) or model()
 
 
-def _mark(folder: Folder, index: int) -> Mark | None:
-    return find(folder.yaml("approvals.yaml", Problems()), ("approvals", index, "until"))
+def _mark(folder: Folder, file: str, key: str, index: int) -> Mark | None:
+    return find(folder.yaml(file, Problems()), (key, index, "until"))

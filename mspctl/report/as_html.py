@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mspctl.report import digest
+from mspctl.report import digest, italian, matrix
 from mspctl.report.digest import Count, Place, visible
 from mspctl.report.view import Block, Line, Tone, View
 
@@ -39,14 +39,29 @@ def render(view: View) -> str:
     # Line ends stay: the page keeps a text that has some within its own place.
     environment.filters["visible"] = lambda text: visible(str(text), keep="\n")
     environment.filters["brief"] = _brief
-    environment.globals |= {"sign": _sign, "source": _source, "steps": _steps, "fold": digest.folded}
+    language = _language(view)
+    italian_ = language == "it"
+    environment.filters["said"] = italian.sentence if italian_ else str
+    environment.globals |= {"t": italian.word if italian_ else str, "language": language}
+    environment.globals |= {
+        "sign": _sign,
+        "source": _source,
+        "steps": _steps,
+        "fold": digest.folded,
+        "fold_lines": digest.folded_lines,
+    }
     return environment.get_template("report.html").render(_page(view)) + "\n"
 
 
 def _page(view: View) -> dict[str, Any]:
+    view = digest.grouped(view)
     first, more = digest.headline(view.summary)
     said, command = digest.and_command(more)
-    customers = [_customer(n, name, blocks) for n, (name, blocks) in enumerate(digest.by_customer(view).items())]
+    blocks = digest.by_customer(view)
+    table = matrix.rows(view) if "customers" in view.document else []
+    names = [*dict.fromkeys([*(row.customer for row in table), *blocks])]
+    proofs = matrix.proofs(view) if table else {}
+    customers = [_customer(n, name, blocks.get(name, ()), view, proofs.get(name, ())) for n, name in enumerate(names)]
     top = [*digest.on_top(view)]
     above = {id(place.line) for _, _, places in top for place in places}
     return {
@@ -60,19 +75,31 @@ def _page(view: View) -> dict[str, Any]:
         "counts": _counts([place.line for place in digest.places(view)]),
         "top": top,
         "customers": customers,
+        "rows": table,
+        "clean": {row.customer for row in table if not any(row.cells.values())},
+        "sections": matrix.sections(table),
+        "states": matrix.STATES,
         "anchors": {customer["name"]: customer["anchor"] for customer in customers},
         "own": digest.OWN.get(view.kind, ""),
         "aside": digest.ASIDE.get(view.kind, digest.ASIDE_ELSE),
-        "notes": [line for line in view.notes if id(line) not in above],
+        "notes": [line for line in (*view.causes, *view.notes) if id(line) not in above],
         "seal": [str(view.document[key]) for key in ("read_at", "digest") if view.document.get(key)],
     }
 
 
-def _customer(number: int, name: str, blocks: Sequence[Block]) -> dict[str, Any]:
+def _customer(number: int, name: str, blocks: Sequence[Block], view: View, proofs: Sequence[Any]) -> dict[str, Any]:
     lines = [line for block in blocks for line in (*block.lines, *block.aside)]
     # A name that comes from elsewhere could be anything; most are fit to be an anchor.
     anchor = f"c-{name}" if name.replace("-", "").isalnum() and name.isascii() else f"c-{number}"
-    return {"name": name, "anchor": anchor, "blocks": blocks, "counts": _counts(lines)}
+    said = {"name": name, "anchor": anchor, "blocks": blocks, "counts": _counts(lines)}
+    return {**said, "covered": digest.coverage(view, name), "proofs": proofs}
+
+
+def _language(view: View) -> str:
+    """A page about one customer is in that customer's language."""
+    found = view.document.get("customers")
+    languages = [str(each["language"]) for each in found] if isinstance(found, list) else []
+    return languages[0] if len(languages) == 1 else "en"
 
 
 def _counts(lines: Sequence[Line]) -> list[Count]:

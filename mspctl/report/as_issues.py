@@ -20,7 +20,7 @@ from mspctl.report.view import Line, Tone, View
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
-_SINCE = re.compile(r" \(since \d{4}-\d\d-\d\d \d\d:\d\d\)$")
+_SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
 SILENT = "unreachable"  # the label of what gave no answer
 NEWS = 20  # lines of what is new that are said one by one
 
@@ -40,7 +40,7 @@ def of_drift(shown: View) -> Iterator[Told]:
     """One for each customer that was looked at."""
     for customer in sorted({str(scope["customer"]) for scope in _scopes(shown)} | {b.customer for b in shown.blocks}):
         own = replace(shown, blocks=[b for b in shown.blocks if b.customer == customer], notes=(), alarms=())
-        facts = {_fact(place.block.heading if place.block else "", place.line): place.line for place in _heavy(own)}
+        facts = {fact(place.block.heading if place.block else "", place.line): place.line for place in _heavy(own)}
         unsure = any(p.line.label == SILENT for p in places(own))
         said = ", ".join(str(count) for count in counts(facts.values())[:4])
         own = replace(own, summary=f"{said or 'Nothing'}.", facts=[customer, *shown.facts[-2:]])
@@ -54,7 +54,7 @@ def of_apply(shown: View, what: str) -> Told:
     assert isinstance(count, dict), "a report of an apply has counts"
     left = sum(int(count.get(name, 0)) for name in ("failed", "unread", "waiting", "contested", "unfinished"))
     facts = {
-        _fact(p.block.heading if p.block else "", p.line): p.line for p in places(shown) if p.line.tone is not Tone.DONE
+        fact(p.block.heading if p.block else "", p.line): p.line for p in places(shown) if p.line.tone is not Tone.DONE
     }
     text = as_markdown.page_of(shown, LIMIT)
     return Told(f"apply {what}", f"Not everything of {what} was applied", text, facts if left else {})
@@ -77,7 +77,11 @@ def _heavy(shown: View) -> Iterator[Place]:
     return (p for p in places(shown) if p.line.tone in TOLD and p.line.label != SILENT)
 
 
-def _fact(heading: str, line: Line) -> str:
+def fact(heading: str, line: Line) -> str:
     """The same as long as it is the same thing, whenever it was seen."""
-    where = heading.partition(" as seen ")[0]
-    return "\n".join((where, line.label, line.name, _SINCE.sub("", line.detail)))
+    return "\n".join((where(heading), line.label, line.name, _SINCE.sub("", line.detail)))
+
+
+def where(heading: str) -> str:
+    """A scope, without when it was seen."""
+    return heading.partition(" as seen ")[0]

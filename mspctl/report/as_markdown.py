@@ -53,19 +53,21 @@ def page_of(
     The report in at most `limit` bytes. `overview` comes before the customers and `ending` at the end, whole; with
     `fold` what is said of each customer is folded.
     """
+    view = digest.grouped(view)
     page = Page(limit - ENDING - _size(overview) - _size(ending))
     page.add(_head(view))
     for heading, _, places in digest.on_top(view):
         page.add(_on_top(heading, places))
         page.shown.update(id(place.line) for place in places[: digest.FOLD] if _is_whole(place))
     page.lines += overview
+    _list([Place(None, line) for line in view.causes if id(line) not in page.shown], page)
     for customer, blocks in digest.by_customer(view).items():
-        _customer(customer, blocks, view.kind, page, fold=fold)
+        _customer(customer, blocks, view, page, fold=fold)
     _list([Place(None, line) for line in view.notes if id(line) not in page.shown], page)
     return "\n".join([*page.lines, *_not_shown(view, page), *ending]) + "\n"
 
 
-def _customer(customer: str, blocks: Sequence[Block], kind: str, page: Page, *, fold: bool) -> None:
+def _customer(customer: str, blocks: Sequence[Block], view: View, page: Page, *, fold: bool) -> None:
     if page.full:
         return
     name = code(digest.cut(customer, BRIEF))
@@ -75,10 +77,12 @@ def _customer(customer: str, blocks: Sequence[Block], kind: str, page: Page, *, 
         page.add(["", f"<details><summary>{plain}</summary>", *([] if plain == customer else ["", name])])
     else:
         page.add(["", f"### {name}"])
+    if covered := digest.coverage(view, customer):
+        page.add(["", covered])
     opened = not page.full
     page.room -= _size(ENDED)
     for block in blocks:
-        _block(block, kind, page)
+        _block(block, view.kind, page)
     if fold and opened:
         page.lines += ENDED
 
@@ -157,15 +161,25 @@ def _aside(block: Block, kind: str, page: Page) -> None:
     if block.aside:
         page.add(["", f"**{digest.ASIDE.get(kind, digest.ASIDE_ELSE)}**"])
         _list([Place(block, line) for line in block.aside], page)
+    answered = [line for line in block.aside if line.answers]
+    if kind == "drift" and 1 < len(answered) <= digest.FOLD:
+        page.add(["", *(f"- {code(digest.cut(it.name, NAME))}: {_answers(it)}" for it in answered if _answers(it))])
     commands = [command for command in block.commands if len(command) <= VALUE]  # half a command is none
     if commands:
         page.add(["", "End it: " + " or ".join(map(code, commands))])
 
 
+def _answers(line: Line) -> str:
+    return " or ".join(code(each) for each in line.answers if len(each) <= VALUE)
+
+
 def _list(places: Sequence[Place], page: Page) -> None:
-    """The first lines in a fence, the rest of a long list in a folded one, as many of them as there is room for."""
+    """The first lines in a fence; what is known, and the rest of a long list, in a folded one, if there is room."""
+    fresh = [place for place in places if not place.line.known]
+    places = [*fresh, *(place for place in places if place.line.known)]
     rows = _table([_row(place) for place in places]) if places and not page.full else []
-    first, rest = digest.folded(rows)
+    count = len(digest.folded(fresh)[0])
+    first, rest = rows[:count], rows[count:]
     _part(first, places, page)
     _part(rest, places[len(first) :], page, folded=True)
 

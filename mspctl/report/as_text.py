@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from click import style
 
-from mspctl.report.digest import visible
+from mspctl.report.digest import coverage, grouped, visible
 from mspctl.report.view import Block, Line, Tone, View
 
 SIGNS = {
@@ -35,19 +35,24 @@ COLOURS = {
 
 
 def render(view: View) -> str:
-    return "\n".join(_lines(view)) + "\n"
+    return "\n".join(_lines(grouped(view))) + "\n"
 
 
 def _lines(view: View) -> Iterator[str]:
     for alarm in view.alarms:
         yield style(f"! {visible(alarm)}", fg="red", bold=True)
     yield f"{style(view.title, bold=True)} {' · '.join(view.facts)}"
+    if view.causes:
+        yield ""
+        yield style("Several customers at once", bold=True, underline=True)
+        yield from _table(view.causes, "  ")
     customer = ""
     for block in view.blocks:
         yield ""
         if block.customer != customer:
             customer = block.customer
-            yield style(customer, bold=True, underline=True)
+            covered = coverage(view, customer)
+            yield style(customer, bold=True, underline=True) + (style(f"  {covered}", dim=True) if covered else "")
         yield from _block(block, view.kind)
     if view.notes:
         yield ""
@@ -64,6 +69,10 @@ def _block(block: Block, kind: str) -> Iterator[str]:
         if kind != "drift":
             yield style("   NOT IN THIS MERGE", dim=True)
         yield from _table(block.aside, "  ", block.source)
+    answered = [line for line in block.aside if line.answers]
+    if kind == "drift" and len(answered) > 1:
+        for line in answered:
+            yield f"     {style(f'end {visible(line.name)}:', dim=True)} {' | '.join(map(visible, line.answers))}"
     if block.commands:
         yield f"     {style('end it:', dim=True)} {' | '.join(block.commands)}"
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from click import style
 
-from mspctl.report.view import said
+from mspctl.report.words import said
 from mspctl.resource import Resource, Scope, Value
 
 

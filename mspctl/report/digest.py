@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
-from mspctl.report.view import UNAPPROVED, Block, Line, Tone, View
+from mspctl.report.view import FINDINGS, UNAPPROVED, Block, Line, Tone, View
 
 T = TypeVar("T")
 
 AGAIN = "run again: "  # how a summary says the command that finishes an apply
 HEADLINE = 60  # characters
 SLACK = 40  # characters; cutting off fewer saves nothing
+NAMES = 8  # customers that one cause names
 FOLD = 20  # lines of one list; of a longer one the first half of that is shown and the rest folded
 
 # What stands beside a scope's own changes, in the words of each report.
@@ -51,6 +53,65 @@ class Count(NamedTuple):
         return f"{self.label} {self.number:,}"
 
 
+def grouped(view: View) -> View:
+    """
+    A report of drift in which one cause is one line: a target that answers nobody, a finding that several customers
+    have in the same words. Their own lines are left out.
+    """
+    if view.kind != "drift":
+        return view
+    found: dict[tuple[str, ...], list[Place]] = {}
+    for place in places(view):
+        if place.block and (cause := _cause(place.block, place.line)):
+            found.setdefault(cause, []).append(place)
+    shared = {cause: same for cause, same in found.items() if len({p.block.customer for p in same if p.block}) > 1}
+    gone = {id(place.line) for same in shared.values() for place in same}
+    blocks = [replace(b, lines=[line for line in b.lines if id(line) not in gone]) for b in view.blocks]
+    blocks = [b for b in blocks if b.lines or b.aside]
+    return replace(view, blocks=blocks, causes=sorted(map(_together, shared.values()), key=_first_new))
+
+
+def _cause(block: Block, line: Line) -> tuple[str, ...]:
+    """By which the same trouble is known at several customers; () for what is nobody else's."""
+    if block.section == FINDINGS and line.tone in (Tone.SEVERE, Tone.WARN):
+        return FINDINGS, line.label, line.detail, line.remedy
+    if line.tone is Tone.BAD and block.target:
+        return block.target, line.label, line.detail
+    return ()
+
+
+def _together(same: Sequence[Place]) -> Line:
+    """One line for all; the customers are named, the first of them."""
+    names = [*dict.fromkeys(place.block.customer for place in same if place.block)]
+    shown = ", ".join(names[:NAMES]) + (f" and {len(names) - NAMES:,} more" if len(names) > NAMES else "")
+    first = same[0]
+    target = first.block.target if first.block else ""
+    said = f"{first.line.detail}; {len(names):,} customers ({len(same):,} lines): {shown}"
+    answers = [] if first.block and first.block.section != FINDINGS else [a for p in same for a in p.line.answers]
+    return replace(
+        first.line,
+        name=target,
+        detail=said,
+        source="",
+        answers=tuple(answers[:NAMES]),
+        new=any(place.line.new for place in same),
+        known=all(place.line.known for place in same),
+    )
+
+
+def _first_new(line: Line) -> tuple[bool, int, str]:
+    return not line.new, _GRAVITY.index(line.tone), line.detail
+
+
+def coverage(view: View, customer: str) -> str:
+    """How much of a customer is declared, is there besides, and is not known; "" where nobody counted."""
+    said = view.document.get("coverage")
+    for each in said if isinstance(said, list) else ():
+        if each["customer"] == customer:
+            return " · ".join(f"{each[name]:,} {name}" for name in ("declared", "unmanaged", "unknown"))
+    return ""
+
+
 def by_customer(view: View) -> dict[str, list[Block]]:
     """Blocks of each customer, customers in the order in which they first appear."""
     found: dict[str, list[Block]] = {}
@@ -61,6 +122,7 @@ def by_customer(view: View) -> dict[str, list[Block]]:
 
 def places(view: View) -> Iterator[Place]:
     """Every line of a view."""
+    yield from (Place(None, line) for line in view.causes)
     for block in view.blocks:
         yield from (Place(block, line) for line in (*block.lines, *block.aside))
     yield from (Place(None, line) for line in view.notes)
@@ -104,6 +166,13 @@ def and_command(text: str) -> tuple[str, str]:
     """What is said, and the command at its end if there is one."""
     said, found, command = text.partition(AGAIN)
     return said + found.rstrip(), command
+
+
+def folded_lines(lines: Sequence[Line]) -> tuple[Sequence[Line], Sequence[Line]]:
+    """What of a list is shown, and what is folded: what somebody knows already, and the rest of what is long."""
+    fresh = [line for line in lines if not line.known]
+    shown, rest = folded(fresh)
+    return shown, [*rest, *(line for line in lines if line.known)]
 
 
 def folded(lines: Sequence[T]) -> tuple[Sequence[T], Sequence[T]]:

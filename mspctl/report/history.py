@@ -20,6 +20,9 @@ def lines(entries: Iterable[Entry], customer: str = "") -> Iterator[str]:
         counts = [f"{_counted(it)} in {scope}{_then(scope, customer)}" for scope, it in sorted(entry.scopes.items())]
         shown = ", ".join(counts[:SHOWN]) + (f" and {_more(len(counts) - SHOWN)}" if len(counts) > SHOWN else "")
         why = (" · emergency" if entry.emergency else "") + (f" · {entry.reason}" if entry.reason else "")
+        why += (f" · ticket {entry.tickets}" if entry.tickets else "") + (
+            f" · asked by {entry.asked_by}" if entry.asked_by else ""
+        )
         yield visible(f"{entry.when:%Y-%m-%d %H:%M} {entry.who.partition(' <')[0]}{why} · {shown}")
         for scope, landing in sorted(entry.scopes.items()):
             if landing.error:
@@ -53,6 +56,8 @@ def _run(entry: Entry) -> dict[str, object]:
         "reason": entry.reason,
         "plan": entry.plan,
         "emergency": entry.emergency,
+        "tickets": entry.tickets,
+        "asked_by": entry.asked_by,
         "scopes": [_scope(scope, landing) for scope, landing in sorted(entry.scopes.items())],
     }
 

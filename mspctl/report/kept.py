@@ -19,25 +19,32 @@ from typing import Any, cast
 from mspctl import edit
 from mspctl.document import a_list, an_object, members, text
 from mspctl.errors import InputError
-from mspctl.report import view
+from mspctl.report import drifts, outcomes, plans
 from mspctl.report.view import Block, Line, Tone, View, count
 
-FORMAT = "mspctl.report/1"
+FORMAT = "mspctl.report/2"
 KINDS = {"plan": "PLAN", "drift": "DRIFT", "apply": "APPLY"}  # of views that can be kept, and their titles
-_LINE = ("tone", "label", "name", "detail", "source", "remedy", "heed")
-_BLOCK = ("customer", "heading", "source", "lines", "aside", "commands")
+_TEXTS = ("tone", "label", "name", "detail", "source", "remedy", "heed")
+_LINE = (*_TEXTS, "answers", "new", "known")
+_BLOCK = ("customer", "heading", "source", "lines", "aside", "commands", "section", "target")
 _VIEW = ("kind", "title", "facts", "blocks", "summary", "notes", "document", "alarms")
 
 
 def dump(shown: View) -> str:
-    return json.dumps({"format": FORMAT, **asdict(shown)}, ensure_ascii=False) + "\n"
+    said = asdict(shown)
+    return json.dumps({"format": FORMAT, **{key: said[key] for key in _VIEW}}, ensure_ascii=False) + "\n"
 
 
 def save(path: Path, shown: View) -> None:
     """Keep a report in a file, whole or not at all."""
+    write(path, dump(shown))
+
+
+def write(path: Path, text: str) -> None:
+    """A whole file or none. Raises InputError."""
     try:
         old = path.read_bytes().decode() if path.exists() else None
-        edit.write(path, dump(shown), replaces=old)
+        edit.write(path, text, replaces=old)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError.at(str(path), f"cannot be written ({error})") from None
 
@@ -64,8 +71,9 @@ def parse(content: str) -> View:
 
 def _block(said: object) -> Block:
     found = members(said, "a block", _BLOCK)
-    customer, heading, source = (text(found, key) for key in _BLOCK[:3])
-    return Block(customer, heading, source, _lines(found["lines"]), _lines(found["aside"]), _texts(found["commands"]))
+    customer, heading, source, section, target = (text(found, key) for key in (*_BLOCK[:3], *_BLOCK[-2:]))
+    lines, aside, commands = _lines(found["lines"]), _lines(found["aside"]), _texts(found["commands"])
+    return Block(customer, heading, source, lines, aside, commands, section, target)
 
 
 def _lines(said: object) -> list[Line]:
@@ -73,8 +81,9 @@ def _lines(said: object) -> list[Line]:
 
 
 def _line(said: Mapping[str, object]) -> Line:
-    tone, *rest = (text(said, key) for key in _LINE)
-    return Line(Tone(tone), *rest)
+    tone, label, name, detail, source, remedy, heed = (text(said, key) for key in _TEXTS)
+    answers, new, known = tuple(_texts(said["answers"])), said["new"] is True, said["known"] is True
+    return Line(Tone(tone), label, name, detail, source, remedy, heed, answers, new, known)
 
 
 def _texts(said: object) -> list[str]:
@@ -100,14 +109,14 @@ def joined(views: Sequence[View]) -> View:
     notes = [*dict.fromkeys(line for each in views for line in each.notes)]
     alarms = [*dict.fromkeys(alarm for each in views for alarm in each.alarms)]
     counts = cast("dict[str, int]", document["counts"])
-    facts = view.apply_facts(counts) if kind == "apply" else _facts(document)
+    facts = outcomes.apply_facts(counts) if kind == "apply" else _facts(document)
     return View(kind, KINDS[kind], facts, blocks, _summary(kind, counts, document), notes, document, alarms)
 
 
 def _summary(kind: str, counts: Mapping[str, int], document: Mapping[str, Any]) -> str:
     if kind == "apply":
-        return view.outcome_summary(counts, document["command"])
-    return view.plan_summary(counts) if kind == "plan" else view.drift_summary(counts)
+        return outcomes.outcome_summary(counts, document["command"])
+    return plans.plan_summary(counts) if kind == "plan" else drifts.drift_summary(counts)
 
 
 def _document(found: Sequence[Mapping[str, Any]]) -> dict[str, object]:
@@ -148,4 +157,5 @@ def _facts(document: Mapping[str, Any]) -> list[str]:
         who,
         f"{count(len(scopes), 'scope')} on {count(len(targets), 'target')}",
         f"read {read_at:%H:%M} {read_at.tzname()}",
+        *plans.asked_facts(*([*dict.fromkeys(document[key])] for key in ("tickets", "asked_by"))),
     ]

@@ -9,16 +9,13 @@ ansible-runner's events leave out what a task with secrets has changed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,11 +23,10 @@ from typing import Any, Literal
 from mspctl.errors import TargetError, Unreachable
 from mspctl.kinds.hosts import Host
 from mspctl.secrets import PREFIX, Secret, redact
-from mspctl.transports import ssh
+from mspctl.transports import private, shared, ssh
+from mspctl.transports.private import write
 
 PLAYBOOKS = Path(__file__).parents[1] / "playbooks"
-MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
-ALIVE = "alive"  # a file in a run's folder, locked while the run lives
 Do = Literal["read", "write", "run", "collect", "install"]
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +47,10 @@ class Answer:
     result: Mapping[str, Any] = field(default_factory=dict)
     error: TargetError | None = None
 
+    @property
+    def away(self) -> bool:
+        return isinstance(self.error, Unreachable)
+
 
 @dataclass(frozen=True, slots=True)
 class Ansible:
@@ -61,6 +61,7 @@ class Ansible:
     at_once: int = 10
     connect: int = 10  # seconds until a host has answered
     patience: int = 900  # seconds for a host to finish
+    fleeting: set[str] = field(default_factory=set)  # hosts that may boot at any moment, since we let them install
 
     def run(self, do: Do, asks: Mapping[str, Ask], patience: int = 0) -> dict[str, Answer]:
         """
@@ -70,33 +71,48 @@ class Ansible:
         """
         if not asks:
             return {}
-        with _folder() as folder:
-            self._prepare(folder, asks)
+        with private.folder() as folder:
+            lines = self._lines(do, asks)
+            self._prepare(folder, asks, lines)
             _LOG.info("ansible: %s on %d hosts", do, len(asks))
-            said = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks), patience or self.patience)
+            last = self._start(folder, PLAYBOOKS / f"hosts-{do}.yaml", len(asks), patience or self.patience)
             rows = _events(folder)
             if not rows:
-                raise TargetError(f"Ansible did nothing: {said or 'it gave no reason'}")
+                raise TargetError(f"Ansible did nothing: {last or 'it gave no reason'}")
             silent = Answer(error=Unreachable("it was not finished with: no answer came"))
-            return {name: _answer(rows[name], self.hosts[name]) if name in rows else silent for name in asks}
+            said = {name: _answer(rows[name], self.hosts[name]) if name in rows else silent for name in asks}
+            private.hang_up(lines[name] for name in lines if name in said and said[name].away)
+            return said
 
-    def _prepare(self, folder: Path, asks: Mapping[str, Ask]) -> None:
-        key = _write(folder / "key", self.key().reveal_text().rstrip("\n") + "\n")
-        needed = [*asks]
-        for name in needed:  # grows by those that others are reached through
+    def _needed(self, names: Iterable[str]) -> list[Host]:
+        """With those that others are reached through."""
+        needed = [*names]
+        for name in needed:  # grows
             if (jump := self.hosts[name].jump) and jump not in needed:
                 needed.append(jump)
-        hosts = [self.hosts[name] for name in needed]
+        return [self.hosts[name] for name in needed]
+
+    def _lines(self, do: Do, names: Iterable[str]) -> Mapping[str, Path]:
+        """Connections that outlive the run, by full name; none to hosts that may boot."""
+        lines = shared.sockets(self._needed(names), self.key())
+        if do == "install":
+            self.fleeting.update(lines)
+            private.hang_up(lines.values())
+        return {name: line for name, line in lines.items() if name not in self.fleeting}
+
+    def _prepare(self, folder: Path, asks: Mapping[str, Ask], lines: Mapping[str, Path]) -> None:
+        key = write(folder / "key", self.key().reveal_text().rstrip("\n") + "\n")
+        hosts = self._needed(asks)
         extra = {"ConnectTimeout": str(self.connect), "ServerAliveInterval": "10", "ServerAliveCountMax": "3"}
-        _write(folder / "ssh_config", ssh.ssh_config(hosts, folder, key, extra))
-        _write(folder / "ansible.cfg", "")
-        _write(folder / "known_hosts", ssh.known_hosts(hosts))
-        _write(folder / "inventory.yaml", ssh.inventory([self.hosts[name] for name in asks], folder))
+        write(folder / "ssh_config", ssh.ssh_config(hosts, folder, key, extra | shared.OPTIONS, lines))
+        write(folder / "ansible.cfg", "")
+        write(folder / "known_hosts", ssh.known_hosts(hosts))
+        write(folder / "inventory.yaml", ssh.inventory([self.hosts[name] for name in asks], folder))
         (folder / "asks").mkdir(mode=0o700)
         for name, ask in asks.items():
-            _write(folder / "asks" / f"{name}.json", json.dumps(ask.what))
+            write(folder / "asks" / f"{name}.json", json.dumps(ask.what))
             values = {each: secret.reveal_text() for each, secret in ask.secrets.items()}
-            _write(folder / "asks" / f"{name}.secrets.json", json.dumps(values))
+            write(folder / "asks" / f"{name}.secrets.json", json.dumps(values))
 
     def _start(self, folder: Path, playbook: Path, hosts: int, patience: int) -> str:
         """Run it to the end; returns what it said last."""
@@ -125,35 +141,6 @@ class Ansible:
         return redact(lines[-1])[:300] if lines else str(run.status)
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
-    _sweep(parent)
-    prefix = f"mspctl-{os.getpid()}-"
-    with (
-        tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder,
-        (Path(folder) / f"{ALIVE}.new").open("w") as held,
-    ):
-        fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
-        Path(held.name).rename(Path(folder) / ALIVE)  # locked before anybody else can look for it
-        yield Path(folder)
-
-
-def _sweep(parent: Path) -> None:
-    """A run that was killed could not take its folder away, with the key in it: the next one does."""
-    for held in parent.glob(f"mspctl-*/{ALIVE}"):
-        with suppress(OSError), held.open() as file:
-            if held.parent.stat().st_uid == os.geteuid():
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(held.parent, ignore_errors=True)
-
-
-def _write(path: Path, text: str) -> Path:
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
-
-
 def _environment(folder: Path, path: str) -> dict[str, str]:
     """For Ansible and all that it starts: nothing of the user's own Ansible, and none of our secrets."""
     said = {
@@ -168,7 +155,7 @@ def _environment(folder: Path, path: str) -> dict[str, str]:
         "ANSIBLE_LOCAL_TEMP": str(folder / "temp"),
         "ANSIBLE_PLAYBOOK_VARS_ROOT": "all",
         "ANSIBLE_PIPELINING": "True",
-        "ANSIBLE_SSH_ARGS": "-o ControlMaster=no -o ControlPath=none",
+        "ANSIBLE_SSH_ARGS": "",  # all is in ssh_config
         "ANSIBLE_SSH_RETRIES": "0",
         "ANSIBLE_NO_TARGET_SYSLOG": "True",  # a module's arguments do not belong into a host's journal
         "ANSIBLE_RETRY_FILES_ENABLED": "False",

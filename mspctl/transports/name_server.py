@@ -37,6 +37,7 @@ from mspctl.transports.dns_wire import Answer, Malformed, Record
 
 MAX_RECORDS = 1_000_000  # of one zone
 LONGEST = 600.0  # seconds that one transfer may take
+ATTEMPTS = 3  # at a transfer that breaks off: Knot gives up a client that was too busy to read for half a second
 AT_ONCE = 16  # queries under way on one connection; BIND reads no further than 23
 
 _STALE = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN})
@@ -105,9 +106,16 @@ class Connection:
 
     def transfer(self, zone: str) -> Transfer:
         """Every record of a zone. Raises Refused when the server does not give it away."""
-        query = self._query(zone, dns.rdatatype.AXFR)
         with self._told(f"transfer {zone}"):
-            return _whole(zone, (self._checked(answer, zone) for answer in self._answers(query)))
+            for _ in range(ATTEMPTS - 1):
+                with suppress(EOFError, ConnectionResetError):
+                    return self._transferred(zone)
+                self.close()
+            return self._transferred(zone)
+
+    def _transferred(self, zone: str) -> Transfer:
+        query = self._query(zone, dns.rdatatype.AXFR)
+        return _whole(zone, (self._checked(answer, zone) for answer in self._answers(query)))
 
     def _checked(self, answer: Answer, zone: str) -> Answer:
         if answer.rcode != dns.rcode.NOERROR:

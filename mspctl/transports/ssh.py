@@ -23,10 +23,15 @@ def known_hosts(hosts: Iterable[Host]) -> str:
 
 
 def ssh_config(
-    hosts: Iterable[Host], folder: Path, key: Path | None = None, extra: Mapping[str, str] | None = None
+    hosts: Iterable[Host],
+    folder: Path,
+    key: Path | None = None,
+    extra: Mapping[str, str] | None = None,
+    sockets: Mapping[str, Path] | None = None,
 ) -> str:
     """
     For files that lie in `folder`. `key` is the private key to log in with; without it, ssh looks for one itself.
+    `sockets`: where connections are shared, by full name.
     """
     common = {
         "UserKnownHostsFile": quoted(folder / "known_hosts"),
@@ -38,17 +43,19 @@ def ssh_config(
         **({"IdentityFile": quoted(key), "IdentitiesOnly": "yes", "IdentityAgent": "none"} if key else {}),
         **(extra or {}),
     }
-    blocks = [_block(host) for host in hosts]
+    blocks = [_block(host, (sockets or {}).get(host.full)) for host in hosts]
     return HEADER + "\n".join([*blocks, _lines("Host *", common)])
 
 
-def _block(host: Host) -> str:
+def _block(host: Host, socket: Path | None) -> str:
     said = {"HostName": host.address, "Port": str(host.port), "User": host.user, "HostKeyAlias": host.full}
     algorithms = list(dict.fromkeys(a for key in host.keys for a in _algorithms(key)))
     if algorithms:  # so that ssh asks for the key that is pinned, whichever others the host has
         said["HostKeyAlgorithms"] = ",".join(algorithms)
     if host.jump:
         said["ProxyJump"] = host.jump
+    if socket:
+        said["ControlPath"] = quoted(socket)
     return _lines(f"Host {host.full}", said)
 
 

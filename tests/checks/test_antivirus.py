@@ -11,11 +11,11 @@ from mspctl import checks
 from mspctl.checks import Facts
 from mspctl.desired import declarations
 from mspctl.finding import Finding
-from mspctl.kinds.antivirus import CLAMAV
+from mspctl.kinds.antivirus import CLAMAV, SCAN
 from mspctl.kinds.hosts import FACET, scope_name
 from mspctl.plan import ScopePlan
 from mspctl.record import Record, ScopeRecord
-from mspctl.resource import Resource, Scope, Value
+from mspctl.resource import Id, Resource, Scope, Value
 from tests.checks.facts import NOW
 from tests.model.test_hosts import KEY, loaded
 
@@ -25,6 +25,7 @@ TEXT = """policy:
   on_access: /srv
   signatures: 2d
   exclude: {/srv/db: {why: w, until: 2027-12-31}}
+scans: {weekly: {paths: /, schedule: sun 03:00}}
 """
 DAY, SECONDS = 86400, int(NOW.timestamp())
 SCOPE = Scope("servers", FACET, scope_name("acme", "srv-1", "antivirus"), "acme")
@@ -41,11 +42,21 @@ FINE: Mapping[str, Value] = {
 }
 
 
-def facts(tmp_path: Path, live: Mapping[str, Value], text: str = TEXT, error: str = "", recorded: str = "") -> Facts:
-    """`recorded`: what an apply left out."""
+def facts(
+    tmp_path: Path,
+    live: Mapping[str, Value],
+    text: str = TEXT,
+    error: str = "",
+    recorded: str = "",
+    *,
+    applied: bool = False,
+) -> Facts:
+    """`recorded`: what an apply left out; `applied`: whether the scan is on the host."""
     estate = loaded(tmp_path, HOSTS, "", **{"customers/acme/antivirus.yaml": text})
     left = Record((Resource(CLAMAV, {"exclude": frozenset({recorded})}),))
-    history = {SCOPE: ScopeRecord(SCOPE, {CLAMAV: left})} if recorded else {}
+    scan = Id(SCAN, "weekly")
+    known = {CLAMAV: left} if recorded else {scan: Record((Resource(scan, {}),))} if applied else {}
+    history = {SCOPE: ScopeRecord(SCOPE, known)} if known else {}
     plan = ScopePlan(SCOPE, facts=live, error=error)
     (made,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [plan], history, NOW)
     return made
@@ -82,6 +93,27 @@ def test_what_a_host_says(tmp_path: Path, live: dict[str, Value], said: list[str
     of = facts(tmp_path, {**FINE, **live})
     assert [f"{f.code} {f.severity}" for f in found(of)] == said
     assert all(f.path == "hosts/acme/srv-1/antivirus" and f.source for f in found(of))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "days", "said"),
+    [
+        ("sun 03:00", 8, []),
+        ("sun 03:00", 8.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-07, and should be sun 03:00"]),
+        ("03:00", 2, []),
+        ("03:00", 2.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-13, and should be 03:00"]),
+        ("mon-fri 03:00", 4, []),
+        ("mon-fri 03:00", 4.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-11, and should be mon-fri"]),
+        ("mon,thu 03:00", 5.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-10, and should be mon,thu"]),
+        ("sun 03:00", 0, ["scan weekly of srv-1 was never made"]),
+    ],
+)
+def test_scans_that_are_late(tmp_path: Path, schedule: str, days: float, said: list[str]) -> None:
+    ran = {"scan weekly ended": SECONDS - int(days * DAY)} if days else {}
+    of = facts(tmp_path, {**FINE, **ran}, TEXT.replace("sun 03:00", f'"{schedule}"'), applied=True)
+    assert [f.code for f in found(of)] == ["antivirus.scan"] * len(said)
+    assert [f.what[: len(text)] for f, text in zip(found(of), said, strict=True)] == said
+    assert all(f.source == "customers/acme/antivirus.yaml:6" for f in found(of))
 
 
 def test_of_a_host_that_gave_no_answer_nothing_is_said(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ class Drift:
 
 
 @pytest.fixture
-def drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Drift:
+def drift(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Drift:
+    monkeypatch.chdir(tmp_path)
     copy = tmp_path / "copy"
     shutil.copytree(root, copy, symlinks=True)
     return Drift(copy, capsys)
@@ -136,8 +137,8 @@ def test_findings_come_first_and_say_what_to_do(drift: Drift) -> None:
     said = drift("--check", "dns/gone.example", "dns/lame.example", "dns/good.example")
     assert said.code == 2
     lines = said.out.splitlines()
-    assert lines[2:6] == [
-        "acme",
+    assert re.fullmatch(r"acme  \d+ declared · \d+ unmanaged · \d+ unknown", lines[2])
+    assert lines[3:6] == [
         " findings",
         "  ! severe   dns/gone.example  nobody finds the zone: the zone above, example, does not know it"
         " [dns.not-delegated]  customers/acme/dns.yaml:9",
@@ -145,6 +146,36 @@ def test_findings_come_first_and_say_what_to_do(drift: Drift) -> None:
         " `public: false` says that it is known inside only",
     ]
     assert lines[-1] == "3 findings, 1 severe. Nothing was changed outside."
+
+
+def test_what_was_found_is_kept_and_then_known(drift: Drift) -> None:
+    zones = drift.root / "customers/acme/dns.yaml"
+    records = drift.root / "customers/acme/dns"
+
+    def declare(*names: str) -> None:
+        zones.write_text("zones:\n" + "".join(f"  {name}: {{target: ours}}\n" for name in names))
+        for file in records.iterdir():
+            file.unlink()
+        for name in names:
+            (records / f"{name}.yaml").write_text("{}\n")
+
+    def news(*arguments: str) -> list[tuple[bool, bool]]:
+        said = drift("--check", "--exit-zero", "--report", "drift.json", *arguments)
+        assert said.code == 0, said
+        blocks = [b for b in json.loads(Path("drift.json").read_text())["blocks"] if b["section"] == "findings"]
+        return [(line["new"], line["known"]) for block in blocks for line in block["lines"]]
+
+    declare("gone.example")
+    assert news("dns/gone.example", "--record") == [(False, False)]  # a part is not kept, so nothing is known
+    assert news("--record") == [(False, False)]
+    assert news("--record") == [(False, False)]  # seen before, today
+    declare("gone.example", "bare.example")
+    assert sorted(news("--record")) == [(False, False), (True, False)]
+    kept = subprocess.run(
+        ["git", "show", "observations:.findings/acme.json"], cwd=drift.root, capture_output=True, text=True, check=True
+    )
+    said = json.loads(kept.stdout)
+    assert sorted(each["path"] for each in said["findings"]) == ["dns/bare.example", "dns/gone.example"]
 
 
 def test_what_cannot_be_checked_is_not_good(drift: Drift) -> None:

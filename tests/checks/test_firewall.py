@@ -17,11 +17,12 @@ from mspctl.diff import Difference
 from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.drivers.nftables import native, use
 from mspctl.drivers.nftables.native import Table
-from mspctl.kinds import firewall
+from mspctl.kinds import firewall, vpn
 from mspctl.load import load
 from mspctl.plan import ScopePlan
 from mspctl.record import Record
 from mspctl.resource import Cause, Id
+from tests.model import test_firewall_vpn
 from tests.model.test_firewall import NOW, brenta
 
 LONG_AGO = NOW - timedelta(days=100)
@@ -205,3 +206,40 @@ def test_what_is_saved(tmp_path: Path) -> None:
     for other in (None, b"", b"[]", fewer):
         assert use.saved(table, other) == 0
     assert use.saved(None, file) == 0
+
+
+# -- the VPN ----------------------------------------------------------------------------------------------------
+
+
+def with_vpn(tmp_path: Path) -> Facts:
+    root = brenta(tmp_path, test_firewall_vpn.SEDE.replace("      mail: luca@brenta.example\n", ""))
+    (declared,) = declarations(load(root, now=NOW), Selection(), {}, NOW)
+    (made,) = checks.facts_of(load(root, now=NOW), [declared], [ScopePlan(declared.scope)], {}, NOW)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("luca", "deposito", "told"),
+    [
+        (NOW, NOW - timedelta(minutes=2), []),
+        (
+            LONG_AGO, NOW,
+            ["info firewall.vpn-idle firewall/sede/luca: VPN user luca connected last on 2026-11-25"],
+        ),
+        (None, NOW, ["info firewall.vpn-idle firewall/sede/luca: VPN user luca has not connected since 2026-11-25"]),
+        (
+            NOW, NOW - timedelta(hours=2),
+            ["warning firewall.vpn-silent firewall/sede/deposito: VPN site deposito has not been heard of since "
+             "2027-03-05 10:00 UTC"],
+        ),
+        (
+            NOW, None,
+            ["warning firewall.vpn-silent firewall/sede/deposito: VPN site deposito has not been heard of since the "
+             "tunnel is there"],
+        ),
+        (Unmeasured("no answer"), Unmeasured("no answer"), []),
+    ],
+)  # fmt: skip
+def test_who_does_not_use_the_vpn(tmp_path: Path, luca: Measured, deposito: Measured, told: list[str]) -> None:
+    besides = {Id(vpn.USER, "luca"): luca, Id(vpn.SITE, "deposito"): deposito}
+    assert said(with_vpn(tmp_path), {**WELL, vpn.HANDSHAKE: NOW}, besides) == told

@@ -62,6 +62,27 @@ def test_a_policy_for_all_is_none_for_a_host_that_nobody_drives(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (f"target: servers, os: debian-12, host_key: {KEY}, address: 10.20.1.10", []),
+        ("address: 10.20.1.10", ["antivirus", "backup"]),
+        ("site: sede", ["antivirus", "backup"]),
+    ],
+)
+def test_who_is_reached_by_nobody_has_neither_antivirus_nor_backup(tmp_path: Path, entry: str, said: list[str]) -> None:
+    """Whatever is declared for all, or for its role: nothing of it can have come there."""
+    hosts = f"hosts:\n  srv-1: {{role: files, waived: {{patching: {{why: w, until: 2027-12-31}}}}, {entry}}}\n"
+    job = '{role: files, paths: /srv, repository: disk, schedule: "02:30", rpo: 26h}'
+    texts = {
+        "antivirus": "policy: {product: clamav}\n",
+        "backup": f"repositories: {{disk: {{local: /mnt/backup, password: ACME_RESTIC}}}}\njobs: {{notte: {job}}}\n",
+    }
+    estate = loaded(tmp_path, hosts, "", **{f"customers/acme/{name}.yaml": text for name, text in texts.items()})
+    (made,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [], {}, NOW)
+    assert [c.rpartition("/")[2] for c in codes(made)] == said
+
+
+@pytest.mark.parametrize(
     ("until", "said"),
     [
         ("2027-03-14", ["hosts.uncovered warning hosts/acme/srv-1/patching"]),

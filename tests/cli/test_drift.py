@@ -86,7 +86,7 @@ def test_what_somebody_edited_is_read_and_then_known(observed: Run, repository: 
     edit(repository)
     drift = observed("drift", "--record")
     assert (drift.code, read) == (2, ["brenta.example on ns-1"])
-    assert "changed outside  voip A  values: Git says 192.0.2.85, live is 203.0.113.66  :14\n" in drift.out
+    assert "changed outside  voip A  values: Git says 192.0.2.85, live is 203.0.113.66 (new: not seen on " in drift.out
     assert drift.out.endswith("1 resource changed outside (1 new); 0 unmanaged.\n")
     again = observed("drift")
     assert (again.code, read) == (2, [])
@@ -114,6 +114,18 @@ def test_it_says_the_same_as_if_all_had_been_read(observed: Run, repository: Pat
     assert [left["cause"] for left in brenta["left"]] == ["unmanaged", "drift"]
     assert brenta["accepted"]
     assert [change["name"] for change in brenta["changes"]] == ["mail A"]
+
+
+def test_an_acceptance_that_ran_out_is_told(observed: Run, repository: Path) -> None:
+    edit(repository)
+    said = "accepted:\n  - {resource: dns/brenta.example/voip A, why: test, until: 2026-01-01, who: Paolo}\n"
+    (repository / "customers/officine-brenta/accepted.yaml").write_text(said)
+    drift = observed("drift")
+    assert "; accepted by Paolo until 2026-01-01, which is over" in drift.out
+    assert re.search(
+        r"expired  accepted\[0\]\.until  is over: .*  customers/officine-brenta/accepted.yaml:2", drift.out
+    )
+    assert "is over: what it let be is reported again" in observed("validate").err
 
 
 def test_what_git_changed_is_read(observed: Run, repository: Path, read: list[str]) -> None:

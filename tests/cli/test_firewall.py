@@ -90,8 +90,8 @@ class Desk:
         self.firewall = firewall
         self.root = root
 
-    def run(self, *words: str) -> Said:
-        command = [*inside(self.firewall.names["office"]), sys.executable, "-m", "mspctl", *words]
+    def run(self, *words: str, at: str = "office") -> Said:
+        command = [*inside(self.firewall.names[at]), sys.executable, "-m", "mspctl", *words]
         secret = {"MSPCTL_SECRET_FW_SEDE": self.firewall.sshd.client_key.decode()}
         done = subprocess.run(
             command,
@@ -335,3 +335,117 @@ def _soon() -> str:
     from datetime import UTC, datetime, timedelta
 
     return f"{datetime.now(UTC) + timedelta(days=7):%Y-%m-%d}"
+
+
+# -- proofs -----------------------------------------------------------------------------------------------------
+
+ANSWER = """\
+import socket, sys, threading
+def serve(made):
+    while True:
+        said, who = made.recvfrom(999)
+        made.sendto(said, who)
+for port in sys.argv[1:]:
+    made = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    made.bind(("::", int(port)))
+    threading.Thread(target=serve, args=[made]).start()
+print("ready", flush=True)
+"""
+RULES = """\
+rules:
+  - {id: voice, from: wan, to: lan, services: udp/5060, action: reject}
+  - {id: let-in, from: wan, to: lan, source: "2001:db8:113::9", services: [ping, ntp, udp/4711, tcp/81], action: accept}
+"""
+PROOFS = """\
+proofs:
+  every: 12h
+  within: 2s
+  packets:
+    - {id: web, from: here, to: 203.0.113.1, service: tcp/8443, expect: open}
+    - {id: ours, from: here, to: 203.0.113.1, service: tcp/PORT, expect: closed}
+    - {id: pinged, from: here, to: "2001:db8:20::9", service: ping, expect: open}
+    - {id: clock, from: here, to: "2001:db8:20::9", service: ntp, expect: open}
+    - {id: plain, from: here, to: "2001:db8:20::9", service: http, expect: closed}
+    - {id: voices, from: here, to: "2001:db8:20::9", service: udp/5060, expect: closed}
+    - {id: nobody, from: here, to: "2001:db8:20::9", service: udp/4711, send: hello, expect: refused}
+    - {id: no-one, from: here, to: "2001:db8:20::9", service: tcp/81, expect: refused}
+"""
+
+
+@pytest.fixture
+def proving(desk: Desk) -> Iterator[Desk]:
+    """With packets that are declared; they are sent from outside."""
+    text = (desk.root / FILE).read_text().replace("rules:\n", RULES)
+    text += PROOFS.replace("PORT", str(desk.firewall.sshd.port))
+    (desk.root / FILE).write_text(text)
+    desk.applied()
+    server = desk.firewall.started("lan", sys.executable, "-c", ANSWER, "123")
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield desk
+    finally:
+        server.kill()
+        server.communicate(timeout=10)
+
+
+def test_declared_packets_are_sent_and_what_is_otherwise_is_found(proving: Desk) -> None:
+    said = proving.run("prove", at="wan")
+    assert said.code == 0, said.out + said.err
+    port = proving.firewall.sshd.port
+    vouched = "the probe works: {} was answered before and afterwards"
+    for text in (
+        "✓ passed  firewall/sede/here  8 steps in ",
+        f"tcp/{port} to 203.0.113.1 is closed (ours) (2.",
+        f"no answer within 2 s, so it was dropped; {vouched.format('web')}",
+        f"it was rejected on the way (says 2001:db8:113::1); {vouched.format('clock')}",
+        "udp/4711 to 2001:db8:20::9 is refused (nobody)",
+        "it came through, and whoever is there refused it (says 2001:db8:20::9)",
+        "1 proof: 1 passed.",
+    ):
+        assert text in said.out
+    drift = proving.run("drift")
+    assert drift.code == 0, drift.out
+    assert "1 of 1 proof passed, the oldest " in drift.out
+    assert proving.run("prove", "--due", at="wan").out == ""
+
+    # And now a file that lies.
+    text = (proving.root / FILE).read_text()
+    lies = {
+        "web, from: here, to: 203.0.113.1, service: tcp/8443, expect: open": "expect: closed",
+        "service: http, expect: closed": "expect: open",
+        "service: tcp/81, expect: refused": "expect: closed",
+        "send: hello, expect: refused": "expect: open",
+    }
+    for old, new in lies.items():
+        text = text.replace(old, f"{old.rpartition('expect')[0]}{new}")
+    text += "    - {id: sure, from: here, to: 203.0.113.1, service: ping, expect: open}\n"
+    (proving.root / FILE).write_text(text)
+    said = proving.run("prove", at="wan")
+    assert said.code == 2, said.out + said.err
+    lines = [line.strip() for line in said.out.splitlines() if "failed" in line]
+    for name, why in (
+        ("web", "it was answered"),
+        ("plain", "no answer within 2 s, so it was dropped"),
+        ("no-one", "it came through, and whoever is there refused it"),
+        ("nobody", "it came through, and whoever is there refused it (says 2001:db8:20::9)"),
+    ):
+        assert any(f"({name})" in line and why in line for line in lines), said.out
+    told = proving.run("drift").out
+    assert "the last proof failed: " in told
+    assert "[proof.failed]" in told
+
+
+def test_a_probe_that_reaches_nothing_proves_nothing(proving: Desk) -> None:
+    """What it sends goes out, and nothing comes back: that is silence, as of a firewall that drops."""
+    wan = [*inside(proving.firewall.names["wan"]), "nft"]
+    swallow = "table inet swallow { chain c { type filter hook input priority 0; policy drop; }; }"
+    subprocess.run([*wan, "-f", "-"], input=swallow, text=True, check=True)
+    try:
+        said = proving.run("prove", at="wan")
+    finally:
+        subprocess.run([*wan, "delete", "table", "inet", "swallow"], check=True)
+    assert said.code == 2, said.out + said.err  # what shall be open is not
+    closed = [line for line in said.out.splitlines() if "is closed" in line]
+    assert len(closed) == 3
+    assert all("not made" in line and "reaches nothing that is open, so that says nothing" in line for line in closed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -10,13 +11,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mspctl.exits import Exit
 from mspctl.kinds.hosts import Host
+from mspctl.locks import Locks
 from mspctl.secrets import Secret
-from mspctl.transports.ansible import MEMORY, PLAYBOOKS, Ansible, Ask
+from mspctl.transports import shared
+from mspctl.transports.ansible import PLAYBOOKS, Ansible, Ask
+from mspctl.transports.private import MEMORY
 from tests.conftest import Run
 from tests.servers import require
 from tests.servers.hosts import Lan, machines, unplugged
@@ -67,9 +72,18 @@ def hosts_yaml(lan: Lan) -> str:
     return "defaults: {target: servers, os: debian-12, role: files}\nhosts:\n" + "".join(entries)
 
 
-def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
-    applied = run("apply", "--yes")
+def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan, caplog: pytest.LogCaptureFixture) -> None:
+    logins = "journalctl --no-pager --unit=ssh | grep -c 'Accepted publickey' || true"
+    before = int(lan["srv-2"].sh(logins))
+    with caplog.at_level(logging.INFO, "mspctl.transports.ansible"):
+        applied = run("apply", "--yes")
     assert applied.code == Exit.DONE, applied
+    # It reads once, logs in once, and nothing stays open.
+    assert [*caplog.messages] == [f"ansible: {do} on 3 hosts" for do in ("read", "write")]
+    assert int(lan["srv-2"].sh(logins)) == before + 1
+    ours = f"{MEMORY}/mspctl-{os.getpid()}-"
+    assert not [*MEMORY.glob(f"mspctl-{os.getpid()}-*")]
+    assert subprocess.run(["pgrep", "-f", ours], capture_output=True, text=True).stdout == ""
     assert applied.out.count("+ create") == 8
     assert "hosts acme/srv-3/patching on servers" in applied.out
     assert WORD not in applied.out + applied.err
@@ -97,6 +111,24 @@ def test_plan_apply_drift_and_revert(run: Run, acme: Path, lan: Lan) -> None:
     assert "02:00:00" in lan["srv-2"].sh("systemctl show -p TimersCalendar mspctl-patching.timer")
 
 
+def test_what_is_done_between_plan_and_write_stays_and_is_told(
+    run: Run, acme: Path, lan: Lan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hosts compare what they are about to overwrite, so they are not read a second time under the locks."""
+    taken = Locks.hold
+
+    def after_somebody(locks: Locks, *said: Any, **more: Any) -> Any:
+        lan["srv-1"].sh(f"mkdir -p {UNITS} && echo '# Managed by mspctl, by another' >{UNITS}/{TIMER}")
+        return taken(locks, *said, **more)
+
+    monkeypatch.setattr(Locks, "hold", after_somebody)
+    applied = run("apply", "--yes")
+    assert applied.code == Exit.PARTLY
+    assert f"{UNITS}/{TIMER} was changed since it was read" in applied.out
+    assert lan["srv-1"].sh(f"cat {UNITS}/{TIMER}") == "# Managed by mspctl, by another\n"
+    assert "enabled" in lan["srv-2"].sh(f"systemctl is-enabled {TIMER}")
+
+
 def test_a_host_that_is_away_costs_itself_only(run: Run, acme: Path, lan: Lan) -> None:
     with unplugged(lan, lan["srv-2"]):
         applied = run("apply", "--yes")
@@ -104,6 +136,9 @@ def test_a_host_that_is_away_costs_itself_only(run: Run, acme: Path, lan: Lan) -
     assert "it refuses connections" in applied.out
     assert "enabled" in lan["srv-3"].sh("systemctl is-enabled mspctl-patching.timer")
     assert "mspctl-patching" not in lan["srv-2"].sh("ls /etc/systemd/system")
+
+
+UNITS, TIMER = "/etc/systemd/system", "mspctl-patching.timer"
 
 
 def reached(lan: Lan) -> dict[str, Host]:
@@ -159,6 +194,7 @@ def test_values_are_no_templates_and_secrets_stay_where_they_belong(lan: Lan, mo
     assert answers["srv-1.acme"].error is None
     assert lan["srv-1"].sh("cat /etc/mspctl/leak; stat -c %a /etc/mspctl/leak") == f"{text}{secret}\n600\n"
     assert found == b""
+    shared.close()
     assert not [*MEMORY.glob(f"mspctl-{os.getpid()}-*")]
     assert secret not in str(answers)
     assert secret not in lan["srv-1"].sh(

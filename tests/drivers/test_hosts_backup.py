@@ -27,6 +27,7 @@ from tests.servers import require
 from tests.servers.hosts import NET, Lan, Machine
 
 FIELDS: dict[str, Value] = {
+    "program": "restic",
     "paths": frozenset({"/srv/data", "/etc/ssh"}),
     "exclude": frozenset({"*.tmp"}),
     "repository": "/mnt/backup/acme/srv-1",
@@ -47,6 +48,7 @@ NIGHT = kind.job("notte", FIELDS)
 VAULT = kind.thinning(
     "vault",
     {
+        "program": "restic",
         "folder": "/mnt/backup",
         "password": "ACME_RESTIC rev 1",
         "keep": frozenset({"last 1"}),
@@ -112,6 +114,7 @@ class TestBackup(DriverContract):
         Sample(
             NIGHT,
             (
+                but(NIGHT, program="borgmatic"),
                 but(NIGHT, paths=frozenset({"/srv"})),
                 but(NIGHT, exclude=frozenset({"*.tmp", "[Cc]ache {{ x }}"})),
                 but(NIGHT, repository="https://backup.lab:8000/acme/srv-1"),
@@ -134,6 +137,7 @@ class TestBackup(DriverContract):
         Sample(
             VAULT,
             (
+                but(VAULT, program="borgmatic"),
                 but(VAULT, folder="/srv"),
                 but(VAULT, password="ACME_RESTIC rev 2"),
                 but(VAULT, keep=frozenset({"daily 3", "last 1"})),
@@ -150,6 +154,9 @@ class TestBackup(DriverContract):
     impossible = (
         (but(NIGHT, schedule="soon"), "'soon' is not a time of the day"),
         (but(NIGHT, paths=frozenset()), "a backup of nothing"),
+        (but(NIGHT, program="tar"), "there are backups with restic and borgmatic only"),
+        (but(NIGHT, program="borgmatic", repository="s3:https://s3.lab/b"), "borgmatic has no such repositories"),
+        (but(NIGHT, program="borgmatic", read=5), "Borg reads all that a repository holds, or nothing of it"),
         (but(VAULT, keep=frozenset()), "thinning out that keeps nothing"),
         (but(VEEAM, format="fax"), "there are reports in the formats json, synology, veeam, words only"),
         (but(NIGHT, append_only=True, keep=frozenset({"daily 1"})), "nothing can be taken out of an append-only"),

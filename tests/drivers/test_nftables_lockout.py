@@ -124,13 +124,13 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) ->
     """Something happens when a change is loaded, and before it is confirmed."""
     confirm = commit._confirm
 
-    def first(device: Machine, place: Sequence[str], until: float) -> Ran | None:
+    def first(device: Machine, place: Sequence[str], until: float, script: str) -> Ran | None:
         for _ in range(200):
             if Path(place[0], f"{place[1]}.code").exists():
                 break
             time.sleep(0.01)
         happens()
-        return confirm(device, place, until)
+        return confirm(device, place, until, script)
 
     with monkeypatch.context() as patched:
         patched.setattr(commit, "_confirm", first)

@@ -109,13 +109,13 @@ def test_power_is_cut_before_a_change_is_confirmed(lan: Lan, tmp_path: Path, mon
     before = rig.table()
     confirm = commit._confirm
 
-    def cut(device: Device, place: Sequence[str], until: float) -> Ran | None:
+    def cut(device: Device, place: Sequence[str], until: float, script: str) -> Ran | None:
         for _ in range(100):  # until the new rules are there
             if rig.table() != before:
                 break
             time.sleep(0.05)
         rig.machine.restart()
-        return confirm(device, place, time.monotonic() + 20)
+        return confirm(device, place, time.monotonic() + 20, script)
 
     monkeypatch.setattr(commit, "_confirm", cut)
     (failed,) = rig.apply(*resources(lan)[:-1], default(log=True))

@@ -600,6 +600,20 @@ def test_a_transfer_that_is_not_whole_is_no_zone(bench: Workbench, rig: ServerRi
     assert len(live(rig)) == 100
 
 
+def test_a_transfer_that_broke_off_once_is_asked_for_again(bench: Workbench, rig: ServerRig) -> None:
+    bench.declare(SCOPE, *bulky())
+    bench.apply()
+    queries: set[bytes] = set()
+
+    def spoil(query: bytes, number: int, answer: bytes) -> bytes | None:
+        queries.add(query)
+        return answer if len(queries) > 1 or number < 1 else None
+
+    with between(rig, spoil):
+        assert len(live(rig)) == 100
+    assert len(queries) == 2
+
+
 def _record(line: str) -> dns.rrset.RRset:
     name, ttl, rdclass, rtype, value = line.split(None, 4)
     return dns.rrset.from_text(name, int(ttl), rdclass, rtype, value)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.exits import Exit
-from mspctl.transports.ansible import MEMORY
+from mspctl.transports.private import MEMORY
 from tests.conftest import ROOT, Run
 from tests.servers.hosts import Lan, Machine, machines, plug, unplugged
 

@@ -15,6 +15,7 @@ import pytest
 
 from mspctl import cli
 from mspctl.init import init
+from tests.cli.test_notify import Service, service  # noqa: F401
 from tests.forge.executor import Executor, evaluate
 from tests.servers import git_http
 from tests.servers.github import REPOSITORY, GitHubSimulator
@@ -73,6 +74,12 @@ class Desk:
             self.github.of_commit[commit] = [number]
         return self.executor.run("apply", "push", commit, before=before)
 
+    def keep(self, name: str, value: str) -> None:
+        """A secret in the inventory's vault."""
+        command = ["-C", str(self.clone), "secret", "set", "-t", "pdns-1", name]
+        run = [sys.executable, "-m", "mspctl", *command]
+        subprocess.run(run, input=value, text=True, check=True, capture_output=True)
+
     def drift(self) -> dict[str, str]:
         return self.executor.run("drift", "schedule", self.git("rev-parse", "origin/main"))
 
@@ -100,33 +107,42 @@ def desk(tmp_path: Path, github: GitHubSimulator, monkeypatch: pytest.MonkeyPatc
         desk.write("customers/acme/customer.yaml", "name: Acme\n")
         desk.write("customers/acme/dns.yaml", "zones: {acme.example: {target: pdns-1, public: false}}\n")
         desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\n")
-        (tmp_path / "key").write_text(KEY)
-        secret = ["-C", str(clone), "secret", "set", "-t", "pdns-1", "api_key"]
-        with (tmp_path / "key").open() as key:
-            subprocess.run([sys.executable, "-m", "mspctl", *secret], stdin=key, check=True, capture_output=True)
+        desk.keep("api_key", KEY)
         desk.push("main")
         assert cli.run(["-C", str(clone), "ledger", "init"]) == 0
         yield desk
 
 
-def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, github: GitHubSimulator) -> None:
+def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(
+    desk: Desk,
+    github: GitHubSimulator,
+    service: Service,  # noqa: F811
+) -> None:
+    desk.keep("TEAM_CHAT", f"json://127.0.0.1:{service.port}/token")
+    desk.write("inventory/notify.yaml", "notify: {team: {url: TEAM_CHAT, alive: never}}\n")
+    desk.push("main")
+
     # A pull request: the plan is a comment; a second commit, and the same comment says more. Nothing is written.
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     head = desk.push("change")
     number = github.pull(head)
-    assert desk.plan(number, head) == {"affected": "success", "plan": "success", "comment": "success"}, (
-        desk.executor.said
-    )
+    ends = {"affected": "success", "plan": "success", "comment": "success", "quick-lane": "skipped"}
+    assert desk.plan(number, head) == ends, desk.executor.said
     (body,) = github.bodies(number)
     assert "www A" in body
     desk.git("checkout", "--quiet", head)
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\nmail: {A: 192.0.2.81}\n")
     github.pulls[0]["head"]["sha"] = head = desk.push("change")
-    assert set(desk.plan(number, head).values()) == {"success"}
+    assert desk.plan(number, head) == ends
     (body,) = github.bodies(number)
     assert "mail A" in body
     assert f"mspctl undo acme '#{number}'" in body
     assert desk.live() == {}
+
+    # Somebody else's pull request on the same customer is planned again after the merge.
+    other = github.pull("f" * 40, "another")
+    github.files[other] = ["customers/acme/dns/acme.example.yaml"]
+    planned = github.artifact(f"reviewed-{other}-{'f' * 40}", ".github/workflows/plan.yml")
 
     # The merge: what was reviewed is there, the ledger knows it, and the pull request says so.
     assert set(desk.merge(number).values()) == {"success"}, desk.executor.said
@@ -136,8 +152,9 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
     assert f"#{number}" in desk.git("log", "--format=%B", "FETCH_HEAD")
     assert any("landed" in body for body in github.bodies(number))
     assert github.issues == {}
+    assert github.again == [planned]
 
-    # A hand edit: one issue, told once; reverted, it is closed.
+    # A hand edit: one issue, told once, and one message; reverted, it is closed.
     record = {"content": "203.0.113.9", "disabled": False}
     by_hand = {"name": "www.acme.example.", "type": "A", "ttl": 3600, "changetype": "REPLACE", "records": [record]}
     desk.server.call("PATCH", "/zones/acme.example.", {"rrsets": [by_hand]})
@@ -146,6 +163,7 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
     (issue,) = github.issues.values()
     assert "www A" in issue["body"]
     assert github.bodies(issue["number"]) == []
+    assert service.said()[0] == "mspctl drift: 1 new"
     assert cli.run(["-C", str(desk.clone), "apply", "--revert", "-c", "acme", "--yes"]) == 0
     assert set(desk.drift().values()) == {"success"}
     assert github.issues[issue["number"]]["state"] == "closed"
@@ -155,8 +173,10 @@ def test_a_change_from_its_pull_request_to_the_end_of_a_hand_edit(desk: Desk, gi
 def test_what_nobody_reviewed_is_not_applied(desk: Desk, github: GitHubSimulator) -> None:
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     desk.git("commit", "--quiet", "-am", "straight to main")
-    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped"}
+    assert desk.merge(0) == {"affected": "failure", "apply": "skipped", "report": "skipped", "replan": "skipped"}
     assert "nothing of it was reviewed" in "".join(desk.executor.said)
+    (issue,) = github.issues.values()
+    assert "Merged without a reviewed plan" in issue["title"]
     assert desk.live() == {}
 
 
@@ -171,13 +191,18 @@ def test_a_pull_request_is_data(desk: Desk, github: GitHubSimulator) -> None:
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
     program = desk.push("program")
     number = github.pull(program)
-    assert desk.plan(number, program) == {"affected": "success", "plan": "skipped", "comment": "skipped"}
+    assert desk.plan(number, program) == {
+        "affected": "success",
+        "plan": "skipped",
+        "comment": "skipped",
+        "quick-lane": "skipped",
+    }
     desk.git("checkout", "--quiet", start)
     with standing_in() as thief:
         desk.write("inventory/targets.yaml", TARGETS.format(address=thief.address))
         moved = desk.push("moved")
         number = github.pull(moved)
-        assert set(desk.plan(number, moved).values()) == {"success"}, desk.executor.said
+        assert desk.plan(number, moved)["comment"] == "success", desk.executor.said
         assert thief.asked == []
     assert "is reached otherwise than before" in github.bodies(number)[0].replace("`", "")
 

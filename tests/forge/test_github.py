@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from mspctl import cli
 from mspctl.errors import InputError, TargetError, Unreachable
 from mspctl.forge import LONGEST
+from mspctl.forge.again import again
 from mspctl.forge.github import GitHub, from_environment
 from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, marker
 from mspctl.forge.review import name_of, reviewed
+from mspctl.load import load
 from mspctl.transports.http import Refused
 from tests.servers.github import TOKEN, GitHubSimulator, description, of, wrong
 
@@ -240,3 +243,54 @@ def test_the_command_prints_what_a_workflow_needs(
     assert capsys.readouterr().out.splitlines() == [f"pull={number}", "run=2", f"name=reviewed-{number}-{'a' * 40}"]
     github.broken = lambda method, path: (502, {})
     assert cli.run(["reviewed", "--commit", "b" * 40]) == 4
+
+
+def test_what_nobody_reviewed_is_an_issue_until_its_plan_is_found(
+    github: GitHubSimulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in github.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    for _ in range(2):
+        assert cli.run(["reviewed", "--commit", "b" * 40, "--issue"]) == 1
+    (issue,) = github.issues.values()
+    assert "Merged without a reviewed plan: bbbbbbbbbbbb" in issue["title"]
+    assert "nothing of it was reviewed" in issue["body"]
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [number]
+    github.artifact(name_of(number, "a" * 40), PLAN)
+    assert cli.run(["reviewed", "--commit", "b" * 40, "--issue"]) == 0
+    assert github.issues[issue["number"]]["state"] == "closed"
+
+
+# -- planned again --------------------------------------------------------------------------------------------
+
+
+def test_other_pull_requests_on_the_same_customers_are_planned_again(
+    github: GitHubSimulator, client: GitHub, repository: Path
+) -> None:
+    paths = {
+        "same": ["customers/officine-brenta/dns.yaml"],
+        "other": ["customers/studio-legale-ferri/dns.yaml"],
+        "everybody": ["inventory/targets.yaml"],
+        "unplanned": ["customers/officine-brenta/mail.yaml"],
+        "from elsewhere": ["customers/officine-brenta/dns.yaml"],
+        "merged": ["customers/officine-brenta/dns.yaml"],
+    }
+    numbers, runs = {}, {}
+    for name, files in paths.items():
+        head = name[0] * 40
+        numbers[name] = github.pull(head, name, merged=name == "merged")
+        github.files[numbers[name]] = files
+        if name != "unplanned":
+            runs[name] = github.artifact(name_of(numbers[name], head), PLAN)
+    fork = next(pull for pull in github.pulls if pull["number"] == numbers["from elsewhere"])
+    fork["head"]["repo"] = {**fork["head"]["repo"], "id": 99}
+    found = [*again(client, load(repository), ["officine-brenta"], "main", PLAN)]
+    assert github.again == [runs["same"], runs["everybody"]]
+    assert [(one.pull.title, bool(one.wrong)) for one in found] == [
+        ("same", False),
+        ("everybody", False),
+        ("unplanned", True),
+    ]
+    assert [*again(client, load(repository), [], "main", PLAN)] == []

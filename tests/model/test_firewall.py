@@ -355,3 +355,53 @@ def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens
 
 def fields(kind: str, name: str, **said: bool) -> Resource:
     return Resource(Id(kind, name), {"interfaces": frozenset({"eth0"}), **said})
+
+
+@pytest.mark.parametrize(
+    ("packet", "problem"),
+    [
+        ('from: here, to: "1.2.3.4; id", service: http, expect: open', "is no address"),
+        ('from: here, to: "$(id).example", service: http, expect: open', "is no name of a host"),
+        ("from: here, to: 10.20.0.0/24, service: http, expect: open", "to: 10.20.0.0/24 is not one host"),
+        ("from: here, to: shop.example, service: http, expect: open", "say family: ipv4 or ipv6"),
+        ("from: here, to: nvr, service: http, family: ipv6, expect: open", "nvr is no address of ipv6"),
+        ("from: here, to: nvr, service: dns, expect: open", "dns is tcp/53, udp/53 (write tcp/443)"),
+        ("from: here, to: nvr, service: tcp/1-9, expect: open", "a packet goes to one port of tcp or udp"),
+        ("from: here, to: nvr, service: icmpv6/echo-request, expect: open", "is none of IPv4 (write ping)"),
+        ("from: here, to: nvr, service: udp/9, expect: open", "nobody knows what udp/9 answers to"),
+        ("from: here, to: nvr, service: tcp/9, send: x, expect: open", "send is for udp"),
+        ("from: here, to: nvr, service: http, expect: shut", "'shut' is not one of 'open', 'closed', 'refused'"),
+        ("from: srv-1, to: nvr, service: http, expect: open", "srv-1 is no host of hosts.yaml"),
+        ("from: nas, to: nvr, service: http, expect: open", "nas has no address or no target in hosts.yaml"),
+        ("from: srv-1.other, to: nvr, service: http, expect: open", "srv-1.other is no host of hosts.yaml"),
+        ("from: $(id), to: nvr, service: http, expect: open", "is no probe (write here, a host"),
+        ("from: here, to: nvr, service: http, expect: closed", "is expected open, so nothing shows that it works"),
+    ],
+)
+def test_packets_that_prove_nothing_are_told(tmp_path: Path, packet: str, problem: str) -> None:
+    root = brenta(tmp_path, f"{SEDE}proofs:\n  - {{id: a, {packet}}}\n", **{"hosts.yaml": "hosts: {nas: {}}\n"})
+    (said,) = [each for each in complaints(root) if "[proofs" in each or "proofs." in each]
+    assert said.startswith(f"{FILE}:17:3: proofs.packets[0]")
+    assert problem in said
+
+
+def test_a_host_of_another_customer_sends_packets_if_it_is_there_for_that(tmp_path: Path) -> None:
+    sede = f"{SEDE}proofs: [{{id: a, from: eye.other, to: nvr, service: https, expect: open}}]\n"
+    host = "hosts: {eye: {target: servers, address: 192.0.2.9, ROLE}}\n"
+    targets = f"{TARGETS}  servers: {{facets: {{hosts: hosts}}}}\n"
+    for role, right in (("role: probe", True), ("role: files", False)):
+        root = brenta(tmp_path / role[6:], sede)
+        (root / "inventory/targets.yaml").write_text(targets)
+        (root / "customers/other").mkdir()
+        (root / "customers/other/customer.yaml").write_text("name: Other\n")
+        (root / "customers/other/hosts.yaml").write_text(host.replace("ROLE", role))
+        told = [each for each in complaints(root) if "another customer's" in each]
+        assert bool(told) is not right
+
+
+def test_a_plan_names_the_packets_that_prove_what_it_opens(tmp_path: Path) -> None:
+    packets = "{id: in, from: here, to: 203.0.113.1, service: tcp/8443, expect: open}"
+    packets += ", {id: not-ours, from: here, to: nvr, service: tcp/8443, expect: closed}"
+    (one,) = declared(brenta(tmp_path, f"{SEDE}proofs: [{packets}]\n"))
+    assert "; proofs in (open), not-ours (closed)" in one.words[Id(firewall.FORWARD, "nvr")]
+    assert "proof" not in one.words[Id(firewall.RULE, "browse")]

@@ -185,6 +185,7 @@ def test_jobs_are_for_a_host_or_for_a_role(tmp_path: Path) -> None:
     assert [*found] == ["acme/srv-1/backup", "acme/nas/backup"]
     (notte,), (fuori,) = found.values()
     assert dict(notte.fields) == {
+        "program": "restic",
         "paths": frozenset({"/srv", "/etc"}),
         "exclude": frozenset({"*.tmp"}),
         "repository": "/mnt/backup/acme/srv-1",
@@ -211,6 +212,7 @@ def test_repositories_are_thinned_out_where_they_lie(tmp_path: Path) -> None:
     found = {d.scope.name: d.resources for d in declarations(backed_up(tmp_path, VAULT + BACKUP), Selection(), {}, NOW)}
     (_, old) = found["acme/nas/backup"]
     assert dict(old.fields) == {
+        "program": "restic",
         "folder": "/srv/restic",
         "password": "ACME_RESTIC rev 1",
         "keep": frozenset({"daily 3"}),
@@ -241,6 +243,14 @@ def test_repositories_are_thinned_out_where_they_lie(tmp_path: Path) -> None:
         ("local: /mnt/backup/", "sftp: -oProxyCommand=id@nas/srv", "is no folder of another host"),
         ("local: /mnt/backup/", "sftp: b@nas.example/srv, key: NAS_KEY", "has key and host_key if it has sftp"),
         ("local: /mnt/backup/", "local: /mnt, key: NAS_KEY", "has key and host_key if it has sftp"),
+        ("local: /mnt/backup/", f"ssh: b@nas.example/srv, key: K_1, host_key: {KEY}", "no such repositories"),
+        ("local: /mnt/backup/", "local: /mnt/backup, program: tar", "'tar' is not one of 'restic', 'borgmatic'"),
+        (
+            "local: /mnt/backup/",
+            'program: borgmatic, local: "/mnt/{now}"',
+            "Borg takes no folder whose name has a brace",
+        ),
+        ("rest:", "program: borgmatic, rest:", "borgmatic has no such repositories (it takes ssh, local)"),
         ("password: ACME_RESTIC}", "password: geheim}", "is not the name of a secret"),
         ("rpo: 3d", "rpo: 3d, restore_test: {}", "is missing"),
         ("rpo: 3d", "rpo: 3d, restore_test: {every: 0}", "is more often than each hour"),

@@ -12,7 +12,7 @@ import pytest
 
 from mspctl.errors import InputError
 from mspctl.plan import Plan, ScopePlan, Standing, Step
-from mspctl.report import as_comment, kept, view
+from mspctl.report import as_comment, kept, plans
 from mspctl.report.annotations import MOST, annotate
 from mspctl.report.view import View
 from mspctl.resource import Change, Fields, Id, Resource, Scope
@@ -49,7 +49,7 @@ def a_plan(customers: int, changes: int, name: str = "www A", value: str = "192.
 
 
 def comment(plan: Plan) -> str:
-    return as_comment.render(view.of_plan(plan), 212)
+    return as_comment.render(plans.of_plan(plan), 212)
 
 
 def back(shown: View) -> View:
@@ -147,7 +147,7 @@ def test_ten_thousand_changes_are_still_a_comment(customers: int, changes: int) 
         assert text.startswith("## Plan: ")
         assert "not shown here" in text
         assert "**Undo**" in text
-        whole = as_comment.render(view.of_plan(plan), 212, as_comment.SUMMARY)
+        whole = as_comment.render(plans.of_plan(plan), 212, as_comment.SUMMARY)
         assert len(whole) > 5 * len(text)
         assert len(whole.encode()) <= as_comment.SUMMARY
 
@@ -169,7 +169,7 @@ def test_nothing_from_outside_acts() -> None:
 
 
 def test_annotations_say_where_and_end_no_line() -> None:
-    lines = [*annotate(view.of_plan(a_plan(1, 90, EVIL, EVIL)))]
+    lines = [*annotate(plans.of_plan(a_plan(1, 90, EVIL, EVIL)))]
     assert len(lines) == MOST
     for line in lines:
         assert re.match(r"::warning file=customers/customer-0/dns\.yaml,line=1,title=delete::delete ", line)

@@ -15,7 +15,7 @@ from tests.report import sample
 VIEWS = {name: getattr(sample, name) for name in ("plan", "drift", "outcome", "nothing", "hostile")}
 VOID = {"meta", "col"}
 ATTRIBUTES = {"class", "id", "href", "lang", "charset", "name", "content", "http-equiv", "aria-hidden", "aria-label",
-              "aria-labelledby", "colspan"}  # fmt: skip
+              "aria-labelledby", "colspan", "role", "scope", "tabindex"}  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -57,7 +57,7 @@ def test_the_page_loads_nothing_and_runs_nothing(name: str) -> None:
     text = render(VIEWS[name](), "html")
     page = Page(text)
     ours = "html head meta title style body main header section article nav footer details summary h1 h2 h3 h4 small p"
-    assert set(page.tags) <= {*ours.split(), *"ul li a b code span table colgroup col tbody tr td div".split()}
+    assert set(page.tags) <= {*ours.split(), *"ul li a b code span table colgroup col thead th tbody tr td div".split()}
     assert {name for name, _ in page.attributes} <= ATTRIBUTES
     assert all(link.startswith("#") for link in page.values("href"))
     assert "default-src 'none'" in text

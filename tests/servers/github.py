@@ -117,6 +117,9 @@ class GitHubSimulator:
     of_commit: dict[str, list[int]] = field(default_factory=dict)  # commit → numbers of its pull requests
     artifacts: list[Json] = field(default_factory=list)
     runs: dict[int, Json] = field(default_factory=dict)
+    files: dict[int, list[str]] = field(default_factory=dict)  # pull request → paths that it changes
+    checks: dict[str, list[Json]] = field(default_factory=dict)  # commit → what jobs said of it
+    again: list[int] = field(default_factory=list)  # runs that were begun once more
     asked: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(
         default_factory=list
@@ -141,7 +144,7 @@ class GitHubSimulator:
 
     def pull(self, head: str, title: str = "A change", *, merged: bool = False) -> int:
         found = of("pull-request-simple", number=self.number(), title=title, merged_at=WHEN if merged else None)
-        found |= {"state": "closed" if merged else "open", "user": self.bot()}
+        found |= {"state": "closed" if merged else "open", "user": self.bot(), "body": ""}
         found["head"] |= {"sha": head, "ref": "change"}
         self.pulls.append(found)
         return int(found["number"])
@@ -215,21 +218,46 @@ class GitHubSimulator:
         return _page([pull for pull in self.pulls if pull["number"] in numbers], asked)
 
     def _pulls_list(self, asked: Json, body: Json) -> list[Json]:
-        branch = asked.get("head", "").partition(":")[2]
-        return _page([p for p in self.pulls if p["state"] == "open" and p["head"]["ref"] == branch], asked)
+        branch, state = asked.get("head", "").partition(":")[2], asked.get("state", "open")
+        found = [p for p in self.pulls if state in (p["state"], "all")]
+        return _page([p for p in found if not branch or p["head"]["ref"] == branch], asked)
+
+    def _pulls_list_files(self, number: str, asked: Json, body: Json) -> list[Json]:
+        return _page([of("diff-entry", filename=name) for name in self.files.get(int(number), ())], asked)
+
+    def _pulls_update(self, number: str, asked: Json, body: Json) -> Json:
+        next(pull for pull in self.pulls if pull["number"] == int(number)).update(body)
+        return self._pulls_get(number, asked, body)
+
+    def _pulls_merge(self, number: str, asked: Json, body: Json) -> Json:
+        found = next(pull for pull in self.pulls if pull["number"] == int(number))
+        if body.get("sha") not in (None, found["head"]["sha"]):
+            raise ValueError("Head branch was modified")
+        found |= {"state": "closed", "merged_at": WHEN}
+        return of("pull-request-merge-result")
+
+    def _actions_re_run_workflow(self, run: str, asked: Json, body: Json) -> Json:
+        if int(run) not in self.runs:
+            raise NotFound
+        self.again.append(int(run))
+        return {}
+
+    def _checks_list_for_ref(self, ref: str, asked: Json, body: Json) -> Json:
+        found = self.checks.get(ref, [])
+        return {"total_count": len(found), "check_runs": _page(found, asked)}
 
     def _pulls_get(self, number: str, asked: Json, body: Json) -> Json:
         found = next(pull for pull in self.pulls if pull["number"] == int(number))
-        whole = of("pull-request", number=int(number), title=found["title"], merged_at=found["merged_at"])
+        same = {key: found[key] for key in ("title", "body", "state", "merged_at")}
+        whole = of("pull-request", number=int(number), **same)
         whole["head"] |= {"sha": found["head"]["sha"], "ref": found["head"]["ref"]}
         return whole
 
     def _pulls_create(self, asked: Json, body: Json) -> Json:
         number = self.pull("0" * 40, body["title"])
         self.pulls[-1]["head"]["ref"] = body["head"]
-        made = of("pull-request", number=number, title=body["title"], merged_at=None)
-        made["head"] |= {"ref": body["head"]}
-        return made
+        self.pulls[-1]["body"] = body.get("body")
+        return self._pulls_get(str(number), asked, body)
 
     def _actions_list_artifacts_for_repo(self, asked: Json, body: Json) -> Json:
         found = [each for each in self.artifacts if asked.get("name") in (None, each["name"])]
@@ -264,6 +292,7 @@ def _check_request(operation: Json, asked: Json, body: Json | None) -> None:
     if body is None:
         return
     schema = resolved(operation["requestBody"]["content"]["application/json"]["schema"])
+    schema = next((each for each in schema.get("anyOf", ()) if "properties" in each), schema)  # or nothing at all
     if unknown := body.keys() - schema["properties"].keys():
         raise ValueError(f"there is no {sorted(unknown)}")
     if errors := wrong(body, schema):
@@ -303,7 +332,7 @@ def simulated() -> Iterator[GitHubSimulator]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815
+        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815
 
         def _result(self, body: Json | None) -> tuple[int, Any, dict[str, str]]:
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":

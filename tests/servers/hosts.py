@@ -38,7 +38,7 @@ USERS = ("root", "ops", "guest")  # ops may use sudo, guest may not
 
 PACKAGES = (
     "openssh-server python3 systemd systemd-sysv dbus iproute2 ca-certificates sudo "
-    "nftables procps tzdata unattended-upgrades restic clamav-daemon clamav-freshclam clamdscan"
+    "nftables procps tzdata unattended-upgrades restic borgmatic clamav-daemon clamav-freshclam clamdscan"
 ).split()
 MASKED = (
     "systemd-modules-load systemd-udevd systemd-udev-trigger console-getty getty.target e2scrub_all.timer "

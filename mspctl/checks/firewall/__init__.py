@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import boot, device, in_front, names, rules
+from mspctl.checks.firewall import boot, device, in_front, names, rules, vpn
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES}
+CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES, **vpn.CODES}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
     yield from device.questions(facts)
     yield from rules.questions(facts)
+    yield from vpn.questions(facts)
 
 
 def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
@@ -23,3 +24,4 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from names.findings(facts)
     yield from device.findings(facts, seen)
     yield from rules.findings(facts, seen)
+    yield from vpn.findings(facts, seen)

@@ -17,18 +17,19 @@ from datetime import datetime, timedelta
 from mspctl.desired import Declaration, Outputs
 from mspctl.desired.firewall.words import Words
 from mspctl.kinds import addresses, firewall
+from mspctl.kinds import vpn as tunnels
 from mspctl.kinds.firewall import ANY
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
-from mspctl.model.sections.firewall import FACET, Site
+from mspctl.model.sections.firewall import FACET, Site, vpn
 from mspctl.model.sections.firewall.names import Names
-from mspctl.model.sections.firewall.rules import Forward, Rule
+from mspctl.model.sections.firewall.rules import Forward, Rule, VpnSite, VpnUser
 from mspctl.moments import Moment, Window, timezone
 from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (FACET,)
-SCOPES = {FACET: ("firewall:Firewall", firewall.FIELDS)}
+SCOPES = {FACET: ("firewall:Firewall", {**firewall.FIELDS, **tunnels.FIELDS})}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:
@@ -36,7 +37,8 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
         contacts = {contact.id: contact.name for contact in customer.info.contacts}
         scope = _scope(customer, name, site)
         words = Words(site.device, contacts, customer.info.timezone, now)
-        maker = _Maker(site, customer.info.timezone, now, words, outputs.get(scope, {}))
+        left = leavers(customer, now)
+        maker = _Maker(site, customer.info.timezone, now, words, outputs.get(scope, {}), left)
         maker.make()
         timed, ends, follows = maker.timed, maker.ends, frozenset(maker.follows)
         yield Declaration(scope, maker.resources, site.file, timed=timed, follows=follows, ends=ends, words=maker.words)
@@ -45,6 +47,12 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
 def scopes(customer: Customer) -> Iterator[Scope]:
     for name, site in customer.files.get(FACET, {}).items():
         yield _scope(customer, name, site)
+
+
+def leavers(customer: Customer, now: datetime) -> frozenset[str]:
+    """Mailboxes of people who have left by now."""
+    known = vpn.mailboxes(customer)
+    return frozenset(a for a, (who, _) in known.items() if who and who.left.begins(customer.info.timezone) <= now)
 
 
 def of_device(site: Site, zone: str, now: datetime) -> list[Resource]:
@@ -67,6 +75,7 @@ class _Maker:
     now: datetime
     words: Words
     addresses: Mapping[str, Value] = field(default_factory=dict)  # of names, as far as they were found
+    left: frozenset[str] = frozenset()  # mailboxes of people who are gone
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, str] = field(default_factory=dict)
@@ -81,16 +90,67 @@ class _Maker:
         order = [firewall.MANAGEMENT] if device.management else []
         if device.management:
             self._management(names)
-        for kind in ("before", "rules", "after"):
-            for number, rule in enumerate(getattr(device, kind)):
-                if self._rule(names, rule, self._source(kind, number)):
-                    order.append(rule.id)
+        self._tunnel()
+        for path, rule in self._rules():
+            order += [raw.id for raw in device.raw if raw.before == rule.id]
+            if self._rule(names, rule, self._source(*path)):
+                order.append(rule.id)
+        order += [raw.id for raw in device.raw if not raw.before]
+        self._raw()
         self.resources.append(firewall.order(order, self._source("rules")))
         for number, forward in enumerate(device.forwards):
             self._forward(names, forward, self._source("forwards", number))
         self._nat(names)
         for name in sorted(self.named):
             self.resources.append(Resource(Id(firewall.NAME, name), {}, self._source("objects")))
+
+    def _rules(self) -> Iterator[tuple[vpn.Path, Rule]]:
+        """From first to last; those of who has left the VPN are not there."""
+        device = self.site.device
+        yield from ((("before", number), rule) for number, rule in enumerate(device.before))
+        for path, rule in vpn.rules(device):
+            if Id(firewall.RULE, rule.id) not in self.timed:
+                yield path, rule
+        for kind in ("rules", "after"):
+            yield from (((kind, number), rule) for number, rule in enumerate(getattr(device, kind)))
+
+    def _tunnel(self) -> None:
+        said = self.site.device.vpn
+        if said is None:
+            return
+        fields = firewall.fields(
+            port=said.port, addresses=frozenset(said.addresses), key=f"{said.private_key} rev {said.rev}"
+        )
+        self.resources.append(Resource(Id(tunnels.TUNNEL, said.interface), fields, self._source("vpn")))
+        for path, peer in vpn.peers(self.site.device):
+            self._user(peer, path) if isinstance(peer, VpnUser) else self._peer_site(peer, path)
+
+    def _user(self, user: VpnUser, path: vpn.Path) -> None:
+        id_ = Id(tunnels.USER, user.id)
+        if user.mail in self.left:
+            for each in (id_, firewall.ORDER, *(Id(firewall.RULE, name) for _, name, _ in vpn.reaches(user))):
+                self.timed[each] = "follows from leavers"
+            return
+        if user.until is not None and self.now >= user.until.ends(self.zone):
+            self.timed[id_] = f"expired {user.until}"
+            return
+        if user.until is not None:
+            self.ends[id_] = f"closes itself {user.until}"
+        networks = addresses.joined(user.address)
+        fields = firewall.fields(key=user.key, networks=networks, endpoint="", keepalive=0, preshared="")
+        self.resources.append(made := Resource(id_, fields, self._source(*path)))
+        self.words.add_peer(made, user)
+
+    def _peer_site(self, site: VpnSite, path: vpn.Path) -> None:
+        fields = firewall.fields(
+            key=site.key,
+            networks=addresses.joined(site.networks),
+            endpoint=site.endpoint or "",
+            keepalive=site.keepalive,
+            preshared=f"{site.preshared} rev {site.rev}" if site.preshared else "",
+        )
+        self.resources.append(made := Resource(Id(tunnels.SITE, site.id), fields, self._source(*path)))
+        self.words.add_peer(made, site)
 
     def _places(self, id_: Id, said: frozenset[str]) -> Value:
         """With addresses for names."""
@@ -175,6 +235,13 @@ class _Maker:
                 self.resources.append(Resource(Id(firewall.POLICY, pair), said, self._source("policies", number)))
         said = firewall.fields(action=device.default.action, log=device.default.log)
         self.resources.append(Resource(firewall.DEFAULT, said, self._source("default")))
+
+    def _raw(self) -> None:
+        for number, raw in enumerate(self.site.device.raw):
+            fields = firewall.fields(chain=raw.chain, text=raw.text)
+            made = Resource(Id(firewall.RAW, raw.id), fields, self._source("raw", number))
+            self.resources.append(made)
+            self.words.add(made, raw)
 
     def _limits(self, id_: Id, names: Names, schedule: str | None, until: Moment | None) -> dict[str, Value] | None:
         """`until` and `hours`; None when it is over."""

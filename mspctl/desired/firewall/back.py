@@ -18,14 +18,17 @@ from mspctl.desired.firewall.spelling import Entry, Speller, listed, one_or_list
 from mspctl.edit import Bare
 from mspctl.errors import Error, InputError
 from mspctl.kinds import firewall
+from mspctl.kinds import vpn as tunnels
 from mspctl.kinds.firewall import text, texts
 from mspctl.load import Estate, load
-from mspctl.model.sections.firewall import FACET, Site
+from mspctl.model.sections.firewall import FACET, Site, vpn
+from mspctl.model.sections.firewall.rules import VpnUser
 from mspctl.resource import Id, Resource, Value
 from mspctl.strict_yaml import Map, Problems, Seq, find, find_value
 
 REMEDY = "change it by hand, or undo it: apply --revert"
 RULES = ("before", "rules", "after")
+RAW = "raw"
 
 
 def rewrite(estate: Estate, customer: str, name: str, adopted: Mapping[Id, Resource | None]) -> Rewritten:
@@ -69,6 +72,7 @@ def _verify(
         ) from None
     before, after = (_declared(each, customer, name) for each in (estate, later))
     meant = {i: r.fields if r else None for i, r in adopted.items()}
+    meant |= {each: None for each in _following(estate.customers[customer].files[FACET][name], adopted)}
     expected = {i: meant.get(i, before.get(i)) for i in {*before, *after, *meant}}
     wrong = sorted(i.name for i, fields in expected.items() if i != firewall.ORDER and fields != after.get(i))
     order = _order(meant.get(firewall.ORDER) or before.get(firewall.ORDER))
@@ -76,6 +80,13 @@ def _verify(
         wrong.append(firewall.ORDER.name)
     if wrong:
         raise Error(f"{file}: the live values cannot be written there ({', '.join(wrong)}); nothing was changed")
+
+
+def _following(site: Site, adopted: Mapping[Id, Resource | None]) -> Iterator[Id]:
+    """The rules of users of the VPN who are gone: they go with them."""
+    for _, peer in vpn.peers(site.device):
+        if isinstance(peer, VpnUser) and adopted.get(Id(tunnels.USER, peer.id), peer) is None:
+            yield from (Id(firewall.RULE, rule) for _, rule, _ in vpn.reaches(peer))
 
 
 def _declared(estate: Estate, customer: str, name: str) -> dict[Id, Mapping[str, Value]]:
@@ -89,7 +100,7 @@ def _order(fields: Mapping[str, Value] | None) -> list[str]:
 
 
 def _among(order: Sequence[str], declared: Mapping[Id, object]) -> list[str]:
-    return [each for each in order if Id(firewall.RULE, each) in declared]
+    return [each for each in order if {Id(kind, each) for kind in (firewall.RULE, firewall.RAW)} & {*declared}]
 
 
 # -- edits --------------------------------------------------------------------------------------------------------
@@ -194,7 +205,21 @@ class DeviceEditor:
 
     # -- kinds ----------------------------------------------------------------------------------------------------
 
+    def peer(self, id_: Id, live: Resource | None) -> None:
+        """Who is gone from the tunnel is taken out; a key tells nobody who somebody new is."""
+        kind = "users" if id_.kind == tunnels.USER else "sites"
+        said = find_value(self.own, ("vpn", kind))
+        at = next((n for n, each in enumerate(said or ()) if each.get("id") == id_.name), None)
+        if live is not None or at is None:
+            raise ValueError("is somebody's in the VPN (write who it is under vpn:)")
+        self.edits.append(edit.Delete(("vpn", kind, at)))
+
+    def tunnel(self, id_: Id, live: Resource | None) -> None:
+        raise ValueError("is the VPN itself (write it under vpn:)")
+
     def rule(self, id_: Id, live: Resource | None) -> None:
+        if any(rule.id == id_.name for _, rule in vpn.rules(self.site.device)):
+            raise ValueError("follows from vpn: (change it there)")
         if id_.name == firewall.MANAGEMENT:
             self._management(live)
         else:
@@ -230,6 +255,14 @@ class DeviceEditor:
             if self.speller.places(frozenset({text(live, "to")}), host) == host and port == live.fields["port"]:
                 entry["to"] = old["to"]
         return entry, schedules
+
+    def raw(self, id_: Id, live: Resource | None) -> None:
+        self._put_entry((RAW,), id_, live, self._spelled_raw)
+
+    def _spelled_raw(self, live: Resource, old: Mapping[str, Any]) -> tuple[Entry, dict[str, str]]:
+        if text(live, "text") == firewall.BY_HAND:
+            raise ValueError(f"was {firewall.BY_HAND} to what nobody here understands")
+        return {"id": live.id.name, "chain": text(live, "chain"), "text": text(live, "text")}, {}
 
     def nat(self, id_: Id, live: Resource | None) -> None:
         self._put_entry(("static_nat",), id_, live, self._spelled_nat)
@@ -323,7 +356,7 @@ class DeviceEditor:
     def order(self, id_: Id, live: Resource | None) -> None:
         """The own rules in their new order, each entry as it is; what stays in line is not touched."""
         wanted = _order(live.fields if live else None)
-        for kind in RULES:
+        for kind in (*RULES, RAW):
             held = self.entries(kind)
             now = [str(each["id"]) for each in held]
             then = [name for name in wanted if name in now] + [name for name in now if name not in wanted]
@@ -335,6 +368,16 @@ class DeviceEditor:
             for number, name in enumerate(then):
                 if name in moved:
                     self.add(kind, moved[name], number)
+        self._places(wanted)
+
+    def _places(self, wanted: Sequence[str]) -> None:
+        """Raw rules stand before the next rule."""
+        rules = {each["id"] for kind in RULES for each in self.entries(kind)}
+        rules |= {rule.id for kind in RULES for rule in getattr(self.site.device, kind)}
+        for number, each in enumerate(self.entries(RAW)):
+            if each["chain"] in firewall.ORDERED and each["id"] in wanted:
+                behind = wanted[wanted.index(str(each["id"])) + 1 :]
+                self.change(RAW, number, {"before": next((name for name in behind if name in rules), None)})
 
 
 def _without(
@@ -353,8 +396,12 @@ _PUT: dict[str, Callable[[DeviceEditor, Id, Resource | None], None]] = {
     firewall.RULE: DeviceEditor.rule,
     firewall.FORWARD: DeviceEditor.forward,
     firewall.NAT: DeviceEditor.nat,
+    firewall.RAW: DeviceEditor.raw,
     firewall.MASQUERADE: DeviceEditor.masquerade,
     firewall.POLICY: DeviceEditor.policy,
     firewall.ORDER.kind: DeviceEditor.order,
     firewall.DEFAULT.kind: DeviceEditor.default,
+    tunnels.TUNNEL: DeviceEditor.tunnel,
+    tunnels.USER: DeviceEditor.peer,
+    tunnels.SITE: DeviceEditor.peer,
 }

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from mspctl.kinds import firewall
+from mspctl.kinds import addresses, firewall, services, vpn
 from mspctl.model.sections.firewall.names import Names
-from mspctl.model.sections.firewall.rules import Forward, Rule, Shared
+from mspctl.model.sections.firewall.proving import shot
+from mspctl.model.sections.firewall.rules import Forward, Raw, Reasons, Rule, Shared, VpnSite, VpnUser
 from mspctl.moments import Moment, timezone
 from mspctl.resource import Id, Resource
 
@@ -23,8 +24,25 @@ class Words(Mapping[Id, str]):
         self.now = now
         self.made: dict[Id, Callable[[], str]] = {}
 
-    def add(self, resource: Resource, said: Rule | Forward) -> None:
-        self.made[resource.id] = lambda: firewall.in_words(resource, self._called, self._more(said))
+    def add(self, resource: Resource, said: Rule | Forward | Raw) -> None:
+        self.made[resource.id] = lambda: firewall.in_words(
+            resource, self._called, self._more(said) + self._proofs(resource)
+        )
+
+    def add_peer(self, resource: Resource, said: VpnUser | VpnSite) -> None:
+        self.made[resource.id] = lambda: vpn.in_words(resource) + self._ends(said)
+
+    def _ends(self, said: VpnUser | VpnSite) -> str:
+        until = said.until if isinstance(said, VpnUser) else None
+        parts = [said.name] if said.name else []
+        parts += [f"closes itself {ending(until, self.zone, self.now)}"] if until else []
+        return "".join(f"; {part}" for part in [*parts, *self._for_whom(said)])
+
+    def _for_whom(self, said: Reasons) -> list[str]:
+        asked = self.contacts.get(said.asked_by or "", said.asked_by)
+        parts = [f"asked by {asked}"] if asked else []
+        parts += [f"ticket {said.ticket}"] if said.ticket else []
+        return [*parts, *_why(said.why)]
 
     def __getitem__(self, id_: Id) -> str:
         return self.made[id_]()
@@ -43,13 +61,27 @@ class Words(Mapping[Id, str]):
         names = Names(self.device)
         return {names.addresses([name]): name for name in reversed(self.device.objects)}
 
-    def _more(self, said: Rule | Forward) -> str:
-        parts = [f"only {said.schedule} ({self.device.schedules[said.schedule]})"] if said.schedule else []
-        parts += [f"closes itself {ending(said.until, self.zone, self.now)}"] if said.until else []
-        asked = self.contacts.get(said.asked_by or "", said.asked_by)
-        parts += [f"asked by {asked}"] if asked else []
-        parts += [f"ticket {said.ticket}"] if said.ticket else []
-        return "".join(f"; {part}" for part in [*parts, *_why(said.why)])
+    def _more(self, said: Rule | Forward | Raw) -> str:
+        parts = [] if isinstance(said, Raw) else [*self._limits(said)]
+        return "".join(f"; {part}" for part in [*parts, *self._for_whom(said)])
+
+    def _limits(self, said: Rule | Forward) -> Iterator[str]:
+        if said.schedule:
+            yield f"only {said.schedule} ({self.device.schedules[said.schedule]})"
+        if said.until:
+            yield f"closes itself {ending(said.until, self.zone, self.now)}"
+
+    def _proofs(self, resource: Resource) -> str:
+        """The packets that will vouch for it."""
+        meant = firewall.texts(resource, "listen" if resource.id.kind == firewall.FORWARD else "services")
+        names, found = Names(self.device), list[str]()
+        for packet in self.device.proofs.packets:
+            sent = shot(packet, names)
+            to = resource.fields.get("destination", addresses.ANY)
+            there = isinstance(to, frozenset) and addresses.meet(to, frozenset({sent.address}))
+            if there and services.covers(meant, frozenset({sent.called})):
+                found.append(f"{sent.id} ({sent.expect})")
+        return f"; {'proof' if len(found) == 1 else 'proofs'} {', '.join(found)}" if found else ""
 
 
 def _why(said: str | None) -> Sequence[str]:

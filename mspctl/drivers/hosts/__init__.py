@@ -26,7 +26,7 @@ from mspctl.secrets import Secret
 from mspctl.transports.ansible import Ansible, Answer, Ask, Do
 
 FRESH = 30  # seconds for which what was read as it was written is handed out
-BOOT = 300  # seconds until a host that reboots is there again
+BOOT, PAUSE = 300, 2  # seconds until a host that reboots is there again, and between looks
 FACETS: Mapping[str, Facet] = {
     "antivirus": cast(Facet, antivirus),
     "backup": cast(Facet, backup),
@@ -50,7 +50,7 @@ class Hands(Protocol):
 
 
 class Reader:
-    traits = Traits(cas="reread")
+    traits = Traits(cas="value")  # mspctl_host.py: Item.check
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -125,26 +125,29 @@ class Driver(Reader):
         asks = {_host(scope): Ask({"left": left[scope], "patience": min(left[scope], patience)}) for scope in there}
         begun = self.hands.run("install", asks)
         said = {scope: begun[_host(scope)] for scope in there}
-        lost = {scope: there[scope].facts.get("boot") for scope, answer in said.items() if _goes_down(answer)}
+        lost = {scope: _Lost.of(there[scope], answer) for scope, answer in said.items() if _goes_down(answer)}
         refused = {scope: a.error for scope, a in said.items() if a.error and scope not in lost}
         yield from (answer for answer in before.values() if answer.scope not in there)
         yield from (Failed(scope, error) for scope, error in refused.items())
         yield from self._back([scope for scope in there if not (scope in refused or scope in lost)], lost)
 
-    def _back(self, scopes: Sequence[Scope], lost: Mapping[Scope, object]) -> Iterator[Reading | Failed]:
-        """Read again; those that were lost in the middle most likely boot, and are waited for."""
+    def _back(self, scopes: Sequence[Scope], lost: Mapping[Scope, _Lost]) -> Iterator[Reading | Failed]:
+        """Read again; those that go down are waited for until they have booted, but not for ever."""
         until = time.monotonic() + BOOT
         left = [*scopes, *lost]
         while left:
             again = []
             for answer in [*self.read(left, {})]:
-                away = isinstance(answer, Failed) or answer.facts.get("boot") == lost.get(answer.scope)
-                if answer.scope in lost and away and time.monotonic() < until:
+                down = answer.scope in lost and lost[answer.scope].still(answer)
+                if down and time.monotonic() < until:
                     again.append(answer.scope)
+                elif down and isinstance(answer, Failed):
+                    text = f"it went down, and was not back after {BOOT // 60} minutes: {answer.error}"
+                    yield Failed(answer.scope, Unreachable(text))
                 else:
                     yield answer
             left = again
-            time.sleep(2 if left else 0)
+            time.sleep(PAUSE if left else 0)
 
     def errand(self, scope: Scope, programs: Sequence[str], ask: Mapping[str, object], seconds: int) -> Any:
         host = _host(scope)
@@ -166,6 +169,24 @@ class Driver(Reader):
         values = self.access.passwords.of(place.customer, named) if named else []
         asking.secrets |= {path: value for (path, _), value in zip(named, values, strict=True)}
         asking.scopes.append({"name": work.scope.name, "items": items})
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A host that goes down, or broke off while it installed."""
+
+    boot: object  # which one it was
+    sure: bool  # it said itself that it goes down
+
+    @classmethod
+    def of(cls, before: Reading, answer: Answer) -> _Lost:
+        return cls(before.facts.get("boot"), not answer.away)
+
+    def still(self, answer: Reading | Failed) -> bool:
+        """Whether it is down yet, or about to be: if only its connection broke, it has no reason to boot."""
+        if isinstance(answer, Failed):
+            return True
+        return answer.facts.get("boot") == self.boot and (self.sure or bool(answer.facts.get("reboot")))
 
 
 @dataclass(slots=True)
@@ -196,7 +217,7 @@ def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
 
 def _goes_down(answer: Answer) -> bool:
     """Whether a host that installs is about to boot; most likely, if it was lost meanwhile."""
-    return isinstance(answer.error, Unreachable) or bool(answer.result.get("facts", {}).get("stopping"))
+    return answer.away or bool(answer.result.get("facts", {}).get("stopping"))
 
 
 def _inspected(answer: Answer) -> Inspected | TargetError:

@@ -1,18 +1,20 @@
 """
-Backups with restic, from a service and a timer of ours for each job.
+Backups with restic or borgmatic, from a service and a timer of ours for each job.
 
-What a job does stands in a file of JSON that is read back as it is; the program beside it runs restic and writes down
-how it went, for findings. Secrets are in files of their own that only root reads: their first lines say which secret it
-is, so that one that was changed in Git is seen; the value itself is never read.
+What a job does stands in a file of JSON that is read back as it is; the program beside it runs restic, or borgmatic
+with a configuration of its own (`backup_borgmatic.py`), and writes down how it went, for findings. Secrets are in files
+of their own that only root reads: their first lines say which secret it is, so that one that was changed in Git is
+seen; the value itself is never read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from mspctl.driver import Outputs
+from mspctl.drivers.hosts import backup_borgmatic
 from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program, written
 from mspctl.errors import TargetError, Unsupported
 from mspctl.kinds import backup
@@ -22,16 +24,20 @@ from mspctl.resource import Resource, Value
 KINDS = frozenset({backup.JOB, backup.THINNING, backup.REPORT})
 FOLDER, PROGRAMS, STATES = "/etc/mspctl/backup", "/usr/local/lib/mspctl", "/var/lib/mspctl"
 THIN, REPORTS = "/etc/mspctl/thinning", "/etc/mspctl/reports"
-PACKAGES = ("ca-certificates", "openssh-client", "restic", "tzdata")
+PACKAGES = {
+    "restic": ("ca-certificates", "openssh-client", "restic", "tzdata"),
+    "borgmatic": ("borgbackup", "borgmatic", "openssh-client", "tzdata"),
+}
 OURS = ("backup", "thinning", "report")
 WATCHED = Watched(
     files=(
         *(f"{folder}/*.conf" for folder in (FOLDER, THIN, REPORTS)),
+        f"{FOLDER}/*.{backup_borgmatic.ENDING}",
         *(f"{PROGRAMS}/{what}-*" for what in OURS),
         *(f"{UNITS}/mspctl-{what}-*" for what in OURS),
     ),
     secret=(*(f"{FOLDER}/*.{name}" for name in backup.SECRETS), f"{THIN}/*.password"),
-    packages=PACKAGES,
+    packages=sorted({name for names in PACKAGES.values() for name in names}),
     state=tuple(f"{STATES}/{what}-*.json" for what in OURS),
 )
 KNOWN = {  # numbers and texts in what each writes down
@@ -41,7 +47,7 @@ KNOWN = {  # numbers and texts in what each writes down
 }
 TOLD = ("files", "format", "about")  # of a report
 SETS = ("paths", "exclude", "keep", "dumps")
-SAID = ("repository", "host_key", "append_only", "upload", "check", "read", *SETS)  # in the file of JSON
+SAID = ("program", "repository", "host_key", "append_only", "upload", "check", "read", *SETS)  # in the file of JSON
 SHAPES: Mapping[str, type] = {"append_only": bool, "upload": int, "check": int, "read": int} | dict.fromkeys(
     SETS, list
 )  # the others are text
@@ -52,6 +58,8 @@ def accept(resource: Resource) -> None:
         if resource.fields["format"] not in backup.FORMATS:
             raise Unsupported(f"there are reports in the formats {', '.join(backup.FORMATS)} only")
         return
+    if resource.fields["program"] not in backup.PROGRAMS:
+        raise Unsupported(f"there are backups with {' and '.join(backup.PROGRAMS)} only")
     try:
         times(str(resource.fields["schedule"]))
     except ValueError as error:
@@ -64,6 +72,9 @@ def accept(resource: Resource) -> None:
         raise Unsupported("a backup of nothing")
     if resource.fields["append_only"] and resource.fields["keep"]:
         raise Unsupported("nothing can be taken out of an append-only repository (leave keep out)")
+    program, read = str(resource.fields["program"]), resource.fields["read"]
+    if unfit := backup.unfit(program, str(resource.fields["repository"]), read if isinstance(read, int) else 0):
+        raise Unsupported(unfit)
 
 
 # -- resources → files ------------------------------------------------------------------------------------------
@@ -95,7 +106,7 @@ _HALF_HOURLY = (
 def _thinning(resource: Resource, place: Place) -> Bundle:
     name, said = resource.id.name, resource.fields
     head, unit, title = f"# {place.mark}\n", f"{UNITS}/mspctl-thinning-{name}", f"Thin out backups in {said['folder']}"
-    plain = {"folder": said["folder"], "keep": _listed(said["keep"])}
+    plain = {"program": said["program"], "folder": said["folder"], "keep": _listed(said["keep"])}
     files = [
         File(f"{THIN}/{name}.conf", f"{head}{json.dumps(plain, indent=1, ensure_ascii=False)}\n"),
         File(f"{THIN}/{name}.password", f"{head}# {said['password']}\n", "0600", str(said["password"])),
@@ -103,7 +114,7 @@ def _thinning(resource: Resource, place: Place) -> Bundle:
         File(f"{unit}.service", head + _service(title, f"thinning-{name} {name}")),
         File(f"{unit}.timer", head + _timer(title, str(said["schedule"]), str(said["timezone"]))),
     ]
-    return Bundle(files, [f"mspctl-thinning-{name}.timer"], PACKAGES)
+    return Bundle(files, [f"mspctl-thinning-{name}.timer"], _packages(said["program"]))
 
 
 def _listed(value: Value) -> Value | list[str]:
@@ -126,7 +137,16 @@ def _job(resource: Resource, place: Place) -> Bundle:
             if said[kind]
         ),
     ]
-    return Bundle(files, [f"mspctl-backup-{name}.timer"], PACKAGES)
+    if said["program"] == "borgmatic":
+        text = head + backup_borgmatic.configuration(name, FOLDER, STATES, said)
+        path = f"{FOLDER}/{name}.{backup_borgmatic.ENDING}"
+        files.append(File(path, text, check=backup_borgmatic.VALIDATE))
+    return Bundle(files, [f"mspctl-backup-{name}.timer"], _packages(said["program"]))
+
+
+def _packages(program: Value) -> Sequence[str]:
+    """Of one that nobody knows, as it may stand in a file that was edited, none."""
+    return PACKAGES.get(str(program), ())
 
 
 def _service(title: str, command: str) -> str:
@@ -173,7 +193,7 @@ def parse(facts: Facts) -> Iterator[Resource]:
 
 def _thinned(path: str, text: str, files: Facts) -> Resource:
     name, said = PurePosixPath(path).stem, written(path, text)
-    fields: dict[str, Value] = {"folder": str(said.get("folder", "")), "keep": _value(path, "keep", said.get("keep"))}
+    fields = {key: _value(path, key, said.get(key)) for key in ("program", "folder", "keep")}
     fields["password"] = _which(files.get(f"{THIN}/{name}.password"))
     return backup.thinning(name, fields | _when(files.get(f"{UNITS}/mspctl-thinning-{name}.timer")))
 

@@ -45,6 +45,7 @@ class File:
     text: str
     mode: str = "0644"
     secret: str = ""  # which one, "NAME rev 1": the value follows the text
+    check: Sequence[str] = ()  # a program of the host that has to agree, given the name of a draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +229,7 @@ def _written(old: Bundle, new: Bundle, stays: _Left) -> Iterator[File]:
 
 def _file(file: File) -> dict[str, Any]:
     said = {"path": file.path, "text": file.text, "mode": file.mode}
-    return said | ({"secret": file.path} if file.secret else {})
+    return said | ({"secret": file.path} if file.secret else {}) | ({"check": [*file.check]} if file.check else {})
 
 
 def secrets(facet: Facet, change: Change, place: Place) -> Iterator[tuple[str, str]]:

@@ -32,11 +32,11 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, foreign, native, use
+from mspctl.drivers.nftables import boot, commit, foreign, native, raw, tunnel, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
-from mspctl.kinds import addresses, firewall, packets
+from mspctl.kinds import addresses, firewall, packets, vpn
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
 from mspctl.transports.machine import Machine, Session
@@ -58,9 +58,13 @@ class Reader:
     def __init__(self, access: Access) -> None:
         self.settings: Settings = access.settings
         self.machine = Machine(access.address, access.settings, access.secrets)
+        self.passwords = access.passwords
 
     def accept(self, resource: Resource) -> Resource:
         kind = resource.id.kind
+        if kind in vpn.KINDS:
+            tunnel.accept(resource)
+            return resource
         if kind not in (*native.PREFIXES, firewall.ZONE, firewall.ORDER.kind, firewall.NAME):
             raise Unsupported(f"nftables holds no {kind}")
         if UNKNOWN in resource.fields.values():
@@ -125,9 +129,12 @@ class Reader:
         table = _listed(session, name, counted=True)[0]
         device = told.measured(file) | {firewall.SAVED: use.saved(table, session.read(file))}
         hits = dict(use.hits(table)) if table else {}
+        peers = tunnel.listed(session, self.settings.boot_folder, name)
         for gauge in gauges:
             if gauge.id == firewall.DEVICE:
                 yield gauge, device.get(gauge.what, NOT_HERE)
+            elif gauge.what == vpn.HANDSHAKE:
+                yield gauge, peers.seen.get(gauge.id, NOT_HERE)
             elif gauge.what == firewall.PACKETS:
                 yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
 
@@ -135,10 +142,12 @@ class Reader:
         with self.machine.session() as session:
             self._identify(session)
             listed = _json(session.must(_nft("-j", "list", "tables"), what="listing the tables"))
+            files = [file.name for file in session.listed(self.settings.boot_folder)]
         found = listed.get("nftables")
         tables = [item["table"] for item in found if "table" in item] if isinstance(found, list) else []
         names = [table["name"] for table in tables if table["family"] == FAMILY]
-        return sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+        names += [name.removesuffix(".wg") for name in files if name.endswith(".wg")]
+        return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
@@ -151,7 +160,8 @@ class Reader:
 
 
 def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[str]) -> Reading:
-    table, _ = _listed(session, table_of(scope))
+    table, _ = _seen(session, table_of(scope))
+    held = tunnel.listed(session, besides.settings.boot_folder, table_of(scope))
     facts: dict[str, Value] = {}
     if alarms := besides.alarms(table_of(scope), table or Table()):
         facts["alarms"] = alarms
@@ -160,7 +170,8 @@ def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[
     found = _resolved(session, names) if names else {}
     if missing := tuple(name for name in names if name not in found):
         facts["unresolved"] = missing
-    return Reading(scope, table.resources if table else (), found, exists=table is not None, facts=facts)
+    resources = [*(table.resources if table else ()), *held.resources]
+    return Reading(scope, resources, found, exists=table is not None or held.exists, facts=facts)
 
 
 def _resolved(session: Session, names: Sequence[str]) -> dict[str, Value]:
@@ -253,16 +264,39 @@ class Driver(AppliesEach, Reader):
         name = table_of(work.scope)
         with self.machine.session() as session:
             self._identify(session)
-            found, digest = _listed(session, name)
+            found, digest = _seen(session, name)
             table = found or Table()
-            after = _changed(table, work)
+            held = tunnel.listed(session, self.settings.boot_folder, name)
+            after = _changed([*table.resources, *held.resources], work)
             if work.changes:
                 self._check_clock(session, after)
+            peers = [r for r in after if r.id.kind in vpn.KINDS]
+            rules = [r for r in after if r.id.kind not in vpn.KINDS]
+            changes = [change for change in work.changes if change.id.kind not in vpn.KINDS]
             gone = work.gone and not after
-            if work.changes or gone:
-                meant = native.commands(name, after, table) if not gone else [native.without(name)]
-                commit.carry_out(self.machine, session, self.settings, name, meant, digest)
-        yield from (Landed(work.scope, change) for change in work.changes)
+            if changes or (gone and found):
+                asked = [r for r in rules if r.id.kind == firewall.RAW and r.id in {c.id for c in changes}]
+                spelled = raw.spelled(session, name, rules, asked)
+                meant = native.commands(name, rules, table, spelled) if not gone else [native.without(name)]
+                given = commit.in_json(meant)
+                stays = any("rule" in command.get("add", {}) for command in meant)
+                commit.carry_out(self.machine, session, self.settings, commit.TABLE, name, given, digest, stays)
+            yield from (Landed(work.scope, change) for change in changes)
+            others = [change for change in work.changes if change.id.kind in vpn.KINDS]
+            if others or (gone and held.exists):
+                self._tunnel(session, work.scope, held, peers)
+            yield from (Landed(work.scope, change) for change in others)
+
+    def _tunnel(self, session: Session, scope: Scope, held: tunnel.Tunnel, after: Sequence[Resource]) -> None:
+        """The tunnel and who uses it; running connections of others go on."""
+        wanted = dict.fromkeys(tunnel.wanted(after, held.resources))
+        found = self.passwords.of(scope.customer, [*wanted]) if wanted else []
+        secret = {said: value for (_, said), value in zip(wanted, found, strict=True)}
+        given = tunnel.conf(after, held.resources, secret)
+        if self.settings.at_boot == "systemd" and after:
+            tunnel.keep_start(session, self.settings.boot_folder)
+        place = (self.machine, session, self.settings, tunnel.WAY, table_of(scope))
+        commit.carry_out(*place, given, held.digest, stays=bool(after))
 
     def _check_clock(self, session: Session, resources: Sequence[Resource]) -> None:
         """Rules that end by themselves do so by the device's clock."""
@@ -286,6 +320,14 @@ def _nft(*words: str) -> list[str]:
     return ["env", "TZ=UTC", "nft", *words]
 
 
+def _seen(session: Session, name: str) -> tuple[Table | None, str]:
+    """The same, with raw rules as they were written only where they are still that."""
+    table, digest = _listed(session, name)
+    if table:
+        table.resources = raw.looked_at(session, name, table)
+    return table, digest
+
+
 def _listed(session: Session, name: str, *, counted: bool = False) -> tuple[Table | None, str]:
     """The table, and a digest of it as it was listed, which what is counted does not change; None: there is none."""
     ran = session.run(_nft("-j", *(() if counted else ("-s",)), "list", "table", FAMILY, name))
@@ -306,9 +348,9 @@ def _json(said: bytes) -> dict[str, object]:
     return found
 
 
-def _changed(table: Table, work: Work) -> list[Resource]:
+def _changed(resources: Sequence[Resource], work: Work) -> list[Resource]:
     """What shall be there. Raises Stale."""
-    held = {r.id: r for r in table.resources}
+    held = {r.id: r for r in resources}
     for change in work.changes:
         found = held.get(change.id)
         if (found.fields if found else None) != (change.before.fields if change.before else None):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 UNIT = "mspctl-firewall.service"
@@ -89,18 +89,34 @@ if [ -d /run/systemd/system ]; then
 fi
 """
 
-# $1: the folder; input: the unit. Nothing is done twice, and nothing stays when no table is left.
-INSTALL = f"""
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of systemd that makes something when a device starts."""
+
+    name: str
+    suffix: str  # of the files that it is there for
+    text: Callable[[str], str]  # of the unit, from the folder of these files
+
+    @property
+    def install(self) -> str:
+        """$1: the folder; input: the unit. Nothing is done twice, and nothing stays when no such file is left."""
+        return _INSTALL.replace("{unit}", self.name).replace("{suffix}", self.suffix)
+
+
+_INSTALL = """
+place=/etc/systemd/system/{unit}
 if [ -d /run/systemd/system ]; then
-  if [ -n "$(ls -- "$1"/mspctl-*.json 2>/dev/null)" ]; then
-    cat >{PLACE}.new
-    if ! cmp -s {PLACE}.new {PLACE}; then mv -f {PLACE}.new {PLACE}; systemctl daemon-reload; fi
-    rm -f {PLACE}.new
-    systemctl is-enabled -q {UNIT} 2>/dev/null || systemctl -q enable {UNIT}
-  elif [ -e {PLACE} ]; then
-    systemctl -q disable {UNIT}
-    rm -f {PLACE}
+  if [ -n "$(ls -- "$1"/mspctl-*.{suffix} 2>/dev/null)" ]; then
+    cat >$place.new
+    if ! cmp -s $place.new $place; then mv -f $place.new $place; systemctl daemon-reload; fi
+    rm -f $place.new
+    systemctl is-enabled -q {unit} 2>/dev/null || systemctl -q enable {unit}
+  elif [ -e $place ]; then
+    systemctl -q disable {unit}
+    rm -f $place
     systemctl daemon-reload
   fi
 fi
 """
+FIREWALL = Unit(UNIT, "json", unit)

@@ -1,5 +1,5 @@
 """
-Load a table so that nobody is locked out: arm, load, log in afresh, confirm.
+Load a table, or a tunnel, so that nobody is locked out: arm, load, log in afresh, confirm.
 
 The device itself takes the change back unless it is told in time that we still get in. A timer and whoever confirms
 both rename the same file, and only one of them can. The timer and the load are detached from our connection, which the
@@ -16,6 +16,8 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -43,62 +45,115 @@ def digest(listed: bytes) -> str:
     return hashlib.sha256(listed).hexdigest()
 
 
+@dataclass(frozen=True)
+class Way:
+    """
+    How one kind of thing is loaded, in shell, without single quotes. What is given is in `$2.new` (for `load`, `undo`
+    and `prepare` in `$1.new`), what was there in `$2.old` and, for `undo`, in $old; `$3` is the table's name.
+    """
+
+    name: str  # in what we say of it
+    suffix: str  # of the file that is loaded at the next start
+    check: str  # ends with an error if it cannot be loaded
+    old: str  # writes what is there, as `undo` takes it
+    now: str  # prints what `before` is the digest of
+    load: str
+    undo: str
+    stands: str  # whether it is there
+    unit: boot.Unit
+    program: str = ""  # "$8" in `check`, `old` and `now`, "$5" in the others, where "$4" is what "$7" is there
+    prepare: str = ""  # what the timer looks up before it waits
+
+    @cached_property
+    def arm(self) -> str:
+        timer = _TIMER.replace("{undo}", self.undo).replace("{prepare}", self.prepare)
+        script = _ARM.replace("{timer}", timer)
+        for name in ("check", "old", "now", "load"):
+            script = script.replace(f"{{{name}}}", getattr(self, name))
+        return script
+
+    @cached_property
+    def confirm(self) -> str:
+        return _CONFIRM.replace("{stands}", self.stands).replace("{suffix}", self.suffix)
+
+
+TABLE = Way(
+    name="rules",
+    suffix="json",
+    check='nft -j -c -f "$2.new"',
+    old="""printf "table inet %s {}\\ndelete table inet %s\\n" "$3" "$3" >"$2.old"
+nft list table inet "$3" >>"$2.old" 2>/dev/null || true
+nft -c -f "$2.old\"""",
+    now='nft -j -s list table inet "$3" 2>/dev/null',
+    load='nft -j -f "$1.new"',
+    undo='printf "%s\\n" "$old" | nft -f - || nft -j -f "$4/$3.json"',
+    stands='nft list table inet "$3" >/dev/null 2>&1',
+    unit=boot.FIREWALL,
+)
+
+
+def in_json(commands: Sequence[Any]) -> bytes:
+    """What nft is given."""
+    return json.dumps({"nftables": [*commands]}).encode()
+
+
 def carry_out(
-    device: Machine, session: Session, settings: Settings, table: str, commands: Sequence[Any], before: str
+    device: Machine, session: Session, settings: Settings, way: Way, table: str, given: bytes, before: str, stays: bool
 ) -> None:
     """
-    Load `commands` in one transaction, if the table still has the digest `before`.
+    Load what is `given` in one transaction, if what is there still has the digest `before`. `stays`: else nothing is
+    to be there.
 
-    Raises Stale, TargetError when the device refuses them or took them back, Unreachable when it is not known yet.
+    Raises Stale, TargetError when the device refuses it or took it back, Unreachable when that is not known yet.
     """
     token = uuid4().hex
-    given = json.dumps({"nftables": [*commands]}).encode()
     place = [settings.run_folder, token, table]
     numbers = [str(settings.confirm_within), str(len(given))]
-    armed = session.run(["sh", "-c", _ARM, "sh", *place, before, *numbers, settings.boot_folder], given)
+    words = ["sh", "-c", way.arm, "sh", *place, before, *numbers, settings.boot_folder, way.program]
+    armed = session.run(words, given)
     begun = time.monotonic()
     if armed.code == _CHANGED:
-        raise Stale(f"{session.name}: the table was changed on the device since it was read")
+        raise Stale(f"{session.name}: the {way.name} were changed on the device since it was read")
     if armed.code:
-        raise TargetError(f"{session.name}: the device does not take the rules: {armed.complaint}")
+        raise TargetError(f"{session.name}: the device does not take the {way.name}: {armed.complaint}")
     afresh = device.within(LONGEST_LOGIN)
-    stays = "" if any("rule" in command.get("add", {}) for command in commands) else "gone"
-    end = _confirm(afresh, [*place, settings.boot_folder, stays], begun + settings.confirm_within)
+    more = [settings.boot_folder, "" if stays else "gone"]
+    end = _confirm(afresh, [*place, *more], begun + settings.confirm_within, way.confirm)
     if end is not None and end.code == _GONE:
-        text = "what waited to be confirmed is gone (did it start anew?); it has the rules that it starts with"
-        raise TargetError(f"{session.name}: the new rules were not confirmed: {text}")
+        text = "what waited to be confirmed is gone (did it start anew?); it has what it starts with"
+        raise TargetError(f"{session.name}: the new {way.name} were not confirmed: {text}")
     if end is None or end.code == _TAKEN_BACK:
-        raise _taken_back(afresh, session.name, place, settings.confirm_within, begun)
+        raise _taken_back(afresh, session.name, way.name, place, settings.confirm_within, begun)
     if end.code == _NOT_LOADED:
-        raise TargetError(f"{session.name}: the device does not take the rules: {end.complaint}")
+        raise TargetError(f"{session.name}: the device does not take the {way.name}: {end.complaint}")
     if end.code:
         soon = f"the device takes them back by itself within {settings.confirm_within} s"
-        raise TargetError(f"{session.name}: the new rules were not confirmed: {end.complaint}; {soon}")
+        raise TargetError(f"{session.name}: the new {way.name} were not confirmed: {end.complaint}; {soon}")
     if settings.at_boot == "systemd":
-        _at_boot(afresh, settings.boot_folder)
+        _at_boot(afresh, settings.boot_folder, way)
 
 
-def _at_boot(device: Machine, folder: str) -> None:
+def _at_boot(device: Machine, folder: str, way: Way) -> None:
     """The unit that loads what was written down."""
     with device.session() as session:
-        done = session.run(["sh", "-ec", boot.INSTALL, "sh", folder], boot.unit(folder).encode())
+        done = session.run(["sh", "-ec", way.unit.install, "sh", folder], way.unit.text(folder).encode())
     if done.code:
-        text = f"the rules are loaded and confirmed, but gone at the next start: {done.complaint}"
+        text = f"the {way.name} are loaded and confirmed, but gone at the next start: {done.complaint}"
         raise TargetError(f"{session.name}: {text}")
 
 
-def _confirm(device: Machine, place: Sequence[str], until: float) -> Ran | None:
+def _confirm(device: Machine, place: Sequence[str], until: float, script: str) -> Ran | None:
     """Log in afresh and say that all is well; None when nobody could until then."""
     while time.monotonic() < until:
         time.sleep(PAUSE)
         with suppress(Unreachable), device.session() as session:
-            ran = session.run(["sh", "-c", _CONFIRM, "sh", *place])
+            ran = session.run(["sh", "-c", script, "sh", *place])
             if ran.code != _TOO_EARLY:
                 return ran
     return None
 
 
-def _taken_back(device: Machine, name: str, place: Sequence[str], window: int, begun: float) -> TargetError:
+def _taken_back(device: Machine, name: str, what: str, place: Sequence[str], window: int, begun: float) -> TargetError:
     """What became of it, once the window is over."""
     over = begun + window
     time.sleep(max(0.0, over - time.monotonic()))
@@ -110,23 +165,28 @@ def _taken_back(device: Machine, name: str, place: Sequence[str], window: int, b
             time.sleep(1)
             continue
         if ran.code == 0:
-            text = f"nobody could log in with the new rules, so the device took them back after {window} s"
+            text = f"nobody could log in with the new {what}, so the device took them back after {window} s"
             return TargetError(f"{name}: {text}")
-        return TargetError(f"{name}: the new rules were not confirmed, and it is not known whether they are taken back")
-    return Unreachable(f"{name}: no answer since the new rules were loaded; the device was to take them back by itself")
+        text = "were not confirmed, and it is not known whether they are taken back"
+        return TargetError(f"{name}: the new {what} {text}")
+    text = "were loaded; the device was to take them back by itself"
+    return Unreachable(f"{name}: no answer since the new {what} {text}")
 
 
 _CHANGED, _TAKEN_BACK, _TOO_EARLY, _GONE, _NOT_LOADED = 72, 73, 74, 75, 76  # exit codes
 
-# Token, seconds, table, folder of what is loaded at the next start. If the files are gone, nobody can have confirmed.
+# Token, seconds, table, folder of what is loaded at the next start, program. If the files are gone, nobody can have
+# confirmed.
 _TIMER = """
 old=$(cat "$1.old")
+{prepare}
 sleep "$2"
 if mv "$1.armed" "$1.fired" 2>/dev/null || [ ! -e "$1.over" ]; then :; else rm -f -- "$1".*; exit; fi
-printf "%s\n" "$old" | nft -f - || nft -j -f "$4/$3.json"
+{undo}
 """
 
-# folder, token, table, digest of the table, seconds, length of the input, folder of what is loaded at the next start
+# Folder, token, table, digest of what is there, seconds, length of the input, folder of what is loaded at the next
+# start, program.
 _ARM = f"""set -eu
 umask 077
 mkdir -p -m 700 -- "$1"
@@ -138,21 +198,19 @@ trap 'rm -f -- "$2".*' EXIT
 cat >"$2.new"
 if [ "$(wc -c <"$2.new")" -ne "$6" ]; then echo "cut off" >&2; exit 1; fi
 export TZ=UTC
-nft -j -c -f "$2.new"
-printf 'table inet %s {{}}\ndelete table inet %s\n' "$3" "$3" >"$2.old"
-nft list table inet "$3" >>"$2.old" 2>/dev/null || true
-nft -c -f "$2.old"
-now=$(nft -j -s list table inet "$3" 2>/dev/null | sha256sum)
+{{check}}
+{{old}}
+now=$({{now}} | sha256sum)
 [ "${{now%% *}}" = "$4" ] || exit {_CHANGED}
 : >"$2.armed"
 trap - EXIT
 exec </dev/null >/dev/null 2>&1
-setsid sh -c '{_TIMER}' sh "$2" "$5" "$3" "$7" &
+setsid sh -c '{{timer}}' sh "$2" "$5" "$3" "$7" "$8" &
 echo $! >"$2.timer"
-setsid sh -c 'sleep 0.1; nft -j -f "$1.new" >"$1.out" 2>&1; echo $? >"$1.code"' sh "$2" &
+setsid sh -c 'sleep 0.1; ({{load}}) >"$1.out" 2>&1; echo $? >"$1.code"' sh "$2" "$5" "$3" "$7" "$8" &
 """
 
-# folder, token, table, folder of what is loaded at the next start, "gone" if no table is to stay. A connection that is
+# Folder, token, table, folder of what is loaded at the next start, "gone" if nothing is to stay. A connection that is
 # older than the rules proves nothing, so who comes too early has to come again.
 _CONFIRM = f"""set -eu
 umask 077
@@ -167,14 +225,14 @@ forget() {{ rm -f -- "$2.new" "$2.old" "$2.code" "$2.out" "$2.timer"; }}
 if [ "$(cat "$2.code")" != 0 ]; then end "$@"; cat "$2.out" >&2; forget "$@"; exit {_NOT_LOADED}; fi
 if [ "$5" = gone ]; then
   end "$@"
-  rm -f -- "$4/$3.json"
+  rm -f -- "$4/$3.{{suffix}}"
 else
-  if ! nft list table inet "$3" >/dev/null 2>&1; then echo "somebody took the table away" >&2; exit 1; fi
+  if ! {{ {{stands}}; }}; then echo "somebody took away what was loaded" >&2; exit 1; fi
   mkdir -p -m 700 -- "$4"
-  cp -- "$2.new" "$4/.$3.json"
-  sync -- "$4/.$3.json"
+  cp -- "$2.new" "$4/.$3.{{suffix}}"
+  sync -- "$4/.$3.{{suffix}}"
   end "$@"
-  mv -f -- "$4/.$3.json" "$4/$3.json"
+  mv -f -- "$4/.$3.{{suffix}}" "$4/$3.{{suffix}}"
 fi
 forget "$@"
 """

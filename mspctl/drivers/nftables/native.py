@@ -7,11 +7,13 @@ is made again from what was understood, and where that comes to something else, 
 
 Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
 say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
-chains can tell, which zones are outside, and which names of the DNS stand behind addresses.
+chains can tell, which zones are outside, which names of the DNS stand behind addresses, and how raw rules were written
+(in base64, because nft does not escape quotes). What a raw rule comes to, only nft itself can say: see `raw.py`.
 """
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import itertools
 import json
@@ -35,6 +37,7 @@ CHAINS: dict[str, Json] = {
     "postrouting": {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"},
     "notes": {},
 }
+OUTPUT: Json = {"type": "filter", "hook": "output", "prio": 0, "policy": "accept"}  # where a raw rule stands in it
 _ZONE = "zone_"
 _ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -51,8 +54,11 @@ PREFIXES = {
     firewall.MASQUERADE: "masquerade",
     firewall.POLICY: "policy",
     firewall.DEFAULT.kind: "default",
+    firewall.RAW: "raw",
 }
-_ORDER, _OUTSIDE, _NAMED = "order:", "outside:", "name:"
+_ORDER, _OUTSIDE, _NAMED, _WRITTEN = "order:", "outside:", "name:", "text:"
+_NOTES = (_ORDER, _OUTSIDE, _NAMED, _WRITTEN)
+_CHUNK = 72  # characters of a raw rule's text in one comment, beside its name
 _KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
@@ -93,23 +99,39 @@ class Foreign:
 # -- resources → table ------------------------------------------------------------------------------------------
 
 
-def commands(table: str, resources: Sequence[Resource], live: Table) -> list[Json]:
-    """The table anew, in one transaction; it takes the place of `live`. What has not changed stays to the letter."""
+def commands(
+    table: str, resources: Sequence[Resource], live: Table, raw: Mapping[Id, Rule] = MappingProxyType({})
+) -> list[Json]:
+    """
+    The table anew, in one transaction; it takes the place of `live`. What has not changed stays to the letter.
+
+    `raw` is what raw rules come to; they cannot be made of what they say.
+    """
     before = {r.id: r for r in live.resources}
     kept = {i: live.groups[i] for r in resources if (i := r.id) in live.groups and before[i].fields == r.fields}
     theirs = [each for each in live.foreign if any(r.id == each.id for r in resources)]
+    kept |= {id_: [rule] for id_, rule in raw.items() if id_ not in kept}
     resources = [r for r in resources if "native" not in r.fields]
     named = {"family": FAMILY, "name": table}
     found: list[Json] = [{"add": {"table": named}}, without(table), {"add": {"table": named}}]
+    found += frame(table, resources)
     place = {"family": FAMILY, "table": table}
-    for zone, interfaces in _zone_sets(resources).items():
-        elements = {"elem": sorted(interfaces)} if interfaces else {}
-        found.append({"add": {"set": {**place, "name": _ZONE + zone, "type": "ifname", **elements}}})
-    found += [{"add": {"chain": {**place, "name": name, **said}}} for name, said in CHAINS.items()]
     for rule in _with_foreign(rules(resources, kept), theirs):
         comment = {"comment": rule.comment} if rule.comment else {}
         found.append({"add": {"rule": {**place, "chain": rule.chain, **comment, "expr": [*rule.expr]}}})
     return found
+
+
+def frame(table: str, resources: Sequence[Resource]) -> list[Json]:
+    """Sets and chains, without rules."""
+    place = {"family": FAMILY, "table": table}
+    found: list[Json] = []
+    for zone, interfaces in _zone_sets(resources).items():
+        elements = {"elem": sorted(interfaces)} if interfaces else {}
+        found.append({"add": {"set": {**place, "name": _ZONE + zone, "type": "ifname", **elements}}})
+    leaves = any(r.id.kind == firewall.RAW and text(r, "chain") == "output" for r in resources)
+    chains = {**CHAINS, **({"output": OUTPUT} if leaves else {})}
+    return found + [{"add": {"chain": {**place, "name": name, **said}}} for name, said in chains.items()]
 
 
 def without(table: str) -> Json:
@@ -144,8 +166,13 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     for resource in sorted(resources, key=lambda r: r.id):
         by_kind.setdefault(resource.id.kind, []).append(resource)
     found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
-    for resource in (*by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *firewall.rules(resources)):
-        found += kept.get(resource.id) or made_of(resource)
+    ordered = firewall.rules(resources)
+    raw = [r for r in ordered if r.id.kind == firewall.RAW]
+    found += itertools.chain.from_iterable(map(made_of, raw))
+    first = [r for r in raw if text(r, "chain") not in firewall.ORDERED]
+    rest = [r for r in ordered if r not in first] if first else ordered
+    for resource in (*first, *by_kind.get(firewall.NAT, ()), *by_kind.get(firewall.FORWARD, ()), *rest):
+        found += kept.get(resource.id) or (() if resource.id.kind == firewall.RAW else made_of(resource))
     last = (firewall.MASQUERADE, firewall.POLICY, firewall.DEFAULT.kind, firewall.ORDER.kind, firewall.NAME)
     for kind in last:
         for resource in by_kind.get(kind, ()):
@@ -383,12 +410,20 @@ def _zone_noted(resource: Resource) -> Iterator[Rule]:
         yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
 
 
+def _written(resource: Resource) -> Iterator[Rule]:
+    """How a raw rule was written."""
+    said = base64.b64encode(text(resource, "text").encode()).decode()
+    for start in range(0, len(said), _CHUNK):
+        yield Rule("notes", f"{_WRITTEN}{resource.id.name}:{said[start : start + _CHUNK]}", [{"return": None}])
+
+
 def _named(resource: Resource) -> Iterator[Rule]:
     yield Rule("notes", _NAMED + resource.id.name, [{"return": None}])
 
 
 _MADE = {
     firewall.NAME: _named,
+    firewall.RAW: _written,
     firewall.RULE: _rule,
     firewall.FORWARD: _forward,
     firewall.NAT: _nat,
@@ -454,7 +489,7 @@ class Table:
         order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
         for rule, handle in live:
             id_ = _id_of(rule.comment)
-            if rule.chain == "notes" and rule.comment.startswith((_ORDER, _OUTSIDE, _NAMED)):
+            if rule.chain == "notes" and rule.comment.startswith(_NOTES):
                 pass
             elif id_ is not None:
                 self.groups.setdefault(id_, []).append(rule)
@@ -462,7 +497,7 @@ class Table:
                 self.foreign.append(Foreign(rule, before.get(rule.chain, ""), handle))
                 continue
             before[rule.chain] = rule.comment
-        self.resources += [_understood(id_, group) for id_, group in self.groups.items()]
+        self.resources += _made(self.groups, _texts(noted))
         if order:
             self.resources.append(firewall.order(order))
         whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
@@ -471,7 +506,7 @@ class Table:
             or not {*_BASE} <= {rule.key for rule, _ in live if rule.comment.startswith("base:")}
             or not self._in_order([r for r, _ in live])
         ):
-            self.resources = [_by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
+            self.resources = [by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
         for each in self.foreign:
             self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
 
@@ -486,6 +521,32 @@ class Table:
             ]:
                 return False
         return True
+
+
+def _texts(noted: Iterable[str]) -> dict[str, str]:
+    """How each raw rule was written, by its name."""
+    found: dict[str, str] = {}
+    for comment in noted:
+        if comment.startswith(_WRITTEN):
+            name, _, chunk = comment.removeprefix(_WRITTEN).rpartition(":")
+            found[name] = found.get(name, "") + chunk
+    return found
+
+
+def _made(groups: Mapping[Id, Sequence[Rule]], written: Mapping[str, str]) -> Iterator[Resource]:
+    for id_, group in groups.items():
+        yield _raw(id_, group, written) if id_.kind == firewall.RAW else _understood(id_, group)
+
+
+def _raw(id_: Id, group: Sequence[Rule], written: Mapping[str, str]) -> Resource:
+    """As it was written; whether it is still that, nft has to say."""
+    try:
+        (rule,) = group
+        said = base64.b64decode(written[id_.name], validate=True).decode("ascii")
+    except (KeyError, ValueError):
+        rule, said = group[0], ""
+    said = said if said.isprintable() and said else firewall.BY_HAND
+    return Resource(id_, firewall.fields(chain=rule.chain, text=said))
 
 
 def _live_rule(said: Json) -> Rule:
@@ -508,11 +569,11 @@ def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
         made = [*made_of(found)]
         same = made == group or sorted(r.key for r in made) == sorted(r.key for r in group)  # mostly the first
     except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
-        return _by_hand(Resource(id_, {}))
-    return found if same else _by_hand(found)
+        return by_hand(Resource(id_, {}))
+    return found if same else by_hand(found)
 
 
-def _by_hand(resource: Resource) -> Resource:
+def by_hand(resource: Resource) -> Resource:
     name = _TELLING[resource.id.kind]
     value: Value = frozenset({firewall.BY_HAND}) if name == "source" else firewall.BY_HAND
     return Resource(resource.id, {**resource.fields, name: value})
@@ -667,5 +728,6 @@ _TELLING = {  # the field that says when somebody else wrote it
     firewall.MASQUERADE: "source",
     firewall.POLICY: "action",
     firewall.DEFAULT.kind: "action",
+    firewall.RAW: "text",
 }
 _BASE = frozenset(rule.key for rule in _base())

@@ -155,7 +155,8 @@ def _with_handle(item: dict[str, Any], number: int) -> dict[str, Any]:
 
 def _said(table: Table) -> object:
     ours = {r.id: r.fields for r in table.resources if "native" not in r.fields}
-    return ours, sorted(each.rule.key for each in table.foreign)
+    raw = (rule.key for id_, group in table.groups.items() if id_.kind == firewall.RAW for rule in group)
+    return ours, sorted([*(each.rule.key for each in table.foreign), *raw])
 
 
 def hits(table: Table) -> Iterator[tuple[Id, int]]:

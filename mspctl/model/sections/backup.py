@@ -52,7 +52,11 @@ def _url(value: Any) -> str:
 
 
 def _sftp(value: Any) -> str:
-    return backup.fold_sftp(one_line(value))
+    return backup.fold_remote("sftp", one_line(value))
+
+
+def _ssh(value: Any) -> str:
+    return backup.fold_remote("ssh", one_line(value))
 
 
 def _database(value: Any) -> str:
@@ -76,6 +80,8 @@ S3 = Annotated[str, BeforeValidator(_s3), WithJsonSchema(_TEXT | {"examples": ["
 Sftp = Annotated[
     str, BeforeValidator(_sftp), WithJsonSchema(_TEXT | {"examples": ["backup@nas.example.com/srv/restic"]})
 ]
+Ssh = Annotated[str, BeforeValidator(_ssh), WithJsonSchema(_TEXT | {"examples": ["borg@nas.example.com/srv/borg"]})]
+Program = Literal[backup.PROGRAMS]  # type: ignore[valid-type]  # one list, for both ends
 Schedule = Annotated[str, BeforeValidator(_schedule), WithJsonSchema(_TEXT | {"examples": ["02:30", "mon-fri 22:30"]})]
 
 
@@ -108,23 +114,27 @@ class Keep(Model):
 class Repository(Model):
     """Where copies go, and the names of the secrets that open it."""
 
+    program: Program = "restic"  # that makes copies there, and can read them
     local: HostPath | None = None  # on the host itself: a disk that is changed, a share that is mounted
     rest: Url | None = None  # restic's REST protocol
     s3: S3 | None = None  # a bucket, and perhaps a folder in it
     sftp: Sftp | None = None  # a folder of another host
+    ssh: Ssh | None = None  # the same, where Borg is installed too
     password: SecretName  # of the repository; without it, nobody can restore
     login: SecretName | None = None  # "user:password" for a server; of a bucket, "access key:secret key"
-    key: SecretName | None = None  # the private key to log in with, for SFTP
+    key: SecretName | None = None  # the private key to log in with, for SFTP and SSH
     host_key: HostKey | None = None  # of that host
     rev: Count = 1  # a new number writes the secrets anew
     append_only: Boolean = False  # the server lets hosts add and not delete: it thins out itself
 
     @model_validator(mode="after")
     def _somewhere(self) -> Repository:
-        if sum(map(bool, (self.local, self.rest, self.s3, self.sftp))) != 1:
+        if sum(map(bool, (self.local, self.rest, self.s3, self.sftp, self.ssh))) != 1:
             raise ValueError("says where it is, once (write local: /mnt/backup or rest: https://backup.example.com)")
-        if not bool(self.sftp) is bool(self.key) is bool(self.host_key):
-            raise ValueError("has key and host_key if it has sftp, and only then")
+        if not bool(self.sftp or self.ssh) is bool(self.key) is bool(self.host_key):
+            raise ValueError("has key and host_key if it has sftp or ssh, and only then")
+        if unfit := backup.unfit(self.program, self.place, 0):
+            raise ValueError(unfit)
         if self.s3 and not self.login:
             raise ValueError("has no keys for its bucket (write login: NAME, of a secret ACCESS:SECRET)")
         if self.login and not (self.rest or self.s3):
@@ -133,7 +143,7 @@ class Repository(Model):
 
     @property
     def place(self) -> str:
-        return self.local or self.rest or self.s3 or self.sftp or ""
+        return self.local or self.rest or self.s3 or self.sftp or self.ssh or ""
 
 
 class Dumps(Model):
@@ -147,7 +157,7 @@ class Check(Model):
     """That the repository is whole, looked at after a run of the job."""
 
     every: Period
-    read: Percent | None = None  # of what it holds, each time another part; by default only its structure
+    read: Percent | None = None  # of what it holds, each time another part; by default only its structure. Borg: 100
 
 
 class RestoreTest(Model):
@@ -171,7 +181,7 @@ class Job(Model):
     host: Name | None = None
     role: Name | None = None  # for all hosts that have it
     paths: Annotated[tuple[HostPath, ...], BeforeValidator(one_or_many)]
-    exclude: Texts = ()  # patterns, as restic takes them
+    exclude: Texts = ()  # patterns, as restic takes them; with both programs
     repository: Name
     schedule: Schedule
     keep: Keep | None = None
@@ -201,7 +211,8 @@ class Thinning(Model):
     """Where repositories lie whose hosts may only add: old copies are taken out there, by who has the key."""
 
     host: Name
-    folder: HostPath  # every repository below it
+    program: Program = "restic"
+    folder: HostPath  # every repository of that program below it
     password: SecretName
     rev: Count = 1
     keep: Keep
@@ -247,11 +258,12 @@ def jobs_of(section: Section, name: str, entry: Entry) -> Iterator[tuple[str, Jo
 
 
 def covered(customer: Customer) -> frozenset[str]:
-    """Hosts that have a backup."""
+    """Hosts that have a backup; a job of a host that nobody drives is none, a report of another program is one."""
     section = customer.sections.get("backup")
     if not isinstance(section, Section):
         return frozenset()
-    own = (name for name, entry in hosts.entries(customer).items() if [*jobs_of(section, name, entry)])
+    driven = {name: entry for name, entry in hosts.entries(customer).items() if entry.target and entry.address}
+    own = (name for name, entry in driven.items() if [*jobs_of(section, name, entry)])
     return frozenset(own).union(*(report.covers for report in section.reports.values()))
 
 
@@ -280,6 +292,8 @@ def _check(customer: Customer, section: Section, problems: Problems) -> None:
             add(key, "repository", f"there is no repository {job.repository} in repositories{near}")
         elif repository.append_only and job.keep:
             add(key, "keep", f"{job.repository} is append-only, so its own side thins out (leave keep out)")
+        if repository and job.check and (unfit := backup.unfit(repository.program, "/", job.check.read or 0)):
+            add(key, "check", unfit)
         for name, entry in known.items():
             mine = job.host == name or (job.role and job.role == entry.role)
             if mine and entry.target and not (entry.os or "").startswith(SYSTEMS):

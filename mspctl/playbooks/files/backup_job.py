@@ -2,7 +2,8 @@
 Backs up, thins out, and writes down how it went: `backup-<job> <job> <host>`, started by the job's own service.
 
 What to do is in /etc/mspctl/backup/<job>.conf, JSON behind comments; secrets are the last lines of the files beside it.
-They reach restic in its environment, and ssh in a folder in memory that is gone afterwards; no argument holds one.
+They reach restic in its environment, Borg through a command that reads that file, and ssh in a folder in memory that is
+gone afterwards; no argument holds one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ FOLDER, STATES = "/etc/mspctl/backup", "/var/lib/mspctl"
 DUMPS = STATES + "/dumps"
 INCOMPLETE = 3  # what restic ends with when some files could not be read
 EARLY = 0.9  # of the time between two checks: one a little early does not wait for the next night
-MISSING = ("repository at the following location", "unable to open config")  # what restic says of none
 
 
 class Failed(Exception):
-    """restic's own reason, without secrets."""
+    """The program's own reason, without secrets."""
 
 
 class Job:
@@ -55,61 +55,22 @@ class Job:
         return ["--tag", self.name, "--host", self.host]
 
 
-class Restic:
-    """The repository of a job. `folder` is private and in memory, and has to outlive this."""
+class Engine:
+    """What makes copies, and where to. `folder` is private and in memory, and has to outlive this."""
 
-    def __init__(self, job: Job, folder: str) -> None:
+    matters: Sequence[str] = ()  # of all that it says when it fails; the earlier, the more
+
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.secrets = [job.secret("password")]
-        self.options: List[str] = []
         self.why = ""  # some files are not in the copy
-        self.keys: Dict[str, str] = {}  # of a server of S3
-        where = self.place(job.said, folder)
-        self.environment = dict(
-            os.environ,
-            **self.keys,
-            RESTIC_REPOSITORY=where,
-            RESTIC_PASSWORD=self.secrets[0],
-            RESTIC_CACHE_DIR="/var/cache/mspctl-restic",
-        )
+        self.environment: Dict[str, str] = dict(os.environ)
 
-    def place(self, said: Mapping[str, Any], folder: str) -> str:
-        where = str(said["repository"])
-        if where.startswith("sftp:"):
-            target = urllib.parse.urlsplit(where)
-            self.options = ["-o", "sftp.command=" + " ".join(map(shlex.quote, ssh(target, self.job, folder)))]
-            return f"sftp:{target.username}@{target.hostname}:{target.path}"
-        if where.startswith("s3:"):
-            self.keys["AWS_ACCESS_KEY_ID"], _, word = self.job.secret("login").partition(":")
-            self.keys["AWS_SECRET_ACCESS_KEY"] = word
-            self.secrets.append(word)
-            return where
-        if not where.startswith("https:"):
-            return where
-        if os.path.exists(self.job.path("login")):
-            user, _, word = self.job.secret("login").partition(":")
-            quoted = urllib.parse.quote(word, safe="")
-            self.secrets += [word, quoted]
-            where = where.replace("https://", f"https://{urllib.parse.quote(user, safe='')}:{quoted}@", 1)
-        return f"rest:{where}/"
+    def call(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True)  # noqa: S603
 
-    def run(self, *words: str) -> str:
-        """What it said. Raises Failed; a copy that lacks some files is one, and `why` says so."""
-        command = ["restic", *self.options, *words]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)  # noqa: S603
-        said = done.stderr.splitlines()
-        skipped = [line for line in said if "does not exist, skipping" in line]  # to restic, that is fine
-        fatal = any("Fatal" in line for line in said)
-        text = self.reason(skipped[:1] if skipped and not fatal else said)
-        if done.returncode not in ((0, INCOMPLETE) if words[0] == "backup" else (0,)):
-            raise Failed(text)
-        if done.returncode or skipped:
-            self.why = text
-        return done.stdout
-
-    def told(self, *words: str) -> Iterator[str]:
-        """Its lines, one after the other, however many. Raises Failed at the end."""
-        command = ["restic", *self.options, *words]
+    def lines(self, command: Sequence[str]) -> Iterator[str]:
+        """What it says, however much. Raises Failed at the end."""
         with tempfile.TemporaryFile("w+") as trouble:
             with subprocess.Popen(command, env=self.environment, stdout=-1, stderr=trouble, text=True) as process:  # noqa: S603
                 try:
@@ -123,27 +84,218 @@ class Restic:
                 raise Failed(self.reason(trouble.read().splitlines()))
 
     def reason(self, said: Sequence[str]) -> str:
-        """What it said last, or what mattered most; without secrets."""
-        lines = [line for line in said if line.strip()]
-        text = next((line for line in lines if "Fatal" in line), "") or "".join(lines[-1:])
+        """What mattered most, or what it said last; without secrets."""
+        lines = [line.strip() for line in said if line.strip()]
+        found = (line for word in self.matters for line in lines if word in line)
+        text = next(found, "") or "".join(lines[-1:])
         for word in filter(None, self.secrets):
             text = text.replace(word, "***")
-        return text[:300] or "restic failed"
+        return text[:300] or "it failed without a word"
 
     def make(self, had: bool) -> None:
         """If there is none. One that is gone is not made anew: nobody would see that all copies went with it."""
         try:
-            self.run("cat", "config")
+            self.look()
         except Failed as error:
-            if not any(said in str(error) for said in MISSING):
+            if not any(said in str(error) for said in self.missing):
                 raise
             if had:
                 raise Failed(f"the repository had copies, and is gone or away: {error}"[:300]) from None
-            self.run("init")
+            self.begin()
+
+    missing: Sequence[str] = ()  # what it says where there is no repository
+
+    def look(self) -> None:
+        """Raises Failed when the repository cannot be opened."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def copy(self, dumped: Sequence[str]) -> int:
+        """The octets in it; a copy that lacks some files is one, and `why` says so. Raises Failed."""
+        raise NotImplementedError
+
+    def thin(self) -> None:
+        raise NotImplementedError
+
+    def copies(self) -> List[Dict[str, Any]]:
+        """[{"id", "short_id", "time"}] of this job."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        raise NotImplementedError
 
 
-def ssh(target: urllib.parse.SplitResult, job: Job, folder: str) -> List[str]:
-    """How restic reaches another host. ssh wants a key without our lines in front."""
+class Restic(Engine):
+    matters = ("Fatal",)
+    missing = ("repository at the following location", "unable to open config")
+
+    def __init__(self, job: Job, folder: str) -> None:
+        super().__init__(job)
+        self.options: List[str] = []
+        where = self.place(job.said, folder)
+        self.environment.update(
+            RESTIC_REPOSITORY=where, RESTIC_PASSWORD=self.secrets[0], RESTIC_CACHE_DIR="/var/cache/mspctl-restic"
+        )
+
+    def place(self, said: Mapping[str, Any], folder: str) -> str:
+        where = str(said["repository"])
+        if where.startswith("sftp:"):
+            target = urllib.parse.urlsplit(where)
+            words = [*ssh(self.job, folder), "-p", str(target.port), f"{target.username}@{target.hostname}"]
+            self.options = ["-o", "sftp.command=" + " ".join(map(shlex.quote, [*words, "-s", "sftp"]))]
+            return f"sftp:{target.username}@{target.hostname}:{target.path}"
+        if where.startswith("s3:"):
+            self.environment["AWS_ACCESS_KEY_ID"], _, word = self.job.secret("login").partition(":")
+            self.environment["AWS_SECRET_ACCESS_KEY"] = word
+            self.secrets.append(word)
+            return where
+        if not where.startswith("https:"):
+            return where
+        if os.path.exists(self.job.path("login")):
+            user, _, word = self.job.secret("login").partition(":")
+            quoted = urllib.parse.quote(word, safe="")
+            self.secrets += [word, quoted]
+            where = where.replace("https://", f"https://{urllib.parse.quote(user, safe='')}:{quoted}@", 1)
+        return f"rest:{where}/"
+
+    def run(self, *words: str) -> str:
+        """What it said. Raises Failed; a copy that lacks some files is one, and `why` says so."""
+        done = self.call(["restic", *self.options, *words])
+        said = done.stderr.splitlines()
+        skipped = [line for line in said if "does not exist, skipping" in line]  # to restic, that is fine
+        fatal = any("Fatal" in line for line in said)
+        text = self.reason(skipped[:1] if skipped and not fatal else said)
+        if done.returncode not in ((0, INCOMPLETE) if words[0] == "backup" else (0,)):
+            raise Failed(text)
+        if done.returncode or skipped:
+            self.why = text
+        return done.stdout
+
+    def told(self, *words: str) -> Iterator[str]:
+        return self.lines(["restic", *self.options, *words])
+
+    def look(self) -> None:
+        self.run("cat", "config")
+
+    def begin(self) -> None:
+        self.run("init")
+
+    def copy(self, dumped: Sequence[str]) -> int:
+        said = self.job.said
+        excluded = ["--exclude=" + pattern for pattern in said["exclude"]]
+        limit = ["--limit-upload", str(said["upload"])] if said["upload"] else []
+        words = ("backup", "--json", *self.job.mine, *limit, *excluded, "--", *said["paths"], *dumped)
+        told = map(json.loads, filter(None, self.run(*words).splitlines()))
+        return int([line for line in told if line.get("message_type") == "summary"][-1]["total_bytes_processed"])
+
+    def thin(self) -> None:
+        kept = [word for each in self.job.said["keep"] for word in kept_as(each.split())]
+        self.run("forget", "--prune", "--group-by", "host,tags", *self.job.mine, *kept)
+
+    def copies(self, *how: str) -> List[Dict[str, Any]]:
+        return json.loads(self.run("snapshots", "--json", *how, *self.job.mine)) or []
+
+    def check(self) -> None:
+        """And as much of what it holds as was asked for; so what is damaged is seen in time."""
+        share = [f"--read-data-subset={self.job.said['read']}%"] if self.job.said["read"] else []
+        self.run("check", *share)
+
+
+class Borg(Engine):
+    """
+    Borg's repositories. borgmatic makes copies, thins out and checks, as its configuration beside the job's says; what
+    is there is asked of Borg itself. Names of copies begin with the job's, and times are told in UTC.
+    """
+
+    matters = (
+        "No space left",
+        "Insufficient free space",
+        "Remote: ",
+        "Failed to create/acquire the lock",
+        "Error: [Errno",
+    )
+    missing = ("does not exist", "is not a valid repository")
+    modest = "file changed while we backed it up"  # as files do that are in use
+
+    def __init__(self, job: Job, folder: str) -> None:
+        super().__init__(job)
+        self.trouble = f"{folder}/trouble"  # what ssh says, which Borg does not always wait for
+        where = str(job.said["repository"])
+        self.environment.update(
+            BORG_REPO=where,
+            BORG_PASSCOMMAND=f"tail -n 1 {job.path('password')}",
+            BORG_CONFIG_DIR=f"{STATES}/borg",
+            BORG_CACHE_DIR="/var/cache/mspctl-borg",
+            BORG_RELOCATED_REPO_ACCESS_IS_OK="no",
+            BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="no",
+            TZ="UTC",
+        )
+        if where.startswith("ssh:"):
+            self.environment["BORG_RSH"] = " ".join(map(shlex.quote, [*ssh(job, folder), "-E", self.trouble]))
+
+    def run(self, *words: str) -> str:
+        done = self.call(["borg", *words])
+        if done.returncode:
+            raise Failed(self.reason(done.stderr.splitlines()))
+        return done.stdout
+
+    def told(self, *words: str) -> Iterator[str]:
+        return self.lines(["borg", *words])
+
+    def matic(self, *words: str) -> List[str]:
+        """What Borg warned of while borgmatic had it work. Raises Failed."""
+        plain = ("borgmatic", "--config", self.job.path("borgmatic.yaml"), "--syslog-verbosity", "-1")
+        done = self.call([*plain, *words])
+        told = done.stderr.split(": Error running ", 1)
+        said = told[0].splitlines()[: -1 if len(told) > 1 else None]  # its line of that begins with the repository
+        lacking = words[0] == "create" and "returned non-zero exit status 1." in done.stderr
+        if done.returncode and not lacking:
+            raise Failed(self.reason(said or done.stderr.splitlines()))
+        return [line for line in said if line.strip() and self.modest not in line]
+
+    def reason(self, said: Sequence[str]) -> str:
+        """Borg says it in its first line, but for what comes from elsewhere."""
+        with contextlib.suppress(OSError), open(self.trouble) as file:
+            said = [*said, *(f"Remote: {line}" for line in file.read().splitlines()[-1:])]
+        return super().reason([line for line in reversed(said) if line[:1] not in (" ", "\t")]).replace("Remote: ", "")
+
+    def look(self) -> None:
+        self.run("list", "--short", "--last", "1", "--bypass-lock")
+
+    def begin(self) -> None:
+        self.matic("rcreate", "--encryption", "repokey-blake2", "--make-parent-dirs")
+        self.look()
+
+    def copy(self, dumped: Sequence[str]) -> int:
+        """Whatever was `dumped` is in its configuration already."""
+        paths = [*self.job.said["paths"], *dumped]
+        if not any(map(os.path.lexists, paths)):
+            raise Failed(f"nothing is there that could be copied: {', '.join(paths)}"[:300])
+        warned = self.matic("create", "--json")
+        self.why = self.reason(warned) if warned else ""
+        latest = self.copies()[-1]["id"]
+        return int(json.loads(self.run("info", "--json", "::" + latest))["archives"][0]["stats"]["original_size"])
+
+    def thin(self) -> None:
+        self.matic("prune")
+        self.matic("compact")
+
+    def copies(self) -> List[Dict[str, Any]]:
+        said = json.loads(self.run("list", "--json", "--bypass-lock", "--glob-archives", f"{self.job.name}.*"))
+        return [{"id": c["name"], "short_id": c["id"][:8], "time": c["time"] + "Z"} for c in said["archives"]]
+
+    def check(self) -> None:
+        self.matic("check")
+
+
+def engine(job: Job, folder: str) -> Engine:
+    return Borg(job, folder) if job.said["program"] == "borgmatic" else Restic(job, folder)
+
+
+def ssh(job: Job, folder: str) -> List[str]:
+    """How another host is reached. ssh wants a key without our lines in front."""
     key = "".join(line + "\n" for line in job.lines("key") if line and not line.startswith("#"))
     for name, text in (("key", key), ("hosts", f"repository {job.said['host_key']}\n")):
         handle = os.open(os.path.join(folder, name), os.O_CREAT | os.O_WRONLY, 0o600)
@@ -158,9 +310,7 @@ def ssh(target: urllib.parse.SplitResult, job: Job, folder: str) -> List[str]:
         "ConnectTimeout": "30",
         "ServerAliveInterval": "60",
     }
-    options = [word for name, value in said.items() for word in ("-o", f"{name}={value}")]
-    where = f"{target.username}@{target.hostname}"
-    return ["ssh", "-F", "none", "-i", f"{folder}/key", "-p", str(target.port), *options, where, "-s", "sftp"]
+    return ["ssh", "-F", "none", "-i", f"{folder}/key", *(f"-o{name}={value}" for name, value in said.items())]
 
 
 # -- databases --------------------------------------------------------------------------------------------------
@@ -255,32 +405,25 @@ def dumps(job: Job) -> Iterator[List[str]]:
 # -- a run ------------------------------------------------------------------------------------------------------
 
 
-def backed_up(job: Job, restic: Restic, state: Dict[str, Any]) -> None:
+def backed_up(job: Job, engine: Engine, state: Dict[str, Any]) -> None:
     """One run; `state` learns what came of it. Raises Failed."""
     said = job.said
-    restic.make(state["had"] == said["repository"])
-    excluded = ["--exclude=" + pattern for pattern in said["exclude"]]
-    limit = ["--limit-upload", str(said["upload"])] if said["upload"] else []
+    engine.make(state["had"] == said["repository"])
     with dumps(job) as dumped:
-        words = ("backup", "--json", *job.mine, *limit, *excluded, "--", *said["paths"], *dumped)
-        told = restic.run(*words).splitlines()
-    summary = [line for line in map(json.loads, filter(None, told)) if line.get("message_type") == "summary"][-1]
-    state["bytes"] = summary["total_bytes_processed"]
+        state["bytes"] = engine.copy(dumped)
     if said["keep"] and not said["append_only"]:
-        kept = [word for each in said["keep"] for word in kept_as(each.split())]
-        restic.run("forget", "--prune", "--group-by", "host,tags", *job.mine, *kept)
-    copies = json.loads(restic.run("snapshots", "--json", *job.mine)) or []
+        engine.thin()
+    copies = engine.copies()
     latest = max(nanos(copy["time"]) for copy in copies) // SECOND
-    state.update(copies=len(copies), latest=latest, ok=not restic.why, error=restic.why, had=said["repository"])
+    state.update(copies=len(copies), latest=latest, ok=not engine.why, error=engine.why, had=said["repository"])
     if said["check"] and time.time() - state["checked"] >= EARLY * said["check"]:
-        check(restic, state)
+        check(engine, state)
 
 
-def check(restic: Restic, state: Dict[str, Any]) -> None:
-    """The repository itself, and as much of what it holds as was asked for; so what is damaged is seen in time."""
-    share = [f"--read-data-subset={restic.job.said['read']}%"] if restic.job.said["read"] else []
+def check(engine: Engine, state: Dict[str, Any]) -> None:
+    """The repository itself."""
     try:
-        restic.run("check", *share)
+        engine.check()
         state.update(checked=int(time.time()), broken="")
     except Failed as error:
         state["broken"] = str(error)
@@ -320,7 +463,7 @@ def main(name: str, host: str) -> str:
     with tempfile.TemporaryDirectory(prefix="mspctl-", dir="/run") as folder:
         try:
             job = Job(name, host)
-            backed_up(job, Restic(job, folder), state)
+            backed_up(job, engine(job, folder), state)
         except Failed as error:
             state["error"] = str(error)
         except (OSError, KeyError, ValueError, IndexError) as error:

@@ -3,9 +3,9 @@ Gives back what a job has put away: for a proof, and for somebody who lost a fil
 needed, with `backup_job` before it, and kept nowhere.
 
 What is restored goes into a new folder that only root can enter. There it is held against what the repository says of
-the copy: names, kinds, sizes, modes and times, beside restic's own check of every block; and what lies on the host as
-it did when the copy was taken must have the same SHA-256. Nothing is overwritten unless that was asked for, and then
-what was there is kept.
+the copy: names, kinds, sizes, modes and times, beside restic's or Borg's own check of every block; and what lies on the
+host as it did when the copy was taken must have the same SHA-256. Nothing is overwritten unless that was asked for, and
+then what was there is kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -24,9 +26,9 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Sequence
 
 if TYPE_CHECKING:
-    from mspctl.playbooks.files.backup_job import Failed, Job, Restic, nanos
+    from mspctl.playbooks.files.backup_job import Borg, Engine, Failed, Job, Restic, engine, nanos
 else:
-    from backup_job import Failed, Job, Restic, nanos
+    from backup_job import Borg, Engine, Failed, Job, Restic, engine, nanos
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "not made"
 ROOM = 64 * 2**20  # octets that stay free
@@ -34,7 +36,15 @@ BLOCK = 4096  # octets that a file takes besides
 COARSE = 2 * 10**9  # nanoseconds that a file system may round a time by
 MOST = 2000  # files, or folders with all that is in them, that are restored by name
 STAGED = ".restored"
-AWAY = ("connection refused", "timeout", "timed out", "no such host", "no route to host", "network is unreachable")
+AWAY = (
+    "connection refused",
+    "timeout",
+    "timed out",
+    "no such host",
+    "no route to host",
+    "network is unreachable",
+    "closed by remote host",
+)
 Facts = Dict[str, Any]
 
 
@@ -51,26 +61,118 @@ def _ended(*_: object) -> None:
 
 
 @contextlib.contextmanager
-def opened(name: str, host: str) -> Iterator[Restic]:
+def opened(name: str, host: str) -> Iterator[Shelf]:
     with tempfile.TemporaryDirectory(prefix="mspctl-", dir="/run") as folder:
         try:
-            yield Restic(Job(name, host), folder)
+            found = engine(Job(name, host), folder)
+            yield FromBorg(found) if isinstance(found, Borg) else FromRestic(found)
         except FileNotFoundError as error:
             raise Failed(f"{error.filename} is missing: was the job applied?") from None
 
 
-def copies(restic: Restic) -> List[Facts]:
-    """Of this job, the oldest first."""
-    found = json.loads(restic.run("snapshots", "--json", "--no-lock", "--no-cache", *restic.job.mine)) or []
-    return sorted(found, key=lambda copy: nanos(copy["time"]))
+class Shelf:
+    """The copies of a job, from which things are taken."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.job = engine, engine.job
+
+    def copies(self) -> List[Facts]:
+        """The oldest first."""
+        return sorted(self.taken(), key=lambda copy: nanos(copy["time"]))
+
+    def taken(self) -> List[Facts]:
+        return self.engine.copies()
+
+    def listed(self, copy: str, paths: Sequence[str]) -> Iterator[Facts]:
+        """What a copy says that it holds at these paths and below; everything without any."""
+        return (node for node in self.nodes(copy) if not paths or any(within(node["path"], path) for path in paths))
+
+    def nodes(self, copy: str) -> Iterator[Facts]:
+        """{"path", "type" (as in KINDS), "mode", "size" (of files), "mtime"} of all that is in it."""
+        raise NotImplementedError
+
+    def unpack(self, copy: str, paths: Sequence[str], folder: str) -> None:
+        """Into a folder that is there or is made, with the program's own check of what it writes. Raises Failed."""
+        raise NotImplementedError
+
+    def matches(self, pattern: str, until: int) -> Iterator[Facts]:
+        """{"copy", "time", "nodes"} of each copy that has any, the newest first; `until`: since 1970, or 0."""
+        raise NotImplementedError
 
 
-def listed(restic: Restic, copy: str, paths: Sequence[str]) -> Iterator[Facts]:
-    """What a copy says that it holds at these paths and below; everything without any."""
-    for line in restic.told("ls", "--json", "--no-lock", "--no-cache", copy):
-        node = json.loads(line)
-        if node.get("struct_type") == "node" and (not paths or any(within(node["path"], path) for path in paths)):
-            yield node
+class FromRestic(Shelf):
+    engine: Restic
+
+    def taken(self) -> List[Facts]:
+        return self.engine.copies("--no-lock", "--no-cache")
+
+    def nodes(self, copy: str) -> Iterator[Facts]:
+        nodes = map(json.loads, self.engine.told("ls", "--json", "--no-lock", "--no-cache", copy))
+        return (node for node in nodes if node.get("struct_type") == "node")
+
+    def unpack(self, copy: str, paths: Sequence[str], folder: str) -> None:
+        included = [word for path in paths for word in ("--include", literal(path))]
+        self.engine.run("restore", copy, "--no-cache", "--verify", "--target", folder, *included)
+
+    def matches(self, pattern: str, until: int) -> Iterator[Facts]:
+        taken = {copy["id"]: nanos(copy["time"]) for copy in self.copies()}
+        words = ("find", "--json", "--ignore-case", "--no-lock", *self.job.mine, "--", pattern)
+        found = {each["snapshot"]: each["matches"] or [] for each in json.loads(self.engine.run(*words) or "[]")}
+        for copy, when in sorted(taken.items(), key=lambda one: -one[1]):
+            nodes = [node for node in found.get(copy, ()) if named(node["path"], pattern)]
+            if nodes and not (until and when > (until + 1) * 10**9):
+                yield {"copy": copy, "time": when, "nodes": nodes}
+
+
+class FromBorg(Shelf):
+    """Borg writes where it is started, and looks at the MAC of each block that it reads."""
+
+    engine: Borg
+
+    def nodes(self, copy: str, *only: str) -> Iterator[Facts]:
+        linked: Dict[str, int] = {}  # of files that have several names, the first has the size; None if it was left out
+        for line in self.engine.told("list", "--json-lines", "--bypass-lock", "::" + copy, *only):
+            said = json.loads(line)
+            size = linked.get(said["source"]) if said["mode"].startswith("h") else said["size"]
+            linked[said["path"]] = size or 0
+            path, mtime = "/" + said["path"], said["mtime"] + "Z"
+            yield {"path": path, "type": BORG[said["type"]], "mode": bits(said["mode"]), "size": size, "mtime": mtime}
+
+    def unpack(self, copy: str, paths: Sequence[str], folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
+        only = ["pp:" + path.lstrip("/") for path in paths if path != "/"]
+        words = ["borg", "extract", "--bypass-lock", "--numeric-ids", "::" + copy, *only]
+        done = subprocess.run(words, env=self.engine.environment, cwd=folder, capture_output=True, text=True)  # noqa: S603
+        if done.returncode:
+            raise Failed(self.engine.reason(done.stderr.splitlines()))
+
+    def matches(self, pattern: str, until: int) -> Iterator[Facts]:
+        for copy in reversed(self.copies()):
+            when = nanos(copy["time"])
+            if until and when > (until + 1) * 10**9:
+                continue
+            nodes = [*self.nodes(copy["id"], roughly(pattern))]
+            if any(node["size"] is None for node in nodes):
+                nodes = [*self.nodes(copy["id"])]
+            nodes = [node for node in nodes if named(node["path"], pattern)]
+            if nodes:
+                yield {"copy": copy["id"], "time": when, "nodes": nodes}
+
+
+BORG = {"-": "file", "d": "dir", "l": "symlink", "p": "fifo", "c": "chardev", "b": "dev", "s": "socket"}
+
+
+def roughly(pattern: str) -> str:
+    """All that a pattern matches, for Borg, and perhaps more."""
+    if "[" in pattern:
+        return "re:."
+    name = "".join({"*": "[^/]*", "?": "[^/]"}.get(c, re.escape(c)) for c in pattern.strip("/"))
+    return f"re:(?i){'^' if pattern.startswith('/') else '(^|/)'}{name}$"
+
+
+def bits(mode: str) -> int:
+    """Of -rwsr-xr-x."""
+    return sum(1 << (8 - place) for place, letter in enumerate(mode[1:]) if letter not in "-ST")
 
 
 def within(path: str, folder: str) -> bool:
@@ -84,12 +186,6 @@ def outermost(paths: Sequence[str]) -> List[str]:
         if not (found and within(path, found[-1])):
             found.append(path)
     return found
-
-
-def unpack(restic: Restic, copy: str, paths: Sequence[str], folder: str) -> None:
-    """With restic's own check of what it wrote. Raises Failed."""
-    included = [word for path in paths for word in ("--include", literal(path))]
-    restic.run("restore", copy, "--no-cache", "--verify", "--target", folder, *included)
 
 
 def literal(path: str) -> str:
@@ -141,12 +237,12 @@ class Comparison:
                     self.wrong.append(f"{path} is not what is on the host, where nobody changed it")
 
     def strangers(self, paths: Sequence[str]) -> None:
-        """What was restored and is in no list."""
+        """What was restored and is in no list; folders above what is are made without being in any."""
         for top, folders, files in os.walk(self.folder):
             for name in [*folders, *files]:
                 path = os.path.join(top, name)[len(self.folder) :]
                 ours = not paths or any(within(path, each) for each in paths)
-                if ours and path not in self.expected:
+                if ours and path not in self.expected and not any(within(each, path) for each in self.expected):
                     self.wrong.append(f"{path} is not in the copy")
 
     def against(self, nodes: Iterator[Facts], paths: Sequence[str]) -> Comparison:
@@ -207,8 +303,8 @@ def room(folder: str) -> int:
 class Proof:
     """Steps as mspctl records them. The first one that does not pass is the last, but for cleaning up."""
 
-    def __init__(self, ask: Mapping[str, Any], restic: Restic, top: str) -> None:
-        self.ask, self.restic, self.top = ask, restic, top
+    def __init__(self, ask: Mapping[str, Any], shelf: Shelf, top: str) -> None:
+        self.ask, self.shelf, self.top = ask, shelf, top
         self.folder = os.path.join(top, "restored")
         self.paths = outermost(ask["paths"])
         self.steps: List[Facts] = []
@@ -222,19 +318,19 @@ class Proof:
     def make(self) -> None:
         what = "a copy is there"
         try:
-            found = copies(self.restic)
+            found = self.shelf.copies()
             if not found:
                 self.step(what, FAILED, "there is none")
                 return
             copy = found[-1]
             self.state = nanos(copy["time"]) // 10**9
-            self.step(what, PASSED, f"of {copy['time'][:16].replace('T', ' ')}, {copy['id'][:8]}")
+            self.step(what, PASSED, f"of {copy['time'][:16].replace('T', ' ')}, {copy['short_id']}")
             what = "there is room for it"
             if self.there_is_room(what, copy["id"]):
                 what = "it is restored"
                 begun = time.monotonic()
                 os.mkdir(self.folder)
-                unpack(self.restic, copy["id"], self.paths, self.folder)
+                self.shelf.unpack(copy["id"], self.paths, self.folder)
                 what = "every file is as in the copy"
                 self.compare(what, begun, time.monotonic())
         except Failed as error:
@@ -245,7 +341,7 @@ class Proof:
         """What the copy holds is kept beside it, for the comparison."""
         needed = ROOM
         with open(os.path.join(self.top, "listing"), "w") as file:
-            for node in listed(self.restic, copy, self.paths):
+            for node in self.shelf.listed(copy, self.paths):
                 needed += node.get("size", 0) + BLOCK
                 file.write(json.dumps(node) + "\n")
         free = room(self.top)
@@ -298,9 +394,9 @@ def prove(ask: Mapping[str, Any]) -> Facts:
     steps: List[Facts] = []
     said: Facts = {"steps": steps, "state": 0}
     try:
-        with opened(ask["job"], ask["host"]) as restic:
+        with opened(ask["job"], ask["host"]) as shelf:
             top = tempfile.mkdtemp(prefix="mspctl-proof-", dir=ask["scratch"])
-            proof = Proof(ask, restic, top)
+            proof = Proof(ask, shelf, top)
             proof.make()
             steps += proof.steps
             said.update(state=proof.state, files=proof.files, octets=proof.octets)
@@ -322,19 +418,6 @@ def prove(ask: Mapping[str, Any]) -> Facts:
 # -- looking for something --------------------------------------------------------------------------------------
 
 
-def matches(restic: Restic, pattern: str, until: int) -> List[Facts]:
-    """[{"copy", "time", "nodes"}] of each copy that has any, the newest first; `until`: since 1970, or 0."""
-    taken = {copy["id"]: nanos(copy["time"]) for copy in copies(restic)}
-    words = ("find", "--json", "--ignore-case", "--no-lock", *restic.job.mine, "--", pattern)
-    found = []
-    for each in json.loads(restic.run(*words) or "[]"):
-        when = taken.get(each["snapshot"], 0)
-        nodes = [node for node in each["matches"] or [] if named(node["path"], pattern)]
-        if when and not (until and when > (until + 1) * 10**9):
-            found.append({"copy": each["snapshot"], "time": when, "nodes": nodes})
-    return sorted((one for one in found if one["nodes"]), key=lambda one: -one["time"])
-
-
 def named(path: str, pattern: str) -> bool:
     """Whether it is meant itself; to restic, all that is in a folder matches as the folder does."""
     names, wanted = path.lower().strip("/").split("/"), pattern.lower().strip("/").split("/")
@@ -352,8 +435,8 @@ def find(ask: Mapping[str, Any]) -> Facts:
     failed: Dict[str, str] = {}
     for job in ask["jobs"]:
         try:
-            with opened(job, ask["host"]) as restic:
-                for one in matches(restic, ask["pattern"], ask["until"]):
+            with opened(job, ask["host"]) as shelf:
+                for one in shelf.matches(ask["pattern"], ask["until"]):
                     for node in one["nodes"]:
                         add(versions, job, one, node)
         except (Failed, OSError, ValueError, KeyError) as error:
@@ -386,26 +469,26 @@ def get(ask: Mapping[str, Any]) -> Facts:
     failed = []
     for job in ask["jobs"]:
         try:
-            with opened(job, ask["host"]) as restic:
-                for one in matches(restic, ask["pattern"], ask["until"])[:1]:
+            with opened(job, ask["host"]) as shelf:
+                for one in itertools.islice(shelf.matches(ask["pattern"], ask["until"]), 1):
                     best = max(best, dict(one, job=job), key=lambda it: it.get("time", 0))
         except (Failed, OSError, ValueError, KeyError) as error:
             failed.append(f"{job}: {error}"[:300])
     if not best:
         raise SystemExit("; ".join(failed) or "nothing matches")
     try:
-        with opened(best["job"], ask["host"]) as restic:
-            return dict(given_back(ask, restic, best), failed=failed)
+        with opened(best["job"], ask["host"]) as shelf:
+            return dict(given_back(ask, shelf, best), failed=failed)
     except (Failed, OSError, ValueError, KeyError) as error:
         raise SystemExit(str(error)[:600]) from None
 
 
-def given_back(ask: Mapping[str, Any], restic: Restic, best: Mapping[str, Any]) -> Facts:
+def given_back(ask: Mapping[str, Any], shelf: Shelf, best: Mapping[str, Any]) -> Facts:
     begun = time.monotonic()
     paths, copy, folder = outermost([node["path"] for node in best["nodes"]]), best["copy"], ask["to"]
     if len(paths) > MOST:
         raise Failed(f"{len(paths)} files match: narrow the pattern, or name their folder")
-    nodes = [*listed(restic, copy, paths)]
+    nodes = [*shelf.listed(copy, paths)]
     needed, parent = ROOM + sum(node.get("size", 0) + BLOCK for node in nodes), os.path.dirname(folder)
     os.makedirs(parent, mode=0o755, exist_ok=True)
     if needed > room(parent):
@@ -413,7 +496,7 @@ def given_back(ask: Mapping[str, Any], restic: Restic, best: Mapping[str, Any]) 
     os.mkdir(folder, 0o700)
     draft = os.path.join(folder, STAGED) if ask["in_place"] else folder
     try:
-        unpack(restic, copy, paths, draft)
+        shelf.unpack(copy, paths, draft)
         seen = Comparison(draft).against(iter(nodes), paths)
     except BaseException:
         gone(folder)
@@ -429,7 +512,7 @@ def given_back(ask: Mapping[str, Any], restic: Restic, best: Mapping[str, Any]) 
         if not kept:
             os.rmdir(folder)
     return {
-        "job": restic.job.name,
+        "job": shelf.job.name,
         "copy": copy,
         "time": best["time"] // 10**9,
         "folder": folder if os.path.lexists(folder) else "",

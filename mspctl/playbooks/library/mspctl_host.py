@@ -135,10 +135,13 @@ def one_file(path: str, secret: bool = False) -> Facts:
 
 
 def units(names: Sequence[str]) -> Dict[str, Dict[str, str]]:
-    """{name: {"enabled": "enabled", "active": "active", "next": "…", "last": "…"}}, as systemd calls it."""
+    """
+    {name: {"enabled": "enabled", "active": "active", "next": "…", "last": "…", "old": "no"}}, as systemd calls it; old
+    is what it knows otherwise than the files say that are there now.
+    """
     if not names:
         return {}
-    keys = "Id,LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime,LastTriggerUSec"
+    keys = "Id,LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime,LastTriggerUSec,NeedDaemonReload"
     said = command("systemctl", "show", "--property=" + keys, "--", *names)
     found: Dict[str, Dict[str, str]] = {}
     for block in said.strip().split("\n\n"):
@@ -149,6 +152,7 @@ def units(names: Sequence[str]) -> Dict[str, Dict[str, str]]:
             "active": one.get("ActiveState", ""),
             "next": one.get("NextElapseUSecRealtime", ""),
             "last": one.get("LastTriggerUSec", ""),
+            "old": "no" if (one.get("NeedDaemonReload"), one.get("LoadState")) == ("no", "loaded") else "yes",
         }
     return found
 
@@ -208,6 +212,7 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
     """
     said: Dict[str, List[Facts]] = {}
     diff: List[Facts] = []
+    told = True  # whether systemd knows all that was written
     for scope in ask["scopes"]:
         done = said.setdefault(scope["name"], [])
         for item in scope["items"]:
@@ -226,6 +231,11 @@ def write(ask: Mapping[str, Any], secrets: Mapping[str, str], dry: bool = False)
             except OSError as error:
                 done.append({"error": ": ".join(filter(None, (work.path, error.strerror or str(error))))})
                 break
+            finally:
+                told = told and work.told
+    if not told:
+        with contextlib.suppress(Refused):  # what it does not know is read as not done
+            command("systemctl", "daemon-reload")
     found: Facts = {"scopes": said, "diff": diff}
     if ask.get("then") and not dry:
         with contextlib.suppress(Refused, OSError):  # whoever reads it again is told why
@@ -241,6 +251,7 @@ class Item:
         self.path = ""  # what is at hand
         self.changed: List[str] = []
         self.diff: List[Facts] = []
+        self.told = True  # whether systemd knows all that was written; what is new to it, it reads when it is started
         self.undo: List[Callable[[], Any]] = []
 
     def check(self) -> None:
@@ -272,9 +283,9 @@ class Item:
         try:
             self.install()
             self.switch_off()
-            told = [self.write_file(file) for file in self.item.get("files", ())]
-            told += [self.remove(path) for path in self.item.get("absent", ())]
-            self.switch_on(any(told))
+            old = [self.write_file(file) for file in self.item.get("files", ())]
+            old += [self.remove(path) for path in self.item.get("absent", ())]
+            self.switch_on(any(old))
             self.hold()
             self.remove_packages()
         except (Refused, OSError):
@@ -323,9 +334,9 @@ class Item:
 
     # -- files
 
-    def write_file(self, file: Mapping[str, str]) -> bool:
-        """Whether systemd has to be told."""
-        path, mode = file["path"], int(file.get("mode", "0644"), 8)
+    def write_file(self, file: Mapping[str, Any]) -> bool:
+        """Whether systemd may know it otherwise, and has to be told at once."""
+        path, mode = str(file["path"]), int(file.get("mode", "0644"), 8)
         self.path = path
         secret = file.get("secret")
         text = file.get("text", "") + (self.secrets[secret] + "\n" if secret else "")
@@ -339,8 +350,9 @@ class Item:
         folder = os.path.dirname(path)
         os.makedirs(folder, mode=0o755, exist_ok=True)
         self.undo.append(lambda: self.restore(path, before))
-        place(path, text, mode)
-        return folder.startswith(UNITS)
+        place(path, text, mode, file.get("check", ()))
+        self.told = self.told and not folder.startswith(UNITS)
+        return folder.startswith(UNITS) and (before is not None or folder != UNITS)
 
     def before(self, path: str) -> Optional[Tuple[str, int]]:
         """(text, mode) of a file of ours, None where there is none. Raises Refused for one of somebody else."""
@@ -385,14 +397,20 @@ class Item:
             self.undo.append(lambda: command("systemctl", "enable", "--now", "--quiet", "--", *names))
             command("systemctl", "disable", "--now", "--quiet", "--", *names)
 
-    def switch_on(self, told: bool) -> None:
-        """Units that stay are enabled and started; one whose files changed takes it in. `told`: systemd has to be."""
-        fresh = {os.path.basename(path) for path in self.changed if path.startswith(UNITS)}
+    def switch_on(self, old: bool) -> None:
+        """
+        Units that stay are enabled and started; one whose files changed takes it in. `old`: systemd may know some of
+        them otherwise. It takes long to read all units anew, so what it need not know at once, it is told at the end.
+        """
+        fresh = {os.path.basename(path) for path in self.changed if os.path.dirname(path) == UNITS}
         if any(path.startswith("/") for path in self.changed):
             fresh.update(self.item.get("restart", ()))
-        now = units(self.item.get("on", ()))
+        on = self.item.get("on", ())
+        now = units(sorted({*on, *fresh}))
         names = [
-            n for n, unit in now.items() if n in fresh or (unit["enabled"], unit["active"]) != ("enabled", "active")
+            name
+            for name, unit in now.items()
+            if (name in on if name in fresh else (unit["enabled"], unit["active"]) != ("enabled", "active"))
         ]
         self.changed += [name for name in names if name not in fresh]
         if self.dry:
@@ -403,9 +421,11 @@ class Item:
             command("systemctl", "unmask", "--quiet", "--", *masked)
         if disabled:
             self.undo.append(lambda: command("systemctl", "disable", "--now", "--quiet", "--", *disabled))
-            command("systemctl", "enable", "--quiet", "--", *disabled)  # which tells systemd as well
-        elif told:
+            command("systemctl", "enable", "--quiet", "--no-reload", "--", *disabled)
+            self.told = False
+        if old or any(unit["old"] == "yes" for unit in now.values()):
             command("systemctl", "daemon-reload")
+            self.told = True
         running = [name for name in names if now[name]["active"] == "active"]
         if running:  # the last that is put back: with their files as they were, they run as they did
             self.undo.insert(0, lambda: command("systemctl", "restart", "--", *running))
@@ -465,13 +485,18 @@ def errand(ask: Mapping[str, Any]) -> Any:
     return json.loads(answer.decode())
 
 
-def place(path: str, text: str, mode: int) -> None:
-    """In one step; whoever reads it meanwhile sees the old or the new, whole."""
+def place(path: str, text: str, mode: int, check: Sequence[str] = ()) -> None:
+    """
+    In one step; whoever reads it meanwhile sees the old or the new, whole. A new one that the program `check` refuses,
+    given its name, is not put there.
+    """
     handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".mspctl-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode())
         os.chmod(draft, mode)
+        if check:
+            command(*check, draft)
         os.replace(draft, path)
     except BaseException:
         os.unlink(draft)

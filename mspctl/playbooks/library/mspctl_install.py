@@ -27,6 +27,7 @@ author: mspctl
 UNIT, END = "mspctl-patching.service", "mspctl-patching-end"
 FILE = "/etc/systemd/system/" + UNIT
 MARK = "Managed by mspctl"
+UP = ("initializing", "starting", "running", "degraded", "maintenance")  # else it goes down, or is too far to say so
 
 
 def install(ask: Mapping[str, Any]) -> Dict[str, Any]:
@@ -51,7 +52,7 @@ def install(ask: Mapping[str, Any]) -> Dict[str, Any]:
         if active not in ("activating", "deactivating", "reloading"):
             systemctl("stop", END + ".timer")
             break
-    return {"active": active, "stopping": systemctl("is-system-running").stdout.strip() == "stopping"}
+    return {"active": active, "stopping": systemctl("is-system-running").stdout.strip() not in UP}
 
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mspctl.kinds import addresses, firewall, services
+from mspctl.kinds.probes import Shot
 from mspctl.model.base import dotted, nearest
+from mspctl.model.sections.firewall import vpn
 from mspctl.model.sections.firewall.names import Names, Unknown
-from mspctl.model.sections.firewall.rules import Device, Forward, Rule
+from mspctl.model.sections.firewall.proving import shot, unvouched
+from mspctl.model.sections.firewall.rules import Device, Forward, Rule, VpnUser
+from mspctl.model.sections.firewall.vpn import outside
 from mspctl.moments import Clock, Moment
 from mspctl.strict_yaml import Map, Problems, find
 
@@ -52,12 +56,6 @@ def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
     return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
 
 
-def outside(device: Device) -> set[str]:
-    """Zones in which everybody else is: they say so, or one has another address there."""
-    said = {name for name, zone in device.zones.items() if zone.outside}
-    return said.union(*(each.destination_zones for each in device.masquerade))
-
-
 def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
     """Add every problem of one device."""
     _Checker(device, data, clock, problems).check()
@@ -91,10 +89,18 @@ class _Checker:
         self._listens_once()
         self._pairs()
         self._static_nat()
+        vpn.check(self.device, self.data, self.add)
+        for path, peer in vpn.peers(self.device):
+            self._limited(path, None, peer.until if isinstance(peer, VpnUser) else None)
+        self._raw()
+        self._proofs()
         self._unused()
 
     def _rules(self) -> Iterator[tuple[Path, Rule]]:
-        for kind in ("before", "rules", "after"):
+        for kind in ("before", "vpn", "rules", "after"):
+            if kind == "vpn":
+                yield from vpn.rules(self.device)
+                continue
             for number, rule in enumerate(getattr(self.device, kind)):
                 yield (kind, number), rule
 
@@ -116,6 +122,7 @@ class _Checker:
         seen: dict[str, Path] = {}
         many = [("forwards", n, f.id) for n, f in enumerate(self.device.forwards)]
         many += [("static_nat", n, f.id) for n, f in enumerate(self.device.static_nat)]
+        many += [("raw", n, each.id) for n, each in enumerate(self.device.raw)]
         for path, name in [*((p, r.id) for p, r in self._rules()), *(((kind, n), id_) for kind, n, id_ in many)]:
             first = seen.setdefault(name, path)
             if first is not path:
@@ -191,7 +198,7 @@ class _Checker:
         source = self._resolved((*path, "source"), rule.source, self.names.addresses)
         away = self._resolved((*path, "destination"), rule.destination, self.names.addresses)
         found = self._resolved((*path, "services"), rule.services, self.names.services)
-        self._limited(path, rule.schedule, rule.until)
+        self._limited(path, rule.schedule, None if path[0] == "vpn" else rule.until)
         if not known or source is None or away is None or found is None:
             return None
         resolved = _Resolved(rule, path, source, away, found)
@@ -303,6 +310,28 @@ class _Checker:
                     self.add((*path, name), f"{getattr(one, name)} is at {self.place((*first, name))} already")
             if len({":" in host for host in hosts}) > 1:
                 self.add((*path, "inside"), f"{one.inside} is of another family than {one.outside}")
+
+    def _raw(self) -> None:
+        known = {rule.id for _, rule in self._rules()}
+        for number, each in enumerate(self.device.raw):
+            if each.before and each.before not in known:
+                self.add(("raw", number, "before"), f"there is no rule {each.before}{nearest(each.before, known)}")
+
+    def _proofs(self) -> None:
+        shots: dict[str, tuple[Path, Shot]] = {}
+        for number, packet in enumerate(self.device.proofs.packets):
+            path: Path = ("proofs", "packets", number)
+            if packet.id in shots:
+                first = self.place((*shots[packet.id][0], "id"))
+                self.add((*path, "id"), f"{packet.id} is the id of {first} already")
+                continue
+            try:
+                shots[packet.id] = path, shot(packet, self.names)
+            except ValueError as error:
+                self.add(path, str(error))
+        for each in unvouched([made for _, made in shots.values()]):
+            text = f"nothing from {each.probe} by IPv{each.family} is expected open, so nothing shows that it works"
+            self.add((*shots[each.id][0], "from"), f"{text} (add a packet that is: expect: open)")
 
     def _pairs(self) -> None:
         seen: dict[tuple[str, str], Path] = {}

@@ -6,14 +6,33 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from mspctl.fields import Boolean, Model, Name, Text, Until, Window, one_line, one_or_many, typed
-from mspctl.kinds import addresses, firewall, services, shown
+from mspctl.fields import (
+    NAME,
+    Address,
+    Boolean,
+    Count,
+    Ips,
+    Model,
+    Name,
+    Port,
+    Seconds,
+    Text,
+    Until,
+    Window,
+    one_line,
+    one_or_many,
+    typed,
+)
+from mspctl.kinds import addresses, firewall, probes, services, shown, vpn
+from mspctl.model.inventory import SecretName
 from mspctl.strict_yaml import Map
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")  # as Linux and most vendors name them
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+MOST_PACKETS = 100  # that are sent to prove something of a device
+SHORTEST, LONGEST = 2, 30  # seconds; within less, a SYN that is lost is not sent again
 _LISTEN = re.compile(r"([a-z0-9-]+):(?:(tcp|udp|sctp)/)?(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
@@ -83,6 +102,36 @@ def _service_name(value: Any) -> str:
     return text
 
 
+def raw_text(value: Any) -> str:
+    """One rule of nftables and nothing besides; whether it makes sense, the device says before anything is loaded."""
+    text = one_line(value).strip()
+    if not re.fullmatch(r"[ -~]{1,1000}", text):
+        raise ValueError(f"{shown(text)} is not one rule (plain ASCII, at most 1,000 characters)")
+    bare = re.sub(r'"[^"]*"', "", text)
+    if found := re.search(r";", text) or re.search(r'[#$\\`"]', bare):
+        raise ValueError(f"{shown(text)} is not one rule ({found[0]} cannot stand in it)")
+    if found := _NO_RAW.search(bare):
+        raise ValueError(f"{shown(text)} cannot say {found[0]} ({_RAW_WHY[found[0]]})")
+    depth = 0
+    for sign in bare:
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError(f"{shown(text)} is not one rule (its braces do not match)")
+    return text
+
+
+_RAW_WHY = {
+    **dict.fromkeys(("jump", "goto"), "chains of other tables cannot be reached"),
+    **dict.fromkeys(("include", "define", "table", "chain", "flush", "delete", "destroy"), "it is one rule"),
+    "comment": "its id is its comment; people read why",
+    "iif": "a device numbers its interfaces anew: write iifname",
+    "oif": "a device numbers its interfaces anew: write oifname",
+}
+_NO_RAW = re.compile(rf"\b({'|'.join(_RAW_WHY)})\b")
+
+
 def _listen(value: Any) -> str:
     text = one_line(value)
     found = _LISTEN.fullmatch(text)
@@ -92,7 +141,15 @@ def _listen(value: Any) -> str:
     return text
 
 
+def _probe(value: Any) -> str:
+    text = typed(value)
+    if len(parts := text.split(".")) > 2 or not all(map(NAME.fullmatch, parts)):
+        raise ValueError(f"{shown(text)} is no probe (write here, a host of hosts.yaml, or host.customer)")
+    return text
+
+
 _STRING = {"type": "string"}
+_PROBE = {"type": "string", "examples": [probes.HERE, "srv-1"]}
 Interface = Annotated[str, BeforeValidator(_interface), WithJsonSchema(_STRING)]
 Interfaces = Annotated[tuple[Interface, ...], BeforeValidator(one_or_many)]
 OwnZone = Annotated[str, BeforeValidator(_own_zone), WithJsonSchema(_STRING)]
@@ -105,6 +162,11 @@ Service = Annotated[str, BeforeValidator(_service), WithJsonSchema({"type": "str
 Services = Annotated[tuple[Service, ...], BeforeValidator(one_or_many)]
 ObjectName = Annotated[str, BeforeValidator(_object_name), WithJsonSchema(_STRING)]
 ServiceName = Annotated[str, BeforeValidator(_service_name), WithJsonSchema(_STRING)]
+RawText = Annotated[
+    str,
+    BeforeValidator(raw_text),
+    WithJsonSchema({"type": "string", "examples": ["tcp dport 22 limit rate 3/minute accept"]}),
+]
 Listen = Annotated[str, BeforeValidator(_listen), WithJsonSchema({"type": "string", "examples": ["wan:8443"]})]
 To = Annotated[str, BeforeValidator(one_line), WithJsonSchema({"type": "string", "examples": ["nvr:443"]})]
 
@@ -218,6 +280,21 @@ class StaticNat(Reasons):
     inside: Place
 
 
+class Raw(Reasons):
+    """A rule in the device's own language, where ours has no words for it. It is loaded, and never understood."""
+
+    id: RuleId
+    chain: Literal["input", "forward", "output", "prerouting", "postrouting"]
+    text: RawText
+    before: RuleId | None = None  # a rule; without one it comes behind all of them, in front of the policies
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Raw:
+        if self.before and self.chain not in firewall.ORDERED:
+            raise ValueError(f"stands in {self.chain}, where it comes first anyway (leave before out)")
+        return self
+
+
 class Masquerade(Model):
     """Who goes from the one to the other has the device's own address there."""
 
@@ -260,6 +337,151 @@ class Management(Model):
         return self
 
 
+class Packet(Model):
+    """One packet."""
+
+    id: RuleId
+    probe: Annotated[str, BeforeValidator(_probe), WithJsonSchema(_PROBE)] = Field(alias="from")
+    to: Place
+    service: Service
+    expect: Literal["open", "closed", "refused"]
+    family: Literal["ipv4", "ipv6"] | None = None  # of a name
+    send: Text | None = None  # for UDP: what is answered there
+    why: Text | None = None
+
+
+class Proofs(Model):
+    packets: tuple[Packet, ...] = ()
+    every: Seconds = 86400
+    within: Seconds = 4  # until a packet without an answer counts as dropped
+
+    @field_validator("within")
+    @classmethod
+    def _bounded(cls, value: int) -> int:
+        if not SHORTEST <= value <= LONGEST:
+            raise ValueError(f"is {value} s (write between {SHORTEST}s and {LONGEST}s)")
+        return value
+
+    @field_validator("packets")
+    @classmethod
+    def _few(cls, value: tuple[Packet, ...]) -> tuple[Packet, ...]:
+        if len(value) > MOST_PACKETS:
+            raise ValueError(
+                f"are {len(value)} packets ({MOST_PACKETS} at most: this proves what is declared, it is no scan)"
+            )
+        return value
+
+
+def _packets(value: Any) -> Any:
+    """A list is short for `{packets: […]}`."""
+    if not isinstance(value, list | tuple):
+        return value
+    made = Map()
+    made["packets"] = value
+    return made
+
+
+def _own_address(value: Any) -> str:
+    """An address of the device in the tunnel, with the network that it is in."""
+    text = typed(value)
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        found = None
+    if found is None or found.network.prefixlen == found.max_prefixlen:
+        raise ValueError(f"{shown(text)} is no address with its network (write 10.90.0.1/24)")
+    return str(found)
+
+
+def _peer(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,39}", text):
+        raise ValueError(f"{shown(text)} cannot be the id (lower-case letters, digits and . _ -, at most 40)")
+    return text
+
+
+def _everywhere(value: Any) -> str:
+    text = _place(value)
+    if text == firewall.ANY or addresses.span(text) is None:
+        raise ValueError(f"{shown(text)} is no network (write 10.40.0.0/24)")
+    return text
+
+
+PublicKey = Annotated[str, BeforeValidator(lambda value: vpn.fold_key(typed(value))), WithJsonSchema(_STRING)]
+Endpoint = Annotated[
+    str,
+    BeforeValidator(lambda value: vpn.fold_endpoint(typed(value))),
+    WithJsonSchema({"type": "string", "examples": ["vpn.example.com:51820"]}),
+]
+PeerId = Annotated[str, BeforeValidator(_peer), WithJsonSchema(_STRING)]
+OwnAddress = Annotated[
+    str, BeforeValidator(_own_address), WithJsonSchema({"type": "string", "examples": ["10.90.0.1/24"]})
+]
+OwnAddresses = Annotated[tuple[OwnAddress, ...], BeforeValidator(one_or_many)]
+SiteNetwork = Annotated[
+    str, BeforeValidator(_everywhere), WithJsonSchema({"type": "string", "examples": ["10.40.0.0/24"]})
+]
+SiteNetworks = Annotated[tuple[SiteNetwork, ...], BeforeValidator(one_or_many)]
+
+
+class Reach(Model):
+    """What a user of the VPN gets to: a rule, from their address in the tunnel."""
+
+    to: ZoneRefs
+    destination: Places = (firewall.ANY,)
+    services: Services
+    log: Boolean = False
+    schedule: Name | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Reach:
+        for name in ("to", "destination", "services"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty (write any for all of them)")
+        return self
+
+
+class VpnUser(Reasons):
+    """Somebody who calls from anywhere."""
+
+    id: PeerId
+    name: Text | None = None
+    key: PublicKey
+    address: Ips  # in the tunnel; one of each family at most
+    reach: tuple[Reach, ...] = ()
+    until: Until | None = None
+    mail: Address | None = None  # their mailbox: when they leave it, they leave the VPN
+
+
+class VpnSite(Reasons):
+    """Another place whose networks are reached through the tunnel. What goes through is said by rules."""
+
+    id: PeerId
+    name: Text | None = None
+    key: PublicKey
+    networks: SiteNetworks
+    endpoint: Endpoint | None = None  # without one, it calls us
+    keepalive: Seconds = 0
+    preshared: SecretName | None = None  # in customers/<name>/secrets.yaml
+    rev: Count = 1  # a new number writes it anew
+    everything: Boolean = False  # networks hold 0.0.0.0/0 or ::/0, and that is meant
+
+
+class Vpn(Model):
+    """A WireGuard tunnel, and who may use it."""
+
+    interface: Interface = "wg0"
+    zone: OwnZone = "vpn"  # what comes out of the tunnel; rules speak of it like of any other
+    port: Port = 51820  # UDP
+    addresses: OwnAddresses
+    private_key: SecretName  # in customers/<name>/secrets.yaml
+    rev: Count = 1  # a new number writes it anew
+    source: Places = Field((firewall.ANY,), alias="from")  # who may call
+    zones: ZoneRefs = ()  # where they call; unless it is said, from outside
+    users: tuple[VpnUser, ...] = ()
+    sites: tuple[VpnSite, ...] = ()
+
+
 class Shared(Model):
     """What several devices can have in common, and each can say for itself."""
 
@@ -272,9 +494,11 @@ class Shared(Model):
     after: tuple[Rule, ...] = ()  # of baselines: behind them
     forwards: tuple[Forward, ...] = ()
     static_nat: tuple[StaticNat, ...] = ()
+    raw: tuple[Raw, ...] = ()
     masquerade: tuple[Masquerade, ...] = ()
     policies: tuple[Policy, ...] = ()
     default: Default = Default()
+    proofs: Annotated[Proofs, BeforeValidator(_packets)] = Proofs()
 
 
 Zones = dict[OwnZone, Annotated[Zone, BeforeValidator(_interfaces)]]
@@ -285,3 +509,13 @@ class Device(Shared):
 
     target: Name
     zones: Zones
+    vpn: Vpn | None = None
+
+    @model_validator(mode="after")
+    def _tunnel_is_a_zone(self) -> Device:
+        if self.vpn is not None:
+            if self.vpn.zone in self.zones:
+                text = f"zone {self.vpn.zone} is the VPN's own (call that one otherwise, in vpn: zone)"
+                raise ValueError(text)
+            self.zones[self.vpn.zone] = Zone(interfaces=(self.vpn.interface,))
+        return self

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mspctl.transports import ansible
+from mspctl.transports import private
 
 HOLDS = """
 import sys
-from mspctl.transports import ansible
-ansible.MEMORY = ansible.Path(sys.argv[1])
-with ansible._folder() as folder:
+from mspctl.transports import private
+private.MEMORY = private.Path(sys.argv[1])
+with private.folder() as folder:
     (folder / "key").write_text("secret")
     print(folder, flush=True)
     sys.stdin.read()
@@ -24,7 +24,7 @@ with ansible._folder() as folder:
 def test_what_a_killed_run_left_is_taken_away_and_that_of_others_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ansible, "MEMORY", tmp_path)
+    monkeypatch.setattr(private, "MEMORY", tmp_path)
     (tmp_path / "mspctl-of-somebody").mkdir()
     command = [sys.executable, "-c", HOLDS, str(tmp_path)]
     with (
@@ -37,7 +37,7 @@ def test_what_a_killed_run_left_is_taken_away_and_that_of_others_is_not(
         killed.kill()
         killed.wait()
         assert (left / "key").exists()
-        with ansible._folder() as own:
+        with private.folder() as own:
             assert {*tmp_path.iterdir()} == {own, held, tmp_path / "mspctl-of-somebody"}
         lives.communicate("")
     assert [*tmp_path.iterdir()] == [tmp_path / "mspctl-of-somebody"]

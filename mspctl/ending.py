@@ -1,0 +1,21 @@
+"""What is done when a command ends, however it ends: for what was opened on the way and is used until then."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable
+
+_waiting: list[Callable[[], object]] = []
+
+
+def at_end(do: Callable[[], object]) -> None:
+    """Once; the last that was asked for is done first."""
+    _waiting.append(do)
+
+
+def end() -> None:
+    while _waiting:
+        _waiting.pop()()
+
+
+atexit.register(end)  # where no command is at work

@@ -1,0 +1,118 @@
+"""
+A pull request with an edit: a branch with a commit of its own, pushed, and the one open pull request of that branch.
+
+The branch is called after what is done, not after what comes of it: done again, the same pull request is brought up to
+date. Work tree, index and HEAD stay as they are. Knows the forge by its protocol alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mspctl.errors import InputError, LedgerError
+from mspctl.forge import Forge, Pull
+from mspctl.git_branch import Branch, Edit, Git, Stamp
+
+FAMILY = "mspctl"
+TRIES = 20  # branches of one name whose pull requests are closed already
+LONGEST_NAME, LONGEST_TITLE = 60, 120
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """`words` say what is done and to what; `files` are paths from the customers' repository, whole, None: gone."""
+
+    words: Sequence[str]
+    title: str
+    text: str
+    files: Mapping[str, str | None]
+    tickets: Sequence[str] = ()
+    by: Sequence[str] = ()
+
+    @property
+    def branch(self) -> str:
+        said = re.sub(r"[^a-z0-9.]+", "-", "-".join(self.words).lower()).strip("-.")
+        said = re.sub(r"\.\.+", ".", said)[:LONGEST_NAME].rstrip("-.")
+        digest = hashlib.sha256("\0".join(self.words).encode()).hexdigest()
+        return f"{FAMILY}/{said}-{digest[:6]}"
+
+    @property
+    def message(self) -> str:
+        trailers = [f"Ticket: {_line(each)}" for each in self.tickets] + [f"Asked-by: {_line(e)}" for e in self.by]
+        parts = [_line(self.title)[:LONGEST_TITLE], self.text.strip(), "\n".join(trailers)]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    pull: Pull
+    branch: str
+    opened: bool
+
+
+def propose(root: Path, forge: Forge, wish: Proposal, stamp: Stamp) -> Proposed:
+    """
+    Push the edit on top of what is checked out, and open its pull request or bring it up to date.
+
+    Raises LedgerError when there is no commit or no remote, or the remote does not take it, and as the forge does;
+    whatever was done by then is found again by the next try.
+    """
+    git = Git(root)
+    base = base_of(git)
+    start = git.call("rev-parse", "--verify", "--quiet", "HEAD^{commit}").text.strip()
+    if not start:
+        raise LedgerError("nothing is committed here yet, so nothing can be proposed on top of it")
+    above = git("rev-parse", "--show-prefix").strip("\n")
+    files = {above + path: None if text is None else text.encode() for path, text in wish.files.items()}
+    name, there = _name(forge, wish.branch)
+    branch = Branch(root, name, _theirs)
+    branch.sync()
+    if branch.tip:
+        edits: dict[str, Edit] = {path: _becomes(content) for path, content in files.items()}
+        branch.update(edits, lambda paths: stamp)
+    else:
+        branch.fork(start, files, stamp)
+    branch.push()
+    body = wish.message.partition("\n\n")[2]
+    title = wish.message.partition("\n")[0]
+    if there is None:
+        return Proposed(forge.open_pull(title, body, name, base), name, opened=True)
+    if (there.title, there.body) != (title, body):
+        forge.edit_pull(there.number, title=title, body=body)
+    return Proposed(there, name, opened=False)
+
+
+def base_of(git: Git) -> str:
+    """The branch that changes are merged into: the remote's own, as it was cloned, else main. Raises LedgerError."""
+    remote = git.remote("the customers")
+    if not remote:
+        raise LedgerError("there is no remote to push a branch to (git remote add origin …)")
+    head = git.call("symbolic-ref", "--quiet", "--short", f"refs/remotes/{remote}/HEAD").text.strip()
+    return head.removeprefix(f"{remote}/") or "main"
+
+
+def _name(forge: Forge, wanted: str) -> tuple[str, Pull | None]:
+    """The branch, with its open pull request; one whose pull requests are all closed is over, and not used again."""
+    for number in range(1, TRIES + 1):
+        name = wanted if number == 1 else f"{wanted}-{number}"
+        pulls = [pull for pull in forge.pulls_from(name) if not pull.fork]
+        there = next((pull for pull in pulls if pull.open), None)
+        if there or not pulls:
+            return name, there
+    raise InputError.at("", f"{TRIES} pull requests of {wanted} are closed (delete their branches)")
+
+
+def _becomes(content: bytes | None) -> Edit:
+    return lambda old: content
+
+
+def _theirs(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
+    return ours
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

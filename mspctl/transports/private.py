@@ -1,0 +1,75 @@
+"""
+Folders in memory that only we can read, for what programs that we start have to find in files.
+
+Such a folder is gone when we are done with it. A process that is killed cannot take its own away: the next one does,
+with whatever still runs for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
+ALIVE = "alive"  # a file in such a folder, locked while its process lives
+SOCKET = "ssh-"  # what sockets are called at which OpenSSH waits; see `shared.py`
+AT_ONCE, PATIENCE = 20, 5  # connections that are ended side by side, and seconds for each
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    parent = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    _sweep(parent)
+    prefix = f"mspctl-{os.getpid()}-"
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as made,
+        (Path(made) / f"{ALIVE}.new").open("w") as held,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
+        Path(held.name).rename(Path(made) / ALIVE)  # locked before anybody else can look for it
+        try:
+            yield Path(made)
+        finally:
+            hang_up(Path(made).glob(f"{SOCKET}*"))
+
+
+def write(path: Path, text: str) -> Path:
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def hang_up(sockets: Iterable[Path]) -> None:
+    """End the connections that OpenSSH keeps open behind these sockets."""
+    there = [socket for socket in sockets if socket.exists()]
+    for some in (there[n : n + AT_ONCE] for n in range(0, len(there), AT_ONCE)):
+        with ExitStack() as stack:
+            for socket in some:
+                stack.enter_context(_told(socket))
+
+
+@contextmanager
+def _told(socket: Path) -> Iterator[None]:
+    command = ["ssh", "-F", "none", "-S", str(socket), "-O", "exit", "nobody"]
+    with suppress(OSError), subprocess.Popen(command, stdin=-3, stdout=-3, stderr=-3) as process:  # noqa: S603
+        yield
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    socket.unlink(missing_ok=True)
+
+
+def _sweep(parent: Path) -> None:
+    for held in parent.glob(f"mspctl-*/{ALIVE}"):
+        with suppress(OSError), held.open() as file:
+            if held.parent.stat().st_uid == os.geteuid():
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hang_up(held.parent.glob(f"{SOCKET}*"))
+                shutil.rmtree(held.parent, ignore_errors=True)

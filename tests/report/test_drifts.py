@@ -1,0 +1,160 @@
+"""A report of drift: one cause is one line, new comes first, known is folded, and what is covered is counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mspctl.diff import Difference
+from mspctl.errors import Problem
+from mspctl.finding import Finding, Findings, Severity
+from mspctl.model.permissions import Acceptance
+from mspctl.plan import Plan, ScopePlan
+from mspctl.record import Record
+from mspctl.report import digest, drifts, kept, render
+from mspctl.report.drifts import Beside
+from mspctl.report.view import View
+from mspctl.resource import Cause, Id, Resource, Scope
+
+NOW = datetime(2027, 3, 15, 7, 0, tzinfo=UTC)
+YESTERDAY = NOW - timedelta(hours=23)
+LONG_AGO = NOW - timedelta(days=3)
+NOBODY = Record((None,))
+DOWN = "hosting gave no answer within 30 seconds"
+
+
+def difference(name: str, cause: Cause = Cause.DRIFT) -> Difference:
+    id_ = Id("dns.rrset", name)
+    declared = Resource(id_, {"values": frozenset({"192.0.2.1"})}, "customers/acme/dns.yaml:3")
+    live = Resource(id_, {"values": frozenset({"192.0.2.9"})})
+    if cause is Cause.UNMANAGED:
+        return Difference(id_, None, live, NOBODY, cause, {})
+    return Difference(id_, declared, live, NOBODY, cause, {"values": cause})
+
+
+def scope(customer: str, target: str = "ns-1", **fields: Any) -> ScopePlan:
+    where = Scope(target, "dns", f"{customer}.example", customer)
+    return replace(ScopePlan(where, f"customers/{customer}/dns.yaml", declared=10), **fields)
+
+
+def silent(customer: str) -> ScopePlan:
+    return scope(customer, "hosting", error=DOWN, unreachable=True)
+
+
+def finding(customer: str, what: str = "is on block list zen") -> Finding:
+    return Finding("mail.listed", Severity.WARNING, customer, f"mail/{customer}.example", what, "ask to be taken off")
+
+
+def report(*scopes: ScopePlan, findings: tuple[Finding, ...] = (), beside: Beside | None = None) -> View:
+    return drifts.of_drift(Plan(scopes, NOW), Findings(findings, (), True), beside)
+
+
+def test_a_provider_that_is_down_is_one_line_with_its_customers() -> None:
+    view = report(*map(silent, ("a", "b", "c")), scope("d", left=[difference("www A")]))
+    said = render(view, "text")
+    assert said.count(DOWN) == 1
+    assert f"hosting  {DOWN}; 3 customers (3 lines): a, b, c" in said
+    assert "a.example" not in said
+    for form in ("markdown", "html"):
+        assert render(view, form).count(DOWN) == 1
+    assert len(view.blocks) == 4  # an issue of each still knows that nobody knows
+
+
+def test_one_customer_is_no_group() -> None:
+    assert not digest.grouped(report(silent("a"))).causes
+
+
+def test_a_finding_that_several_have_is_one_line() -> None:
+    view = digest.grouped(report(findings=(finding("a"), finding("b"), finding("c", "has no SPF record"))))
+    (cause,) = view.causes
+    assert cause.detail == "is on block list zen [mail.listed]; 2 customers (2 lines): a, b"
+    assert cause.answers[0] == "mspctl accept a mail/a.example --finding mail.listed --why '…' --until '…'"
+    assert [block.customer for block in view.blocks] == ["c"]
+
+
+def test_of_many_customers_the_first_are_named() -> None:
+    (cause,) = digest.grouped(report(*(silent(f"c{n:03}") for n in range(120)))).causes
+    names = ", ".join(f"c{n:03}" for n in range(digest.NAMES))
+    assert cause.detail.endswith(f"120 customers (120 lines): {names} and 112 more")
+
+
+def test_each_line_has_its_answers() -> None:
+    plan = scope("acme", left=[difference("www A"), difference("m'x A", Cause.CONFLICT)])
+    drift, conflict = report(plan).blocks[0].aside
+    assert drift.answers == (
+        "mspctl apply --revert -c acme 'dns/acme.example/www A'",
+        "mspctl adopt acme 'dns/acme.example/www A'",
+        "mspctl accept acme 'dns/acme.example/www A' --why '…' --until '…'",
+    )
+    assert conflict.answers[0] == """mspctl adopt acme 'dns/acme.example/m'"'"'x A'"""
+    assert conflict.answers[2] == "$EDITOR customers/acme/approvals.yaml"
+    text = render(report(scope("acme", left=[difference("www A"), difference("b A")])), "text")
+    assert text.count("mspctl adopt acme 'dns/acme.example/b A'") == 1
+
+
+def test_new_is_first_and_known_is_folded() -> None:
+    left = [difference("old A"), difference("new A"), difference("day A")]
+    since = {left[0].id: LONG_AGO, left[2].id: NOW - timedelta(hours=2)}
+    view = report(scope("acme", left=left, since=since, looked=YESTERDAY))
+    lines = view.blocks[0].aside
+    assert [(line.name, line.new, line.known) for line in lines] == [
+        ("new A", True, False),
+        ("old A", False, True),
+        ("day A", False, False),
+    ]
+    assert lines[0].detail.endswith("(new: not seen on 2027-03-14 08:00)")
+    said = render(view, "markdown")
+    said = said[said.index("####") :]
+    assert said.index("day A") < said.index("<summary>1 more</summary>") < said.index("old A")
+
+
+@pytest.mark.parametrize(
+    ("first", "watched", "news"),
+    [(None, False, (False, False)), (None, True, (True, False)), (LONG_AGO, True, (False, True))],
+    ids=["nobody kept any", "it was not there", "it was"],
+)
+def test_a_finding_is_new_once_an_earlier_run_kept_what_it_found(
+    first: datetime | None, watched: bool, news: tuple[bool, bool]
+) -> None:
+    one = finding("a")
+    beside = Beside(first={drifts.key(one): first} if first else {}, watched=frozenset("a" if watched else ""))
+    line = report(findings=(one,), beside=beside).blocks[0].lines[0]
+    assert (line.new, line.known) == news
+
+
+def test_coverage_is_counted_for_each_customer() -> None:
+    unmanaged = difference("x A", Cause.UNMANAGED)
+    view = report(scope("a", left=[unmanaged], unknown=[Id("k", "n")]), silent("a"), scope("b"))
+    assert digest.coverage(view, "a") == "20 declared · 1 unmanaged · 11 unknown"
+    assert digest.coverage(view, "b") == "10 declared · 0 unmanaged · 0 unknown"
+    assert "30 declared · 1 unmanaged · 11 unknown" in view.facts
+
+
+def test_an_acceptance_that_ran_out_comes_back_and_says_so() -> None:
+    said = {"resource": "dns/acme.example/www A", "why": "they asked", "until": "2027-03-01", "who": "Paolo"}
+    over = Acceptance.model_validate(said)
+    beside = Beside(lapsed={"acme": [over]})
+    first, second = report(scope("acme", left=[difference("www A"), difference("b A")]), beside=beside).blocks[0].aside
+    assert first.detail.endswith("; accepted by Paolo until 2027-03-01, which is over")
+    assert "over" not in second.detail
+
+
+def test_lines_that_say_nothing_any_more_are_named_with_their_place() -> None:
+    warnings = [
+        Problem("customers/acme/firewall.yaml", 9, 5, "allow[2].until", "2027-03-12 is over (take it out)", "warning"),
+        Problem("customers/acme/firewall.yaml", 3, 5, "networks.x", "is used nowhere", "warning"),
+    ]
+    (block,) = report(beside=Beside(warnings=warnings)).blocks
+    assert [(line.label, line.source) for line in block.lines] == [("expired", "customers/acme/firewall.yaml:9")]
+    assert (block.customer, block.heading) == ("acme", "expired")
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
+def test_it_is_the_same_after_it_was_kept(form: str) -> None:
+    left = [difference("old A"), difference("new A")]
+    plan = scope("a", left=left, since={left[0].id: LONG_AGO}, looked=YESTERDAY)
+    view = report(plan, silent("b"), silent("c"))
+    assert render(kept.parse(kept.dump(view)), form) == render(view, form)
