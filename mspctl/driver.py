@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from mspctl.errors import Error, SecretError, TargetError
 from mspctl.kinds.assets import Inspected
+from mspctl.kinds.grown import Grown
 from mspctl.kinds.hosts import Host
 from mspctl.kinds.mail_log import Fact, Junk, Waiting
 from mspctl.kinds.packets import Other, Packet
@@ -156,6 +157,14 @@ class Lists(Protocol):
 
 
 @runtime_checkable
+class Grows(Protocol):
+    """Optional: puts into our words what other people wrote there, for import."""
+
+    def grown(self) -> Grown:
+        """All rules that are not ours. Raises TargetError."""
+
+
+@runtime_checkable
 class Tokens(Protocol):
     """Optional: cheap fingerprints, so that a drift run reads only what may have changed."""
 
@@ -197,6 +206,22 @@ class Others(Protocol):
 
     def others(self, reading: Reading, packet: Packet) -> Sequence[Other]:
         """In the order of its way; nothing of what the resources in `reading` say themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a device is configured with: a file's path, or what was asked, and what stands there. Secrets too."""
+
+    scope: Scope
+    parts: Mapping[str, bytes] = field(repr=False)
+
+
+@runtime_checkable
+class Archives(Protocol):
+    """Optional, of devices: says their whole configuration, to be archived. Nothing changes by it."""
+
+    def configuration(self, scopes: Sequence[Scope]) -> Iterator[Configuration | Failed]:
+        """One answer per scope, whole or not at all. What differs each time (counters, leases) is left out."""
 
 
 @runtime_checkable

@@ -42,6 +42,7 @@ from mspctl.resource import Id, Resource, Scope
 from mspctl.secrets import redact
 
 RESTORES = ".restores/"  # what was given back from backups, a file for each time and customer
+UPDATES = ".updates/"  # what hosts installed because they were let, likewise
 WITNESSES = 20  # commits by which a clock is judged
 BY_HAND = "written by hand, not by mspctl"
 AHEAD = timedelta(days=60)  # that nothing is applied for so long is nothing unusual
@@ -71,6 +72,18 @@ class Entry:
     tickets: str  # one or more; "" when nobody said
     asked_by: str
     scopes: Mapping[Scope, Landing]
+
+
+def _when(page: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(page["when"])
+
+
+def _well_formed(page: Mapping[str, Any]) -> bool:
+    """That `updated` wrote it. Raises ValueError, KeyError, TypeError or AttributeError where it did not."""
+    for each in page["hosts"].values():
+        for name, before, after in each.get("installed") or ():
+            ", ".join((name, before, after))
+    return bool(page["who"] and page["customer"] and _when(page).tzinfo)
 
 
 def _now() -> datetime:
@@ -184,10 +197,26 @@ class Ledger:
         the local branch. Raises LedgerError.
         """
         ends = "given" in said or "error" in said
+        subject = f"restore: {'over' if ends else 'asked'}, {customer} {_one_line(str(said['host']))}"
+        self._testify(RESTORES, run, customer, said, subject, ends=ends)
+
+    def updated(self, run: Run, customer: str, hosts: Mapping[str, Mapping[str, object]], *, over: bool) -> None:
+        """
+        Record which hosts of a customer are let install updates, and in the end what each installed: {host: {"would":
+        what was due, and then "error", or as `updates.done` says}}. Published and kept as by `restored`. Raises
+        LedgerError.
+        """
+        subject = f"updates: {'over' if over else 'begun'}, {customer} {_one_line(', '.join(sorted(hosts)))}"
+        self._testify(
+            UPDATES, run, customer, {"customer": customer, "reason": run.reason, "hosts": hosts}, subject, ends=over
+        )
+
+    def _testify(
+        self, folder: str, run: Run, customer: str, said: Mapping[str, object], subject: str, *, ends: bool
+    ) -> None:
         page = {"format": 1, "run": run.id, "who": run.who, "when": self._now().isoformat(timespec="seconds"), **said}
         content = redact(json.dumps(page, indent=1, ensure_ascii=False)).encode() + b"\n"
-        edits: dict[str, Edit] = {f"{RESTORES}{customer}/{run.id}.json": lambda old: content}
-        subject = f"restore: {'over' if ends else 'asked'}, {customer} {_one_line(str(said['host']))}"
+        edits: dict[str, Edit] = {f"{folder}{customer}/{run.id}.json": lambda old: content}
         with self._lock:
             try:
                 self._branch.update(edits, lambda paths: Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n"))
@@ -199,13 +228,25 @@ class Ledger:
 
     def restores(self, customer: str) -> list[dict[str, Any]]:
         """What `restored` wrote, the newest first. Raises LedgerError for what it did not write."""
-        files = {p: b for p, b in self._branch.paths().items() if p.startswith(f"{RESTORES}{customer}/")}
+        return self._testimony(f"{RESTORES}{customer}/")
+
+    def updates(self, customer: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
+        """What `updated` wrote, of everybody's hosts unless one is named. Raises LedgerError as `restores` does."""
+        folder = f"{UPDATES}{customer}/" if customer else UPDATES
+        found = self._testimony(folder)
+        try:
+            return [page for page in found if _well_formed(page) and (since is None or _when(page) >= since)]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise LedgerError(f"{folder} in the ledger has something that mspctl did not write") from None
+
+    def _testimony(self, folder: str) -> list[dict[str, Any]]:
+        files = {p: b for p, b in self._branch.paths().items() if p.startswith(folder)}
         contents = self._branch.read(files.values())
         try:
             found = [json.loads(contents[blob]) for blob in files.values()]
             return sorted(found, key=lambda page: str(page["when"]), reverse=True)
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise LedgerError(f"{RESTORES}{customer} in the ledger has something that mspctl did not write") from None
+            raise LedgerError(f"{folder} in the ledger has something that mspctl did not write") from None
 
     def compact(self, who: str) -> int:
         """

@@ -24,6 +24,7 @@ from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
 from mspctl.model.inventory import (
+    ArchiveFile,
     ContractsFile,
     Inventory,
     NotifyFile,
@@ -43,6 +44,7 @@ OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "app
 INVENTORY_FILES = frozenset(
     {
         "antivirus.yaml",
+        "archive.yaml",
         "targets.yaml",
         "contracts.yaml",
         "checks.yaml",
@@ -124,6 +126,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
+    archive = _archive(folder, problems)
     notify = _notify(folder, root, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
     _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
@@ -138,6 +141,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         Permissions(allowed),
         notify,
         checks,
+        archive,
         rings.rings,
         whole,
     )
@@ -222,6 +226,15 @@ def _checks(folder: Folder, problems: Problems) -> dict[str, Model]:
         elif (settings := validate(models[key], said, folder.shown(file), problems, (key,), mark)) is not None:
             found[key] = settings
     return found
+
+
+def _archive(folder: Folder, problems: Problems) -> ArchiveFile | None:
+    """None where nothing is archived, or what says so is wrong."""
+    name, before = "archive.yaml", len(problems)
+    data = folder.yaml(name, problems) if folder.has(name) else None
+    if not folder.has(name) or len(problems) > before:
+        return None
+    return validate(ArchiveFile, data, folder.shown(name), problems)
 
 
 def _own(facet: Data) -> Map:

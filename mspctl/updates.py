@@ -77,6 +77,21 @@ def ended(host: Open, before: Facts, after: Facts) -> str:
     return ", ".join(filter(None, said))
 
 
+def done(before: Facts, after: Facts) -> dict[str, object]:
+    """
+    What came of it, for the ledger: {"installed": [[package, version before, version now], …], "rebooted", "failed"};
+    `installed` is None while the host has not said what this installation did.
+    """
+    installed = after.get("installed")
+    told = isinstance(installed, tuple) and _number(after, "began") > _number(before, "began")
+    told = told and _number(after, "logged") == _number(after, "began")
+    return {
+        "installed": [str(each).split(" ") for each in installed] if told and isinstance(installed, tuple) else None,
+        "rebooted": before.get("boot") != after.get("boot"),
+        "failed": bool(after.get("failed")),
+    }
+
+
 def _number(facts: Facts, name: str) -> int:
     value = facts.get(name, 0)
     return value if isinstance(value, int) else 0

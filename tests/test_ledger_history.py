@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mspctl.errors import LedgerError
 from mspctl.git_branch import Stamp, ident
 from mspctl.ledger import BY_HAND, Ledger, trailers
 from mspctl.ledger_page import Landing, Page, begun, finished, path_of, rendered, scope_of
@@ -93,6 +94,66 @@ def book(tmp_path: Path) -> Book:
 
 
 # -- how it reads ---------------------------------------------------------------------------------------------
+
+
+def test_what_hosts_installed_is_told_among_the_runs(book: Book) -> None:
+    fine = {"would": "2 updates", "rebooted": False, "failed": False}
+    many = [[f"lib{number}", "1", "2"] for number in range(7)]
+    book.apply(None, WWW)
+    book.day += timedelta(hours=1)
+    begun = {"srv-1": {"would": "2 updates"}, "srv-2": {"would": "a reboot"}, "srv-3": {"would": "9 updates"}}
+    book.ledger.updated(RUN, "officine-brenta", begun, over=False)
+    assert [*lines((), "officine-brenta", book.ledger.updates("officine-brenta"))][1:] == [
+        f"    srv-{number}: it is not known how it ended" for number in (1, 2, 3)
+    ]
+    ended: dict[str, dict[str, object]] = {
+        "srv-1": {
+            **fine,
+            "installed": [["demo", "1.0", "1.1"], ["new", "-", "2"], ["old", "3", "-"]],
+            "rebooted": True,
+        },
+        "srv-2": {"would": "a reboot", "error": "it refuses connections"},
+        "srv-3": {**fine, "installed": many, "failed": True},
+        "srv-4": {**fine, "installed": None},
+        "srv-5": {**fine, "installed": []},
+    }
+    book.ledger.updated(RUN, "officine-brenta", ended, over=True)
+    book.ledger.updated(RUN, "other", {"nas": {**fine, "installed": []}}, over=True)
+    book.day += timedelta(hours=1)
+    book.apply(WWW, NEW)
+    ledger = book.again()
+    told = [*lines(ledger.history(), "officine-brenta", ledger.updates("officine-brenta"))]
+    assert told == [
+        "2027-03-05 11:00 Paolo Zen · #212 · ~1 in dns brenta.example on ns-1",
+        "2027-03-05 10:00 Paolo Zen · #212 · updates on srv-1, srv-2, srv-3 and 2 more",
+        "    srv-1: demo 1.0 → 1.1, new new → 2, old 3 → gone, rebooted",
+        "    srv-2: it refuses connections",
+        "    srv-3: lib0 1 → 2, lib1 1 → 2, lib2 1 → 2, lib3 1 → 2, lib4 1 → 2, lib5 1 → 2, 1 package more, "
+        "the installation failed",
+        "    srv-4: what was installed is not known",
+        "    srv-5: nothing was installed",
+        "2027-03-05 09:00 Paolo Zen · #212 · +1 in dns brenta.example on ns-1",
+    ]
+    assert [*lines(ledger.history(), "officine-brenta", ledger.updates("officine-brenta"), 1)] == told[:1]
+    assert {page["customer"] for page in ledger.updates()} == {"officine-brenta", "other"}
+    assert ledger.updates(since=book.day) == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "{",
+        "[]",
+        '{"when": "2027-03-05T09:00:00+00:00"}',
+        '{"when": "2027-03-05T09:00:00+00:00", "who": "Eve", "customer": "acme", "hosts": []}',
+        '{"when": "2027-03-05T09:00:00+00:00", "who": "E", "customer": "a", "hosts": {"a": {"installed": [[1, 2]]}}}',
+        '{"when": "yesterday", "who": "Eve", "customer": "acme", "hosts": {}}',
+    ],
+)
+def test_updates_that_somebody_wrote_by_hand_are_refused(book: Book, page: str) -> None:
+    book.by_hand("mine", {".updates/acme/r9.json": page})
+    with pytest.raises(LedgerError, match=r"\.updates/acme/ in the ledger has something that mspctl did not write"):
+        book.again().updates("acme")
 
 
 def test_a_run_is_a_line(book: Book) -> None:

@@ -15,13 +15,14 @@ import pytest
 from mspctl import cli
 from mspctl.errors import InputError
 from mspctl.kinds import dns
-from mspctl.load import OTHER_FILES, load
+from mspctl.load import INVENTORY_FILES, INVENTORY_FOLDERS, OTHER_FILES, load
 from mspctl.model import sections
 from mspctl.strict_yaml import LINK
 from tests.estate import TARGETS, estate, one_zone
 
 Files = Mapping[str, str | bytes]
 
+PARTS = ", ".join(sorted(INVENTORY_FILES | INVENTORY_FOLDERS))
 RECORDS = "customers/acme/dns/acme.example.yaml"
 MASTER = "customers/acme/dns/acme.example.zone"
 OVERVIEW = "customers/acme/dns.yaml"
@@ -474,10 +475,7 @@ CASES = [
             "inventory/baselines/x.yaml:1:1: dsn: unknown section (did you mean dns?)",
             "inventory/baselines/x.yaml:2:6: dns: should be a mapping (key: value)",
             "inventory/contracts.yaml:1:35: contracts.gold.nmae: unknown key (did you mean name?)",
-            (
-                "inventory/foo: is no part of an inventory (known: antivirus.yaml, approvals.yaml, assets, baselines, "
-                "checks.yaml, contracts.yaml, secrets.yaml, targets.yaml)"
-            ),
+            f"inventory/foo: is no part of an inventory (known: {PARTS})",
             "inventory/target.yaml: is no part of an inventory (did you mean targets.yaml?)",
         ],
         id="inventory",

@@ -81,6 +81,7 @@ def test_there_is_a_schema_for_every_kind_of_file() -> None:
     assert {*schema.schemas()} == {
         "accepted",
         "approvals",
+        "archive",
         "baseline",
         "checks",
         "contracts",

@@ -10,7 +10,7 @@ import pytest
 from mspctl.desired import Selection, declarations
 from mspctl.moments import Window
 from mspctl.resource import Value
-from mspctl.updates import Open, ended, open_now, why
+from mspctl.updates import Open, done, ended, open_now, why
 from tests.model.test_hosts import POLICY, WHOLE, loaded
 
 
@@ -107,3 +107,19 @@ def test_who_must_not_reboot_has_nothing_to_do_for_it(tmp_path: Path) -> None:
 )
 def test_how_it_went(tmp_path: Path, after: dict[str, Value], said: str) -> None:
     assert ended(opened(tmp_path, "2027-03-14T02:00:00Z")[0], FINE, {**FINE, **after}) == said
+
+
+@pytest.mark.parametrize(
+    ("after", "installed"),
+    [
+        ({"began": 2_000, "logged": 2_000, "installed": ("demo 1.0 1.1", "new - 2")}, ["demo 1.0 1.1", "new - 2"]),
+        ({"began": 2_000, "logged": 2_000, "installed": ()}, []),
+        ({"began": 2_000, "logged": 1_000, "installed": ("old 1 2",)}, None),  # of the installation before
+        ({"began": 0, "logged": 0, "installed": ()}, None),  # it did not begin
+        ({"began": 2_000}, None),
+    ],
+)
+def test_what_was_installed(after: dict[str, Value], installed: list[str] | None) -> None:
+    found = done(FINE, {**FINE, **after, "boot": "b", "failed": True})
+    expected = None if installed is None else [each.split() for each in installed]
+    assert found == {"installed": expected, "rebooted": True, "failed": True}

@@ -97,7 +97,7 @@ def command(
         console.say(render(shown, form), end="")
     if open_pr and work.urgent:
         urgent.propose(work.root)
-    installed = updating.install(work, waiting, say) if waiting else Exit.DONE
+    installed = updating.install(work, waiting, say, reason) if waiting else Exit.DONE
     return outcome.exit_code or installed
 
 

@@ -1,4 +1,4 @@
-"""`mspctl import`: write YAML from zone files, octoDNS, a target, a mail server, or a spreadsheet."""
+"""`mspctl import`: write YAML from zone files, octoDNS, a target, a mail server, a firewall, or a spreadsheet."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 FOLDERS = ("octodns", "zonefiles")  # sources that are a folder of files
 CSV = "csv"
 
-HELP = """Write YAML from zone files, octoDNS, a target, a mail server, or a spreadsheet.
+HELP = """Write YAML from zone files, octoDNS, a target, a mail server, a firewall, or a spreadsheet.
 
 --from octodns PATH and --from zonefiles PATH read a folder with a file per zone; --from TARGET reads
 what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver; of a
-mail server, the domains that --zone names. --from csv PATH reads mailboxes and groups from a spreadsheet. Everything
-that cannot come in is named."""
+mail server, the domains that --zone names; of a firewall, all rules that others put there. --from csv PATH
+reads mailboxes and groups from a spreadsheet. Everything that cannot come in is named."""
 
 
 @click.command("import", help=HELP)
@@ -36,6 +36,13 @@ that cannot come in is named."""
 @click.option("--name", default="", metavar="TEXT", help="A new customer's full name.")
 @click.option("-z", "--zone", "zones", multiple=True, metavar="ZONE", help="Only this zone, or mail domain.")
 @click.option("--generate-passwords", is_flag=True, help="Of a spreadsheet: one for each mailbox, to be handed over.")
+@click.option("--site", default="main", metavar="NAME", help="Of a firewall: write firewall/NAME.yaml.")
+@click.option(
+    "--management",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Of a firewall: from where it is administered, if no rule says it.",
+)
 @click.pass_obj
 def command(
     directory: str | None,
@@ -46,6 +53,8 @@ def command(
     name: str,
     zones: tuple[str, ...],
     generate_passwords: bool,
+    site: str,
+    management: tuple[str, ...],
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
@@ -54,6 +63,8 @@ def command(
     work = Workspace(directory, Selection())
     if source == CSV:
         return import_csv(work, path, customer, target, name, zones, passwords=generate_passwords)
+    if device := firewall_target(work, source, target):
+        return import_firewall(work, device, customer, site, management)
     if server := mail_server(work, source):
         return import_mail(work, server, customer, name, zones)
     if source not in FOLDERS or path is None:
@@ -107,6 +118,55 @@ def mail_server(work: Workspace, source: str) -> str:
     if len(found) > 1:
         raise InputError.at("--from", f"{source} drives {len(found)} targets: {', '.join(found)} (name one)")
     return found[0]
+
+
+def firewall_target(work: Workspace, source: str, target: str | None) -> str:
+    """The device whose rules are meant; "" when the source is something else."""
+    from mspctl.errors import InputError
+    from mspctl.kinds.firewall import FACET
+
+    able = work.estate.inventory.with_facet(FACET)
+    targets = work.estate.inventory.targets
+    if source in able and not {"dns", "mailboxes"} & {*targets[source].facets}:
+        return source
+    found = [name for name in able if targets[name].facets[FACET].driver == source and target in (None, name)]
+    if len(found) > 1:
+        raise InputError.at("--from", f"{source} drives {len(found)} targets: {', '.join(found)} (name one)")
+    return found[0] if found and source not in targets else ""
+
+
+def import_firewall(work: Workspace, target: str, customer: str, site: str, management: tuple[str, ...]) -> Exit:
+    from mspctl.cli.workspace import Workspace
+    from mspctl.desired import Selection
+    from mspctl.driver import Grows
+    from mspctl.errors import InputError
+    from mspctl.fields import name
+    from mspctl.imports import firewall
+    from mspctl.kinds.firewall import FACET
+    from mspctl.resource import Scope
+
+    check_customer(customer)
+    try:
+        name(site)
+    except ValueError as error:
+        raise InputError.at("--site", str(error)) from None
+    reader = work.targets.reader(Scope(target, FACET, ""))
+    if not isinstance(reader, Grows):
+        raise InputError.at("--from", f"{target} cannot say in our words what others put there")
+    found = reader.grown()
+    if not found.taken:
+        raise InputError.at("--from", f"{target} has no rules but those that mspctl put there; nothing was written")
+    made = firewall.write(work.root, customer, target, site, found, management)
+    if made.told or made.left_out:
+        console.problems([*made.told, *made.left_out])
+    console.say(f"in:  {_count(found.taken, 'rule')} in {', '.join(found.tables)}")
+    parts = [_count(made.rules, "rule"), _count(made.forwards, "forward"), f"{made.raw} raw"]
+    console.say(f"out: {', '.join(parts)}, written to {', '.join(made.files)}")
+    console.hint(
+        "The old tables still count on the device. Apply first, then take them away (docs/firewall-import.md)."
+    )
+    Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
+    return Exit.PARTLY if made.left_out else Exit.DONE
 
 
 def import_mail(work: Workspace, target: str, customer: str, name: str, domains: tuple[str, ...]) -> Exit:

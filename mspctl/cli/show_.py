@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -18,19 +18,27 @@ if TYPE_CHECKING:
 
 HELP = """Show a customer: what is declared, and with --history what was applied.
 
-Without CUSTOMER, a line for each."""
+Without CUSTOMER, a line for each. SITE is for --config: which of the customer's firewalls."""
 
 
 @click.command("show", help=HELP)
 @click.argument("customer", required=False)
+@click.argument("site", required=False)
 @click.option("--history", is_flag=True, help="What was applied, newest first, from the ledger.")
+@click.option("--config", is_flag=True, help="The whole configuration of a firewall, from the archive; needs a key.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="With --config: as it was when DAY ended.")
+@click.option("--diff", is_flag=True, help="With --config: what had changed since the version before.")
 @options.how_far
 @options.output("text", "json")
 @click.pass_obj
 def command(
     directory: str | None,
     customer: str | None,
+    site: str | None,
     history: bool,
+    config: bool,
+    at: datetime | None,
+    diff: bool,
     limit: int | None,
     since: datetime | None,
     form: str,
@@ -42,10 +50,23 @@ def command(
     from mspctl.report import proofs
     from mspctl.report.customer import as_json, lines, overview
 
+    if not config and (site or at or diff):
+        raise click.UsageError("SITE, --at and --diff are for --config")
+    if config and ((diff or at) and not site):
+        raise click.UsageError("--at and --diff need a SITE")
     work = Workspace(directory, Selection([customer] if customer else []))
-    if history:
+    if config:
+        from mspctl.cli import showing_config
+
+        end = at and at.replace(tzinfo=UTC) + timedelta(days=1)
+        shown = [*showing_config.lines(work, site, end, diff)]
+    elif history:
         entries = work.ledger.history(work.ever() if customer else None, limit, since)
-        shown = [report.as_json(entries)] if form == "json" else list(report.lines(entries, customer or ""))
+        updates = work.ledger.updates(customer, since)[:limit]
+        if form == "json":
+            shown = [report.as_json(entries, updates)]
+        else:
+            shown = list(report.lines(entries, customer or "", updates, limit))
     elif form == "json":
         shown = [as_json(work.estate, work.declare({}), proofs.documents(*proved(work)))]
     elif customer:

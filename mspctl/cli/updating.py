@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mspctl import updates
-from mspctl.cli import workspace
-from mspctl.cli.workspace import WORKERS, Workspace
+from mspctl.cli import console, workspace
+from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace
 from mspctl.driver import Failed, Installs, Reading, translated
-from mspctl.errors import TargetError
+from mspctl.errors import LedgerError, TargetError
 from mspctl.exits import Exit
+from mspctl.kinds.hosts import parts
+from mspctl.record import Run
 from mspctl.resource import Scope
 from mspctl.updates import Facts, Open
 
@@ -70,18 +72,36 @@ def tell(found: Iterable[Due], say: Say) -> None:
         say(f"updates of {each.host.host}: {what}")
 
 
-def install(work: Workspace, found: Sequence[Due], say: Say) -> Exit:
-    """Let them, and tell how it went."""
+def install(work: Workspace, found: Sequence[Due], say: Say, reason: str = "") -> Exit:
+    """Let them, tell how it went, and record it: before and after, for it is evidence. Raises LedgerError."""
     due = {each.host.scope: each for each in found if not each.error}
     failed = any(each.error for each in found)
+    said: dict[Scope, dict[str, object]] = {scope: {"would": each.why} for scope, each in due.items()}
+    run = Run(RUN_ID, workspace.who(work.root), workspace.head(work.root), reason)
+    _record(work, run, said, over=False)
     for answer in (answer for scopes in _by_target(due) for answer in _install(work, scopes, due)):
         one = due[answer.scope]
         if isinstance(answer, Failed):
+            said[answer.scope] |= {"error": str(answer.error)}
             say(f"updates of {one.host.host}: {answer.error}")
         else:
+            said[answer.scope] |= updates.done(one.facts, answer.facts)
             say(f"updates of {one.host.host}: {updates.ended(one.host, one.facts, answer.facts)}")
         failed |= isinstance(answer, Failed) or bool(answer.facts.get("failed"))
+    try:
+        _record(work, run, said, over=True)
+    except LedgerError as error:
+        console.error(f"what was installed could not be recorded: {error}")
+        failed = True
     return Exit.PARTLY if failed else Exit.DONE
+
+
+def _record(work: Workspace, run: Run, said: Mapping[Scope, Mapping[str, object]], *, over: bool) -> None:
+    by_customer: dict[str, dict[str, Mapping[str, object]]] = {}
+    for scope, each in said.items():
+        by_customer.setdefault(parts(scope)[0], {})[parts(scope)[1]] = each
+    for customer, hosts in sorted(by_customer.items()):
+        work.ledger.updated(run, customer, hosts, over=over)
 
 
 def _install(work: Workspace, scopes: list[Scope], due: Mapping[Scope, Due]) -> Iterator[Reading | Failed]:

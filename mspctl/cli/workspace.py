@@ -16,12 +16,12 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from mspctl import assets, due, emergency, guards, retired, sealed, soft_delete
+from mspctl import archive, assets, due, emergency, guards, retired, sealed, soft_delete
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers, of_commits
 from mspctl.asked import asked as who_asked
-from mspctl.cli import console, interrupt, urgent
+from mspctl.cli import archiving, console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
 from mspctl.errors import InputError, LedgerError, TargetError
@@ -29,6 +29,7 @@ from mspctl.finding import Findings
 from mspctl.git_branch import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
 from mspctl.kinds.assets import AssetsOf
+from mspctl.kinds.firewall import ArchiveQuestion
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Held as LocksHeld
@@ -365,9 +366,18 @@ class Workspace:
         declared = self._with_kept(self._declarations(self.outputs()))
         facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
         ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
+        ask[ArchiveQuestion] = self._archived
         if outside:
             ask |= {ZoneQuestion: self._ask_about_zones, NameQuestion: self._ask_about_names}
         return checks.find(facts, ask, outside=outside, trials=self.trials, proved=self.proved)
+
+    def _archived(self, questions: Sequence[ArchiveQuestion]) -> dict[ArchiveQuestion, datetime | Unmeasured | None]:
+        """When configurations of devices were archived last."""
+        try:
+            pages = archive.Archive.fetched(self.root).pages([each.scope for each in questions])
+        except LedgerError as error:
+            return dict.fromkeys(questions, Unmeasured(str(error)))
+        return {each: pages[each.scope].seen if each.scope in pages else None for each in questions}
 
     def _measure(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
         """What targets say of how they are used, side by side."""
@@ -460,6 +470,8 @@ class Workspace:
             # Opened last and so closed first: no worker writes any more when the locks go.
             executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
             first = self._again(plan, busy, causes) if names else [*plan.scopes]
+            if not self.alone:
+                archiving.before_writing(self, {p.scope for p in first if p.due}, run)
             told = any(record.emergencies for record in self.recorded.values())
             committed = not told or not emergency.uncommitted(self.root)
             engine = Engine(self.targets.driver, self.ledger, executor, run, held, stop, now, committed)

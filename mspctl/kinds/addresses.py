@@ -159,3 +159,24 @@ def meet(texts: frozenset[str], others: frozenset[str]) -> bool:
         return True
     pairs = ((a, b) for a in map(span, texts) for b in map(span, others) if a and b)
     return any(a.version == b.version and a.low <= b.high and b.low <= a.high for a, b in pairs)
+
+
+def overlap(texts: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+    """What is in both. Of names nobody knows."""
+    if ANY in (texts, others):
+        return others if texts == ANY else texts
+    pairs = ((a, b) for a in map(span, texts) for b in map(span, others) if a and b)
+    both = (Span(a.version, max(a.low, b.low), min(a.high, b.high)) for a, b in pairs if a.version == b.version)
+    return joined(_spoken(each) for each in both if each.low <= each.high)
+
+
+def without(texts: frozenset[str], gone: frozenset[str], version: int) -> frozenset[str]:
+    """The addresses of one family that are left."""
+    whole = Span(version, 0, 2 ** (32 if version == 4 else 128) - 1)
+    mine, theirs = (
+        [whole] if said == ANY else [s for s in map(span, said) if s and s.version == version] for said in (texts, gone)
+    )
+    for each in theirs:
+        parts = [(s.low, min(s.high, each.low - 1)) for s in mine] + [(max(s.low, each.high + 1), s.high) for s in mine]
+        mine = [Span(version, low, high) for low, high in parts if low <= high]
+    return joined(map(_spoken, mine)) if mine else frozenset()

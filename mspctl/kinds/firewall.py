@@ -32,11 +32,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from mspctl.kinds import addresses, services, shown
-from mspctl.resource import Id, Resource, Value
+from mspctl.resource import Id, Resource, Scope, Value
 
 FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
@@ -74,6 +75,13 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     ORDER.kind: {"rules": tuple},
 }
 _HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveQuestion:
+    """When the configuration of a device was archived last."""
+
+    scope: Scope
 
 
 def pair(source: str, destination: str) -> str:

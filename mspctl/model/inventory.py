@@ -218,6 +218,30 @@ class ProductsFile(Model):
     products: dict[Name, Product] = {}
 
 
+def _age_key(value: Any) -> str:
+    text = typed(value)
+    if not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}", text):
+        text = "a private key" if text.upper().startswith("AGE-SECRET-KEY") else shown(text)
+        raise ValueError(f"{text} is not a public key of age (write what age-keygen -y prints: age1…)")
+    return text
+
+
+AgeKey = Annotated[str, BeforeValidator(_age_key), WithJsonSchema({"type": "string", "pattern": "^age1"})]
+
+
+class ArchiveFile(Model):
+    """For whom configurations of devices are encrypted, and how many versions are kept of each."""
+
+    keys: dict[SecretName, AgeKey]  # name of the secret that opens → public key
+    keep: Count = 40
+
+    @model_validator(mode="after")
+    def _for_somebody(self) -> ArchiveFile:
+        if not self.keys:
+            raise ValueError("keys is empty (write NAME: age1…, as age-keygen prints it)")
+        return self
+
+
 class Destination(Model):
     """Who is told of drift, and of what."""
 
@@ -279,6 +303,7 @@ class Inventory:
     permissions: Permissions = NONE  # for scopes whose customer has no folder any more
     notify: NotifyFile = field(default_factory=NotifyFile)
     checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
+    archive: ArchiveFile | None = None
     rings: Sequence[RingEntry] = ()
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
+from typing import Any
 
 from mspctl.ledger import Entry
 from mspctl.ledger_page import Landing
@@ -12,21 +17,63 @@ from mspctl.resource import Scope
 
 SIGNS = {"create": "+", "update": "~", "rename": "→", "delete": "-"}
 SHOWN = 3  # scopes of a run; the others are counted
+PACKAGES = 6  # likewise, of an installation
+Page = Mapping[str, Any]
 
 
-def lines(entries: Iterable[Entry], customer: str = "") -> Iterator[str]:
-    """One line per run, and one per scope that did not end well. `customer` is who asks, and need not be told."""
-    for entry in entries:
-        counts = [f"{_counted(it)} in {scope}{_then(scope, customer)}" for scope, it in sorted(entry.scopes.items())]
-        shown = ", ".join(counts[:SHOWN]) + (f" and {_more(len(counts) - SHOWN)}" if len(counts) > SHOWN else "")
-        why = (" · emergency" if entry.emergency else "") + (f" · {entry.reason}" if entry.reason else "")
-        why += (f" · ticket {entry.tickets}" if entry.tickets else "") + (
-            f" · asked by {entry.asked_by}" if entry.asked_by else ""
-        )
-        yield visible(f"{entry.when:%Y-%m-%d %H:%M} {entry.who.partition(' <')[0]}{why} · {shown}")
-        for scope, landing in sorted(entry.scopes.items()):
-            if landing.error:
-                yield visible(f"    {scope}: {landing.error}")
+def lines(
+    entries: Iterable[Entry], customer: str = "", updates: Iterable[Page] = (), limit: int | None = None
+) -> Iterator[str]:
+    """
+    One line per run, and one per scope that did not end well, or host that installed updates (as `Ledger.updates` tells
+    them); the newest first, as both come. `customer` is who asks, and need not be told.
+    """
+    told = ((entry.when, [*_entry(entry, customer)]) for entry in entries)
+    installed = ((datetime.fromisoformat(page["when"]), [*_updates(page, customer)]) for page in updates)
+    for _, block in islice(merge(told, installed, key=itemgetter(0), reverse=True), limit):
+        yield from map(visible, block)
+
+
+def _entry(entry: Entry, customer: str) -> Iterator[str]:
+    counts = [f"{_counted(it)} in {scope}{_then(scope, customer)}" for scope, it in sorted(entry.scopes.items())]
+    shown = ", ".join(counts[:SHOWN]) + (f" and {_more(len(counts) - SHOWN)}" if len(counts) > SHOWN else "")
+    why = (" · emergency" if entry.emergency else "") + (f" · {entry.reason}" if entry.reason else "")
+    why += f" · ticket {entry.tickets}" if entry.tickets else ""
+    why += f" · asked by {entry.asked_by}" if entry.asked_by else ""
+    yield f"{entry.when:%Y-%m-%d %H:%M} {entry.who.partition(' <')[0]}{why} · {shown}"
+    for scope, landing in sorted(entry.scopes.items()):
+        if landing.error:
+            yield f"    {scope}: {landing.error}"
+
+
+def _updates(page: Page, customer: str) -> Iterator[str]:
+    hosts = sorted(page["hosts"].items())
+    whose = "" if page["customer"] == customer else f" of {page['customer']}"
+    why = f" · {page['reason']}" if page.get("reason") else ""
+    when = datetime.fromisoformat(page["when"])
+    names = ", ".join(name for name, _ in hosts[:SHOWN]) + (f" and {len(hosts) - SHOWN} more" * (len(hosts) > SHOWN))
+    yield f"{when:%Y-%m-%d %H:%M} {page['who'].partition(' <')[0]}{why} · updates on {names}{whose}"
+    for name, said in hosts:
+        yield f"    {name}: {_installed(said)}"
+
+
+def _installed(said: Page) -> str:
+    if "rebooted" not in said:
+        return said.get("error") or "it is not known how it ended"
+    packages = said.get("installed")
+    if packages is None:
+        what = ["what was installed is not known"]
+    else:
+        what = [_package(*each) for each in packages[:PACKAGES]] or ["nothing was installed"]
+        left = len(packages) - PACKAGES
+        what += [f"{left} package{'' if left == 1 else 's'} more"] * (left > 0)
+    return ", ".join(
+        [*what, *["rebooted"] * bool(said["rebooted"]), *["the installation failed"] * bool(said.get("failed"))]
+    )
+
+
+def _package(name: str, before: str, after: str) -> str:
+    return f"{name} {before if before != '-' else 'new'} → {after if after != '-' else 'gone'}"
 
 
 def _counted(landing: Landing) -> str:
@@ -42,8 +89,9 @@ def _more(count: int) -> str:
     return f"{count:,} more scope" + ("" if count == 1 else "s")
 
 
-def as_json(entries: Iterable[Entry]) -> str:
-    return json.dumps({"format": "mspctl.history/1", "runs": [_run(e) for e in entries]}, indent=2, ensure_ascii=False)
+def as_json(entries: Iterable[Entry], updates: Iterable[Page] = ()) -> str:
+    said = {"format": "mspctl.history/1", "runs": [_run(e) for e in entries], "updates": [*updates]}
+    return json.dumps(said, indent=2, ensure_ascii=False)
 
 
 def _run(entry: Entry) -> dict[str, object]:

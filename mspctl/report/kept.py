@@ -42,6 +42,8 @@ def save(path: Path, shown: View) -> None:
 
 def write(path: Path, text: str) -> None:
     """A whole file or none. Raises InputError."""
+    if path.exists() and not path.is_file():  # a device may have no end
+        raise InputError.at(str(path), "is no file")
     try:
         old = path.read_bytes().decode() if path.exists() else None
         edit.write(path, text, replaces=old)

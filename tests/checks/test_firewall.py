@@ -25,6 +25,7 @@ from mspctl.resource import Cause, Id
 from tests.model import test_firewall_vpn
 from tests.model.test_firewall import NOW, brenta
 
+ARCHIVE = "keys: {OFFICE: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kdp8lp9cqvcp0zd}\n"
 LONG_AGO = NOW - timedelta(days=100)
 WELL: dict[str, Measured] = {
     firewall.RELEASE: "debian 12",
@@ -42,7 +43,9 @@ WELL: dict[str, Measured] = {
 
 
 def facts(tmp_path: Path, *, now: datetime = NOW, left: tuple[Difference, ...] = (), error: str = "") -> Facts:
-    found = load(brenta(tmp_path), now=now)
+    root = brenta(tmp_path)
+    (root / "inventory/archive.yaml").write_text(ARCHIVE)
+    found = load(root, now=now)
     (declared,) = declarations(found, Selection(), {}, now)
     plan = ScopePlan(declared.scope, left=left, error=error)
     (made,) = checks.facts_of(found, [declared], [plan], {}, now)
@@ -94,6 +97,34 @@ def test_of_a_device_that_did_not_answer_nothing_is_made_up(tmp_path: Path) -> N
     assert said(facts(tmp_path, error="no answer"), dict.fromkeys(WELL, Unmeasured("no answer"))) == []
 
 
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        (NOW - timedelta(hours=47), []),
+        (
+            NOW - timedelta(hours=49),
+            ["warning firewall.archive firewall/sede: its configuration was archived last on 2027-03-03"],
+        ),
+        (None, ["warning firewall.archive firewall/sede: its configuration was never archived"]),
+        (
+            Unmeasured("no answer"),
+            ["unknown firewall.archive firewall/sede: nobody knows when its configuration was archived: no answer"],
+        ),
+    ],
+)
+def test_when_its_configuration_was_archived(tmp_path: Path, last: Measured, told: list[str]) -> None:
+    of = facts(tmp_path, error="no answer")  # of a device that is away, that says most
+    (question,) = [q for q in checks.check("firewall").questions(of) if isinstance(q, firewall.ArchiveQuestion)]
+    found = checks.check("firewall").findings(of, {question: last})
+    assert [f"{f.severity} {f.code} {f.path}: {f.what}" for f in found] == told
+
+
+def test_that_nobody_archives_it_is_told(tmp_path: Path) -> None:
+    of = facts(tmp_path)
+    bare = replace(of, inventory=replace(of.inventory, archive=None))
+    assert said(bare, WELL) == ["info firewall.archive firewall/sede: its configuration is archived nowhere"]
+
+
 def test_rules_that_nothing_came_to(tmp_path: Path) -> None:
     never: dict[Id, Measured] = {
         Id(firewall.RULE, "browse"): 0,
@@ -126,6 +157,7 @@ def test_a_hand_that_shadows(tmp_path: Path) -> None:
 
 # -- what a device tells --------------------------------------------------------------------------------------------
 
+LTS, LATER = datetime(2028, 6, 30, tzinfo=UTC), datetime(2028, 9, 30, tzinfo=UTC)
 TOLD = b"""os.ID debian
 os.VERSION_ID "12"
 booted 1800000000
@@ -168,6 +200,13 @@ def test_what_a_device_tells() -> None:
     [
         (b"running 6.1.0-28-amd64", b"running 6.1.0-9-amd64", firewall.REBOOT, 1),
         (b"counted yes", b"required yes\ncounted yes", firewall.REBOOT, 1),
+        (
+            b"ID debian",
+            b"ID debian\nends 12,Bookworm,bookworm,a,b,2026-07-11,2028-09-30,2033-06-30",
+            firewall.SUPPORT,
+            LATER,
+        ),
+        (b"ID debian", b"ID debian\nends 12,Bookworm,bookworm,a,b,2026-07-11,no", firewall.SUPPORT, LTS),
         (b"ID debian", b"ID debian\nos.SUPPORT_END 2027-01-01", firewall.SUPPORT, datetime(2027, 1, 1, tzinfo=UTC)),
     ],
 )

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyrage import x25519
 
+from mspctl import cli
 from tests.conftest import Said
 from tests.estate import estate
 from tests.servers import firewalls
@@ -48,7 +50,7 @@ forwards:
 masquerade: [{from: [lan, guest], to: wan}]
 """
 FILE = "customers/brenta/firewall/sede.yaml"
-THIS_MACHINE = ("firewall.unchecked", "firewall.updates", "firewall.support", "firewall.reboot")
+THIS_MACHINE = ("firewall.unchecked", "firewall.updates", "firewall.support", "firewall.reboot", "firewall.archive")
 SERVE = """\
 import socketserver, sys, threading
 class Handler(socketserver.BaseRequestHandler):
@@ -449,3 +451,47 @@ def test_a_probe_that_reaches_nothing_proves_nothing(proving: Desk) -> None:
     closed = [line for line in said.out.splitlines() if "is closed" in line]
     assert len(closed) == 3
     assert all("not made" in line and "reaches nothing that is open, so that says nothing" in line for line in closed)
+
+
+# -- the archive ------------------------------------------------------------------------------------------------
+
+
+def test_whole_configurations_are_kept_and_shown(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = x25519.Identity.generate()
+    (desk.root / "inventory/archive.yaml").write_text(f"keys: {{ARCHIVE_OFFICE: {key.to_public()}}}\n")
+    desk.firewall.nft("add", "table", "inet", "before-us")
+    assert desk.run("apply", "--yes").code == 0  # which keeps what was there
+    assert desk.run("archive").out == "archived   brenta sede on fw-sede\n"
+    again = desk.run("archive", "-c", "brenta", "firewall/sede")
+    assert (again.code, again.out) == (0, "unchanged  brenta sede on fw-sede\n")
+    targets = desk.root / "inventory/targets.yaml"
+    targets.write_text(targets.read_text().replace(f"port: {desk.firewall.sshd.port}", "port: 1\n        timeout: 2s"))
+    away = desk.run("archive")
+    assert away.code == 4
+    assert away.out.startswith("not read   brenta sede on fw-sede: ")
+
+    def show(*words: str) -> Said:
+        capsys.readouterr()
+        return Said(cli.run(["-C", str(desk.root), "show", "brenta", *words]), *capsys.readouterr())
+
+    assert show("--config").out.count("KiB for ARCHIVE_OFFICE") == 2
+    refused = show("sede", "--config")
+    assert refused.code == 1
+    assert "no key to open it: secret ARCHIVE_OFFICE" in refused.err
+    monkeypatch.setenv("MSPCTL_SECRET_ARCHIVE_OFFICE", str(key))
+    whole = show("sede", "--config")
+    assert whole.code == 0, whole.err
+    for text in ("── nft list ruleset", "table inet before-us", "table inet mspctl-sede", "ipv4/ip_forward = 1"):
+        assert text in whole.out
+    assert f"── {desk.firewall.folder}/boot/mspctl-sede.json" in whole.out
+    changed = show("sede", "--config", "--diff").out
+    assert "+table inet mspctl-sede {" in changed
+    assert not [line for line in changed.splitlines() if line[:1] in "+-" and "before-us" in line]
+    assert (
+        "nothing is archived of sede as it was when 2020-01-01 ended"
+        in show("sede", "--config", "--at", "2020-01-01").err
+    )
+    assert "there is no device lab here (known: sede)" in show("lab", "--config").err
+    assert show("sede", "--diff").code == 64

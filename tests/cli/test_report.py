@@ -53,4 +53,6 @@ def test_what_a_run_reported_makes_the_same_page(observed: Run, repository: Path
     assert observed("report", "plan.json").code == 64
     assert observed("report", "drift.json", "-c", "officine-brenta").code == 64
     assert "is not a report that mspctl kept" in observed("report", "page.html").err
+    for odd in (".", "/dev/zero"):
+        assert f"{odd}: is no file" in observed("report", "drift.json", "--html", odd).err
     assert "cannot be written" in observed("report", "drift.json", "--html", "no/such/folder.html").err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,15 @@ def test_updates_are_installed_in_their_window_and_only_there_and_a_host_reboots
     assert [lan[name].sh(VERSION) for name in NAMES] == ["1.1", "1.1"]
     assert [lan[name].sh(BOOT) == boot for name, boot in zip(NAMES, boots, strict=True)] == [True, False]
     assert "enabled" in lan["srv-2"].sh("systemctl is-enabled mspctl-patching.timer")
+    history = run("show", "acme", "--history").out.splitlines()
+    assert history[0].endswith(" · updates on srv-1, srv-2")
+    (page,) = json.loads(run("show", "acme", "--history", "-o", "json").out)["updates"]
+    for name, line, more in zip(NAMES, told[2:], ("", " and a reboot"), strict=True):
+        assert page["hosts"][name]["would"] == f"1 security update{more}"
+        assert page["hosts"][name]["rebooted"] == bool(more)
+        if line.endswith("nothing left"):
+            assert f"    {name}: demo 1.0 → 1.1{', rebooted' if more else ''}" in history
+            assert page["hosts"][name]["installed"] == [["demo", "1.0", "1.1"]]
 
     with unplugged(lan, lan["srv-1"]):
         again = run("apply", "--due", "--yes")
@@ -86,3 +96,5 @@ def test_a_host_that_was_not_applied_yet_says_so(run: Run, acme: Path, lan: Lan)
     assert due.code == Exit.PARTLY
     assert "updates of srv-1 of acme: patching is not set up there as Git says: mspctl apply first" in due.out
     assert lan["srv-1"].sh(VERSION) == "1.0"
+    said = "    srv-1: patching is not set up there as Git says: mspctl apply first"
+    assert said in run("show", "acme", "--history").out.splitlines()

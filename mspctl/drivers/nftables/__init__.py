@@ -16,11 +16,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mspctl.driver import (
     NOT_HERE,
     Access,
     AppliesEach,
+    Configuration,
     Failed,
     Gauge,
     Known,
@@ -32,11 +34,12 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, foreign, native, raw, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, tunnel, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
 from mspctl.kinds import addresses, firewall, packets, vpn
+from mspctl.kinds.grown import Grown
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
 from mspctl.transports.machine import Machine, Session
@@ -138,6 +141,15 @@ class Reader:
             elif gauge.what == firewall.PACKETS:
                 yield gauge, hits.get(gauge.id, Unmeasured("it has no counter; it gets one with the next change"))
 
+    def configuration(self, scopes: Sequence[Scope]) -> Iterator[Configuration | Failed]:
+        """A device has one configuration, whatever the number of its tables that are ours."""
+        if not scopes:
+            return
+        with self.machine.session() as session:
+            self._identify(session)
+            parts = configured.configuration(session, self.settings.boot_folder)
+        yield from (Configuration(scope, parts) for scope in scopes)
+
     def scopes(self) -> Sequence[str]:
         with self.machine.session() as session:
             self._identify(session)
@@ -148,6 +160,19 @@ class Reader:
         names = [table["name"] for table in tables if table["family"] == FAMILY]
         names += [name.removesuffix(".wg") for name in files if name.endswith(".wg")]
         return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
+
+    def grown(self) -> Grown:
+        with self.machine.session() as session:
+            self._identify(session)
+            listed = _json(session.must(_nft("-j", "list", "ruleset"), what="listing the rules"))
+            text = session.must(_nft("-a", "-s", "list", "ruleset"), what="listing the rules").decode(errors="replace")
+            local, outside = _interfaces(session)
+        try:
+            tables = flat.Tables.read(listed, text, _PREFIX, local)
+            return grown.grown(tables, outside, self.settings.port)
+        except _ODD as error:
+            text = f"nft lists the rules in a way that makes no sense ({type(error).__name__})"
+            raise TargetError(f"{session.name}: {text}") from None
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
@@ -172,6 +197,26 @@ def _reading(session: Session, scope: Scope, besides: _Besides, names: Sequence[
         facts["unresolved"] = missing
     resources = [*(table.resources if table else ()), *held.resources]
     return Reading(scope, resources, found, exists=table is not None or held.exists, facts=facts)
+
+
+def _interfaces(session: Session) -> tuple[dict[str, list[str]], list[str]]:
+    """Addresses with their networks, by interface; and the interfaces by which the rest of the world is reached."""
+    local: dict[str, list[str]] = {}
+    for each in _ip(session, "addr"):
+        held = [f"{a['local']}/{a['prefixlen']}" for a in each.get("addr_info", ()) if "local" in a]
+        local[str(each["ifname"])] = [each for each in held if not each.startswith("fe80:")]
+    local.pop("lo", None)
+    return local, [str(each["dev"]) for each in _ip(session, "route", "show", "default") if "dev" in each]
+
+
+def _ip(session: Session, *words: str) -> list[dict[str, Any]]:
+    """What iproute2 says; nothing where there is none."""
+    ran = session.run(["ip", "-j", *words])
+    try:
+        found = json.loads(ran.out or b"[]") if not ran.code else []
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _resolved(session: Session, names: Sequence[str]) -> dict[str, Value]:

@@ -222,7 +222,7 @@ def accept(resource: Resource) -> None:
         raise Unsupported("its name and where it is called are one line")
 
 
-def without_number(told: Sequence[Resource]) -> list[Resource]:
+def tunnel_first(told: Sequence[Resource]) -> list[Resource]:
     """The tunnel first, then peers by name."""
     return sorted((r for r in told if r.id.kind in vpn.KINDS), key=lambda r: (r.id.kind != vpn.TUNNEL, r.id))
 
@@ -230,7 +230,7 @@ def without_number(told: Sequence[Resource]) -> list[Resource]:
 def conf(resources: Sequence[Resource], before: Sequence[Resource], secret: Mapping[str, Secret]) -> bytes:
     """The file, with `@` for keys that stay as they are; `secret` are those that do not, by what fields say of them."""
     old = {r.id: r for r in before}
-    found = without_number(resources)
+    found = tunnel_first(resources)
     lines = ["# mspctl writes this file."]
     if found and found[0].id.kind == vpn.TUNNEL:
         lines += _tunnel(found.pop(0), old, secret)
@@ -290,7 +290,7 @@ def stays(said: Resource, name: str, old: Mapping[Id, Resource]) -> bool:
 def wanted(resources: Sequence[Resource], before: Sequence[Resource]) -> Iterator[tuple[str, str]]:
     """The keys that have to be sent: (whose, what the field says)."""
     old = {r.id: r for r in before}
-    for said in without_number(resources):
+    for said in tunnel_first(resources):
         name = "key" if said.id.kind == vpn.TUNNEL else "preshared"
         if text(said, name) and not stays(said, name, old):
             yield said.id.name, text(said, name)

@@ -25,6 +25,9 @@ from mspctl.resource import Id
 SCRIPT = r"""
 LC_ALL=C; export LC_ALL
 sed -n 's/^\(ID\|VERSION_ID\|SUPPORT_END\)=/os.\1 /p' /etc/os-release 2>/dev/null
+system=$(sed -n 's/^ID=//p' /etc/os-release 2>/dev/null | tr -d '"')
+version=$(sed -n 's/^VERSION_ID=//p' /etc/os-release 2>/dev/null | tr -d '"')
+[ -z "$version" ] || sed -n "s/^\($version[ ,].*\)/ends \1/p" "/usr/share/distro-info/$system.csv" 2>/dev/null
 sed -n 's/^btime /booted /p' /proc/stat
 echo "running $(uname -r)"
 for each in /boot/vmlinuz-*; do [ ! -e "$each" ] || echo "kernel ${each#/boot/vmlinuz-}"; done
@@ -41,16 +44,23 @@ exit 0
 NO_PACKAGES = Unmeasured("it has no apt-get, and nothing else that we know how to ask for updates")
 
 
-# End of security support as the distributors say it: Debian's LTS (wiki.debian.org/LTS), Ubuntu's standard support
-# (ubuntu.com/about/release-cycle). A release that says it itself (os-release(5): SUPPORT_END) is believed.
+# End of security support, as Debian's package distro-info-data 0.58+deb12u7 has it: Debian's LTS, Ubuntu's standard
+# support. A release that says it itself (os-release(5): SUPPORT_END) is believed; where the device has the package, its
+# own is read as well, and the later day counts, because support is prolonged and never cut short.
 ENDS: Mapping[str, date] = {
+    "debian 8": date(2020, 6, 30),
+    "debian 9": date(2022, 6, 30),
     "debian 10": date(2024, 6, 30),
     "debian 11": date(2026, 8, 31),
     "debian 12": date(2028, 6, 30),
     "debian 13": date(2030, 6, 30),
-    "ubuntu 20.04": date(2025, 5, 31),
+    "ubuntu 18.04": date(2023, 5, 31),
+    "ubuntu 20.04": date(2025, 5, 29),
     "ubuntu 22.04": date(2027, 6, 1),
     "ubuntu 24.04": date(2029, 5, 31),
+    "ubuntu 25.10": date(2026, 7, 9),
+    "ubuntu 26.04": date(2031, 5, 29),
+    "ubuntu 26.10": date(2027, 7, 15),
 }
 
 
@@ -96,13 +106,13 @@ class Told:
 
     def _support(self) -> Measured:
         said = self.first("os.SUPPORT_END")
-        try:
-            ends = date.fromisoformat(said) if said else ENDS.get(self._release())
-        except ValueError:
-            ends = None
-        if ends is None:
+        told = [said] if said else [day for each in self.lines.get("ends", ()) for day in each.split(",")[5:7]]
+        ends = [found for each in told if (found := _day(each))]
+        if not said and self._release() in ENDS:
+            ends.append(ENDS[self._release()])
+        if not ends:
             return Unmeasured(f"nobody told how long {self._release() or 'its system'} is supported")
-        return datetime.combine(ends, time(), UTC)
+        return datetime.combine(max(ends), time(), UTC)
 
     def _newest(self) -> Measured:
         found = self.first("candidate")
@@ -125,6 +135,13 @@ class Told:
             if name == boot_file and (at := _moment(seconds)):
                 return at
         return Unmeasured("nothing there tells when the rules were loaded")
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _moment(seconds: str) -> datetime | None:

@@ -1,6 +1,6 @@
 """
 Asks the archive, and counts what could be installed; a timer starts it on each host that mspctl patches. `began`: an
-installation begins.
+installation begins. `ended`: it is over, or the host goes down because of it; what it did to packages is written down.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import re
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
-STATE = "/var/lib/mspctl/patching.json"
+STATE, INSTALLED = "/var/lib/mspctl/patching.json", "/var/lib/mspctl/patching-installed.json"
+LOGS = ("/var/log/dpkg.log.1", "/var/log/dpkg.log")
+MOST = 500  # packages of one installation that are written down
 
 
 def main() -> None:
@@ -33,10 +35,36 @@ def main() -> None:
         "since": (before.get("since") or now) if security else 0,
         "began": now if sys.argv[1:] == ["began"] else before.get("began", 0),
     }
-    os.makedirs(os.path.dirname(STATE), exist_ok=True)
-    with open(STATE + ".new", "w") as file:
-        json.dump(state, file)
-    os.replace(STATE + ".new", STATE)
+    write(STATE, state)
+
+
+def ended() -> None:
+    began = known().get("began", 0)
+    write(INSTALLED, {"began": began, "packages": [*logged(began)][:MOST]})
+
+
+def logged(since: int) -> Iterator[List[str]]:
+    """[name, version before, version now] of each package that dpkg touched since then; "" where there is none."""
+    for path in filter(os.path.exists, LOGS):
+        with open(path, errors="replace") as file:
+            for line in file:
+                words = line.split()
+                if len(words) == 6 and words[2] in ("install", "upgrade", "remove", "purge") and moment(words) >= since:
+                    yield [words[3].split(":")[0], *("" if word == "<none>" else word for word in words[4:])]
+
+
+def moment(words: List[str]) -> float:
+    try:
+        return time.mktime(time.strptime(" ".join(words[:2]), "%Y-%m-%d %H:%M:%S"))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def write(path: str, what: object) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "w") as file:
+        json.dump(what, file)
+    os.replace(path + ".new", path)
 
 
 def known() -> Dict[str, Any]:
@@ -53,4 +81,4 @@ def apt(*words: str) -> Tuple[bool, str]:
     return done.returncode == 0, done.stdout
 
 
-main()
+ended() if sys.argv[1:] == ["ended"] else main()

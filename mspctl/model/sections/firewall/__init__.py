@@ -45,6 +45,7 @@ class Checks(Model):
 
     idle: Seconds = 30 * 86400  # rules that nothing came to for so long are told
     support: Seconds = 180 * 86400  # the end of a system's support is told so long before
+    archive: Seconds = 2 * 86400  # the archived configuration is no older than that
     index: Seconds = 3 * 86400  # if its archive was asked before that, nobody knows what is pending
 
 

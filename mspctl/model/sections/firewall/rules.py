@@ -400,7 +400,7 @@ def _peer(value: Any) -> str:
     return text
 
 
-def _everywhere(value: Any) -> str:
+def _site_network(value: Any) -> str:
     text = _place(value)
     if text == firewall.ANY or addresses.span(text) is None:
         raise ValueError(f"{shown(text)} is no network (write 10.40.0.0/24)")
@@ -419,7 +419,7 @@ OwnAddress = Annotated[
 ]
 OwnAddresses = Annotated[tuple[OwnAddress, ...], BeforeValidator(one_or_many)]
 SiteNetwork = Annotated[
-    str, BeforeValidator(_everywhere), WithJsonSchema({"type": "string", "examples": ["10.40.0.0/24"]})
+    str, BeforeValidator(_site_network), WithJsonSchema({"type": "string", "examples": ["10.40.0.0/24"]})
 ]
 SiteNetworks = Annotated[tuple[SiteNetwork, ...], BeforeValidator(one_or_many)]
 
