@@ -1,6 +1,6 @@
 """
 The programs in stacks/, run as Pulumi runs them, against our provider's process. The engine is a small one of ours
-(`engine.py`); with Pulumi's own, see `test_real.py`.
+(`engine.py`): with Pulumi's own they were not run.
 """
 
 from __future__ import annotations
