@@ -43,6 +43,7 @@ FACET = "firewall"
 ZONE, RULE, FORWARD, NAT = "firewall.zone", "firewall.rule", "firewall.forward", "firewall.nat"
 MASQUERADE, POLICY, NAME = "firewall.masquerade", "firewall.policy", "firewall.name"
 RAW = "firewall.raw"
+CHAINS = ("input", "forward", "output", "prerouting", "postrouting")  # in which a raw rule can stand
 ORDERED = ("input", "forward")  # chains in which a raw rule stands among rules; in others it comes first
 ORDER, DEFAULT = Id("firewall.order", "rules"), Id("firewall.default", "default")
 DEVICE = Id("firewall.device", "device")  # nobody declares it; what is measured of it is
@@ -70,6 +71,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     POLICY: _DECIDES,
     DEFAULT.kind: _DECIDES,
     NAME: {},
+    RAW: {"chain": str, "text": str},
     ORDER.kind: {"rules": tuple},
 }
 _HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
@@ -497,6 +499,12 @@ def _hours(id_: Id, value: Value) -> Value:
     return value
 
 
+def _chain(id_: Id, value: Value) -> Value:
+    if value not in CHAINS:
+        raise ValueError(f"{shown(value)} is no chain (write {', '.join(CHAINS)})")
+    return value
+
+
 def _port(id_: Id, value: Value) -> Value:
     if not (isinstance(value, int) and 0 <= value < 65536):
         raise ValueError(f"{shown(value)} is no port (0: the same)")
@@ -520,4 +528,5 @@ _NORMAL: Mapping[str, Callable[[Id, Value], Value]] = {
     "until": _until,
     "hours": _hours,
     "port": _port,
+    "chain": _chain,
 }

@@ -15,17 +15,31 @@ Measured of a peer (`HANDSHAKE`): when it was heard of last; None: never since t
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_interface
 
 from mspctl.kinds import addresses, shown
 from mspctl.kinds.firewall import text, texts
-from mspctl.resource import Resource
+from mspctl.resource import Id, Resource, Value
 
 TUNNEL, USER, SITE = "vpn.tunnel", "vpn.user", "vpn.site"
 PEERS = (USER, SITE)
 KINDS = (TUNNEL, *PEERS)
 HANDSHAKE = "handshake"
 WORLD = frozenset({"0.0.0.0/0", "::/0"})
+
+_PEER: Mapping[str, type] = {
+    "key": str,
+    "networks": frozenset,
+    "endpoint": str,
+    "keepalive": int,
+    "preshared": str,
+}
+FIELDS: Mapping[str, Mapping[str, type]] = {
+    TUNNEL: {"port": int, "addresses": frozenset, "key": str},
+    USER: _PEER,
+    SITE: _PEER,
+}
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")  # 32 octets in base64
 _ENDPOINT = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):\d{1,5}", re.ASCII)
@@ -70,3 +84,28 @@ def in_words(resource: Resource) -> str:
         called = text(resource, "endpoint")
         return f"VPN site with {found}, key {text(resource, 'key')[:8]}…{f', called at {called}' if called else ''}"
     return f"VPN user at {found}, key {text(resource, 'key')[:8]}…"
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,47}")
+_SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it: what is written here becomes part of a device's configuration. Raises ValueError."""
+    if field == "networks" and isinstance(value, frozenset):
+        return addresses.joined(addresses.fold(each) for each in value)
+    if field == "addresses" and isinstance(value, frozenset):
+        return frozenset(str(ip_interface(each)) for each in value)
+    if field in ("port", "keepalive") and not (isinstance(value, int) and 0 <= value < 65536):
+        raise ValueError(f"{shown(value)} is out of range (0 to 65535)")
+    return _normal_text(id_, field, value) if isinstance(value, str) else None
+
+
+def _normal_text(id_: Id, field: str, value: str) -> str:
+    if field == "" and not _NAME.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a name (lower-case letters, digits, . _ and -)")
+    if field == "key" and id_.kind in PEERS:
+        return fold_key(value)
+    if field in ("key", "preshared") and not (_SECRET.fullmatch(value) or (field == "preshared" and not value)):
+        raise ValueError("says which secret is meant, and which of its revisions (write SEDE_WG rev 1)")
+    return fold_endpoint(value) if field == "endpoint" and value else value

@@ -9,8 +9,9 @@ from typing import Any
 from mspctl import kinds
 from mspctl.errors import Unsupported
 from mspctl.fields import NAME
-from mspctl.kinds import shown
+from mspctl.kinds import firewall, shown
 from mspctl.model.base import nearest
+from mspctl.model.sections.firewall.rules import raw_text
 from mspctl.provider import values
 from mspctl.provider.repository import Repository
 from mspctl.provider.shapes import INPUTS, Shape, path_of, to_plain
@@ -146,7 +147,8 @@ def _normal(made: Checked, resource: Resource, path: values.Path, scope: str) ->
     fields: dict[str, Value] = {}
     for key, value in resource.fields.items():
         try:
-            fields[key] = kinds.normal(resource.id, key, value, scope)
+            raw = resource.id.kind == firewall.RAW and key == "text"
+            fields[key] = raw_text(value) if raw else kinds.normal(resource.id, key, value, scope)
         except ValueError as error:
             made.fail((*path, key), str(error))
     return replace(resource, fields=fields) if len(fields) == len(resource.fields) else None

@@ -39,8 +39,12 @@ __all__ = [
     "FirewallNat",
     "FirewallOrder",
     "FirewallPolicy",
+    "FirewallRaw",
     "FirewallResources",
     "FirewallRule",
+    "FirewallSite",
+    "FirewallTunnel",
+    "FirewallUser",
     "FirewallZone",
     "Host",
     "HostAgent",
@@ -130,6 +134,7 @@ HostScan = TypedDict(
 HostJob = TypedDict(
     "HostJob",
     {
+        "program": pulumi.Input[str],
         "paths": pulumi.Input[Sequence[pulumi.Input[str]]],
         "exclude": pulumi.Input[Sequence[pulumi.Input[str]]],
         "repository": pulumi.Input[str],
@@ -152,6 +157,7 @@ HostJob = TypedDict(
 HostThinning = TypedDict(
     "HostThinning",
     {
+        "program": pulumi.Input[str],
         "folder": pulumi.Input[str],
         "password": pulumi.Input[str],
         "schedule": pulumi.Input[str],
@@ -340,10 +346,49 @@ FirewallName = TypedDict(
     {},
 )
 
+FirewallRaw = TypedDict(
+    "FirewallRaw",
+    {
+        "chain": pulumi.Input[str],
+        "text": pulumi.Input[str],
+    },
+)
+
 FirewallOrder = TypedDict(
     "FirewallOrder",
     {
         "rules": pulumi.Input[Sequence[pulumi.Input[str]]],
+    },
+)
+
+FirewallTunnel = TypedDict(
+    "FirewallTunnel",
+    {
+        "port": pulumi.Input[int],
+        "addresses": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "key": pulumi.Input[str],
+    },
+)
+
+FirewallUser = TypedDict(
+    "FirewallUser",
+    {
+        "key": pulumi.Input[str],
+        "networks": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "endpoint": pulumi.Input[str],
+        "keepalive": pulumi.Input[int],
+        "preshared": pulumi.Input[str],
+    },
+)
+
+FirewallSite = TypedDict(
+    "FirewallSite",
+    {
+        "key": pulumi.Input[str],
+        "networks": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "endpoint": pulumi.Input[str],
+        "keepalive": pulumi.Input[int],
+        "preshared": pulumi.Input[str],
     },
 )
 
@@ -358,7 +403,11 @@ FirewallResources = TypedDict(
         "policy": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallPolicy]]]],
         "default": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallDefault]]]],
         "name": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallName]]]],
+        "raw": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallRaw]]]],
         "order": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallOrder]]]],
+        "tunnel": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallTunnel]]]],
+        "user": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallUser]]]],
+        "site": NotRequired[pulumi.Input[Mapping[str, pulumi.Input[FirewallSite]]]],
     },
 )
 

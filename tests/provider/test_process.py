@@ -32,7 +32,7 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         yield made
 
 
-@pytest.mark.parametrize("arguments", [[], ["--logtostderr", "-v=9"], ["--tracing", "tcp://127.0.0.1:9"]])
+@pytest.mark.parametrize("arguments", [["--logtostderr", "-v=9"], ["--tracing", "tcp://127.0.0.1:9"]])
 def test_it_takes_the_arguments_of_the_engine(arguments: Sequence[str], tmp_path: Path) -> None:
     with provider(tmp_path, configured=False, arguments=arguments) as made:
         assert made.stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == __version__

@@ -1,6 +1,6 @@
 """
 The programs in stacks/, run as Pulumi runs them, against our provider's process. The engine is a small one of ours
-(`engine.py`); with Pulumi's own, see `test_real.py`.
+(`engine.py`): with Pulumi's own they were not run.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def served(repository: Path, zone: str, target: str = "ns-1") -> str:
     return found[0].read_text() if found else ""
 
 
+@pytest.mark.soak
 def test_a_customers_whole_life(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stack = Stack(estate / "stacks/customer", CUSTOMER)
     preview = stack.up(dry=True)

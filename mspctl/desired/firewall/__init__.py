@@ -29,7 +29,7 @@ from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (FACET,)
-SCOPES = {FACET: ("firewall:Firewall", firewall.FIELDS)}
+SCOPES = {FACET: ("firewall:Firewall", {**firewall.FIELDS, **tunnels.FIELDS})}
 
 
 def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: datetime) -> Iterator[Declaration]:

@@ -102,7 +102,7 @@ def _service_name(value: Any) -> str:
     return text
 
 
-def _raw(value: Any) -> str:
+def raw_text(value: Any) -> str:
     """One rule of nftables and nothing besides; whether it makes sense, the device says before anything is loaded."""
     text = one_line(value).strip()
     if not re.fullmatch(r"[ -~]{1,1000}", text):
@@ -164,7 +164,7 @@ ObjectName = Annotated[str, BeforeValidator(_object_name), WithJsonSchema(_STRIN
 ServiceName = Annotated[str, BeforeValidator(_service_name), WithJsonSchema(_STRING)]
 RawText = Annotated[
     str,
-    BeforeValidator(_raw),
+    BeforeValidator(raw_text),
     WithJsonSchema({"type": "string", "examples": ["tcp dport 22 limit rate 3/minute accept"]}),
 ]
 Listen = Annotated[str, BeforeValidator(_listen), WithJsonSchema({"type": "string", "examples": ["wan:8443"]})]
