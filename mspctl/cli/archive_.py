@@ -19,8 +19,9 @@ PATH is firewall/SITE. A version is kept when something changed. inventory/archi
 
 @click.command("archive", help=HELP)
 @options.selection
+@click.option("--due", is_flag=True, help="Say nothing where no archive is asked for: for a schedule.")
 @click.pass_obj
-def command(directory: str | None, selected: Selection) -> Exit:
+def command(directory: str | None, selected: Selection, due: bool) -> Exit:
     from mspctl.archive import Archive
     from mspctl.cli import archiving
     from mspctl.cli.workspace import RUN_ID, Workspace, head, who
@@ -28,6 +29,8 @@ def command(directory: str | None, selected: Selection) -> Exit:
     from mspctl.record import Run
 
     work = Workspace(directory, selected)
+    if due and work.estate.inventory.archive is None:
+        return Exit.DONE
     said = archiving.settings(work)
     found = archiving.taken(work, archiving.devices(work))
     kept = [each for each in found if isinstance(each, Configuration)]

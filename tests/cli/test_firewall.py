@@ -459,6 +459,9 @@ def test_a_probe_that_reaches_nothing_proves_nothing(proving: Desk) -> None:
 def test_whole_configurations_are_kept_and_shown(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    silent, refused = desk.run("archive", "--due"), desk.run("archive")
+    assert (silent.code, silent.out) == (0, "")
+    assert refused.err.startswith("inventory/archive.yaml: is missing (write keys: {NAME: age1…}; ")
     key = x25519.Identity.generate()
     (desk.root / "inventory/archive.yaml").write_text(f"keys: {{ARCHIVE_OFFICE: {key.to_public()}}}\n")
     desk.firewall.nft("add", "table", "inet", "before-us")

@@ -120,7 +120,7 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
                 # With this one a pull request is merged, and nothing else is done.
                 lane = "secrets.MSPCTL_QUICK_LANE_TOKEN" in str(step)
                 assert job["environment"] == ("quick-lane" if lane else "apply" if name == "apply" else "plan")
-                wanted = "quick-lane" if lane else "plan|apply|drift|notify"
+                wanted = "quick-lane" if lane else "plan|apply|drift|notify|archive"
                 assert re.search(rf"mspctl\" (-C change )?({wanted}) ", step["run"])
 
 
