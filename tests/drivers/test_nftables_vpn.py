@@ -309,6 +309,29 @@ def test_a_tunnel_that_cannot_be_made_leaves_what_was(rig: Rig) -> None:
     assert bench.causes(SCOPE) == {}
 
 
+@pytest.mark.parametrize("kind", ["wireguard", "bridge"])
+def test_an_interface_that_is_there_already_is_left_alone(rig: Rig, kind: str) -> None:
+    other = tunnels.keys()
+    if kind == "bridge":
+        rig.firewall.on("fw", "ip", "link", "add", rig.interface, "type", "bridge")
+    else:
+        rig.firewall.on("fw", "wireguard-go", rig.interface)
+        rig.wg("set", rig.interface, "peer", other.public, "allowed-ips", "10.90.0.66/32")
+    bench = rig.bench()
+    bench.declare(SCOPE, *rig.usual(rig.tunnel(), user("luca", rig.luca.public, "10.90.0.10")))
+    error = str(bench.apply().scopes[SCOPE].error)
+    what = {"wireguard": "a VPN of 1 peers", "bridge": "no WireGuard interface"}[kind]
+    assert f"{rig.interface} is there already, and not by mspctl: {what}" in error
+    # Nor does it go where a change is taken back, in whose course somebody made it.
+    boot = str(rig.folder / "boot")
+    for given in ("", f"# interface {rig.interface}\n# absent {rig.interface}\n"):
+        words = ["sh", "-c", tunnel.PROGRAM, "sh", "back", boot, nftables.table_of(SCOPE), rig.interface]
+        rig.firewall.on("fw", *words, given=given)
+    assert rig.interface in rig.firewall.on("fw", "ip", "link")
+    if kind == "wireguard":
+        assert rig.wg("show", rig.interface, "peers").strip() == other.public
+
+
 # -- the contract: peers, written down for a tunnel that is not there yet ------------------------------------------
 
 LUCA, NORA, DEPOSITO, OTHER = (f"{letter * 42}A=" for letter in "abcd")
