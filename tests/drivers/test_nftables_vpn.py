@@ -282,6 +282,10 @@ def test_who_comes_in_through_the_tunnel_cannot_shut_it(firewall_: Firewall, rig
         assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
 
 
+def tables(rig: Rig) -> str:
+    return rig.firewall.on("fw", "nft", "list", "tables").strip()
+
+
 def test_a_key_that_is_none_is_told_without_it(rig: Rig) -> None:
     rig.vault.held["SEDE_WG rev 1"] = b"correct horse battery"
     bench = rig.bench()
@@ -290,6 +294,14 @@ def test_a_key_that_is_none_is_told_without_it(rig: Rig) -> None:
     assert "is no key of WireGuard" in error
     assert "horse" not in error
     assert rig.interface not in rig.firewall.on("fw", "ip", "link")
+    assert tables(rig) == ""  # nor any rule that would open the port
+    rig.vault.held["SEDE_WG rev 1"] = rig.own.private.encode()
+    away = site("deposito", rig.nora.public, "10.40.0.0/24", endpoint="gone.invalid:51820")
+    bench.declare(SCOPE, *rig.usual(rig.tunnel(), away))
+    error = str(bench.apply().scopes[SCOPE].error)
+    assert "does not take the settings of the VPN: it finds no address of gone.invalid" in error
+    assert tables(rig) == ""
+    assert [*(rig.folder / "run").iterdir()] == []
 
 
 def test_a_tunnel_that_cannot_be_made_leaves_what_was(rig: Rig) -> None:

@@ -39,6 +39,7 @@ _NOBODY = Id(vpn.USER, "")  # whoever somebody else put there
 #   old           the same, as `load` takes it back
 #   free FILE     ends with an error if the interface of FILE is there and not ours: all that is in it would go
 #   fill FILE     the keys that stay, in place of @
+#   calls FILE    ends with an error if the device finds no address of who is called in FILE
 #   load OTHER    standard input becomes what is there; OTHER: an interface that goes, unless it stays
 #   back OTHER    the same, when a change is taken back: no interface goes but one that we made, as its alias says
 PROGRAM = r"""
@@ -91,6 +92,11 @@ fill)
       else if (shared[peer] != "") print "PresharedKey = " shared[peer] } }' >"$4.full" || {
     echo "the key that should stay is not there" >&2; exit 1; }
   mv -f "$4.full" "$4" ;;
+calls)
+  [ -n "$(sed -n "s/^# interface //p" "$4")" ] || exit 0
+  for each in $(sed -n "s/^Endpoint = \(.*\):[0-9]*\$/\1/p" "$4" | tr -d "[]"); do
+    timeout 5 getent ahosts "$each" >/dev/null || { echo "it finds no address of $each (endpoint)" >&2; exit 1; }
+  done ;;
 load | back)
   conf=$(cat)
   i=$(said interface)
@@ -378,7 +384,8 @@ WAY = Way(
         "command -v wg >/dev/null || {\n"
         '  echo "it has no wireguard-tools (apt-get install wireguard-tools)" >&2; exit 1; }\n'
         'sh -c "$8" sh free "$7" "$3" "$2.new"\n'
-        'sh -c "$8" sh fill "$7" "$3" "$2.new"'
+        'sh -c "$8" sh fill "$7" "$3" "$2.new"\n'
+        'sh -c "$8" sh calls "$7" "$3" "$2.new"'
     ),
     old='sh -c "$8" sh old "$7" "$3" >"$2.old"',
     now='sh -c "$8" sh read "$7" "$3" | grep -v "^seen " | sort',
