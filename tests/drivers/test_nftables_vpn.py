@@ -282,6 +282,10 @@ def test_who_comes_in_through_the_tunnel_cannot_shut_it(firewall_: Firewall, rig
         assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
 
 
+def tables(rig: Rig) -> str:
+    return rig.firewall.on("fw", "nft", "list", "tables").strip()
+
+
 def test_a_key_that_is_none_is_told_without_it(rig: Rig) -> None:
     rig.vault.held["SEDE_WG rev 1"] = b"correct horse battery"
     bench = rig.bench()
@@ -290,6 +294,14 @@ def test_a_key_that_is_none_is_told_without_it(rig: Rig) -> None:
     assert "is no key of WireGuard" in error
     assert "horse" not in error
     assert rig.interface not in rig.firewall.on("fw", "ip", "link")
+    assert tables(rig) == ""  # nor any rule that would open the port
+    rig.vault.held["SEDE_WG rev 1"] = rig.own.private.encode()
+    away = site("deposito", rig.nora.public, "10.40.0.0/24", endpoint="gone.invalid:51820")
+    bench.declare(SCOPE, *rig.usual(rig.tunnel(), away))
+    error = str(bench.apply().scopes[SCOPE].error)
+    assert "does not take the settings of the VPN: it finds no address of gone.invalid" in error
+    assert tables(rig) == ""
+    assert [*(rig.folder / "run").iterdir()] == []
 
 
 def test_a_tunnel_that_cannot_be_made_leaves_what_was(rig: Rig) -> None:
@@ -307,6 +319,29 @@ def test_a_tunnel_that_cannot_be_made_leaves_what_was(rig: Rig) -> None:
     assert bench.causes(SCOPE) != {}
     rig.firewall.on("fw", "sh", "-c", tunnel.start(f"{rig.folder}/boot"))
     assert bench.causes(SCOPE) == {}
+
+
+@pytest.mark.parametrize("kind", ["wireguard", "bridge"])
+def test_an_interface_that_is_there_already_is_left_alone(rig: Rig, kind: str) -> None:
+    other = tunnels.keys()
+    if kind == "bridge":
+        rig.firewall.on("fw", "ip", "link", "add", rig.interface, "type", "bridge")
+    else:
+        rig.firewall.on("fw", "wireguard-go", rig.interface)
+        rig.wg("set", rig.interface, "peer", other.public, "allowed-ips", "10.90.0.66/32")
+    bench = rig.bench()
+    bench.declare(SCOPE, *rig.usual(rig.tunnel(), user("luca", rig.luca.public, "10.90.0.10")))
+    error = str(bench.apply().scopes[SCOPE].error)
+    what = {"wireguard": "a VPN of 1 peers", "bridge": "no WireGuard interface"}[kind]
+    assert f"{rig.interface} is there already, and not by mspctl: {what}" in error
+    # Nor does it go where a change is taken back, in whose course somebody made it.
+    boot = str(rig.folder / "boot")
+    for given in ("", f"# interface {rig.interface}\n# absent {rig.interface}\n"):
+        words = ["sh", "-c", tunnel.PROGRAM, "sh", "back", boot, nftables.table_of(SCOPE), rig.interface]
+        rig.firewall.on("fw", *words, given=given)
+    assert rig.interface in rig.firewall.on("fw", "ip", "link")
+    if kind == "wireguard":
+        assert rig.wg("show", rig.interface, "peers").strip() == other.public
 
 
 # -- the contract: peers, written down for a tunnel that is not there yet ------------------------------------------

@@ -338,7 +338,12 @@ class Driver(AppliesEach, Reader):
             peers = [r for r in after if r.id.kind in vpn.KINDS]
             rules = [r for r in after if r.id.kind not in vpn.KINDS]
             changes = [change for change in work.changes if change.id.kind not in vpn.KINDS]
+            others = [change for change in work.changes if change.id.kind in vpn.KINDS]
             gone = work.gone and not after
+            given_vpn: bytes | None = None
+            if others or (gone and held.exists):  # rules that the tunnel does not follow would contradict it
+                given_vpn = self._tunnel_conf(work.scope, held, peers)
+                commit.check(session, self.settings, tunnel.WAY, name, given_vpn)
             if changes or (gone and found):
                 asked = [r for r in rules if r.id.kind == firewall.RAW and r.id in {c.id for c in changes}]
                 spelled = raw.spelled(session, name, rules, asked)
@@ -347,21 +352,23 @@ class Driver(AppliesEach, Reader):
                 stays = any("rule" in command.get("add", {}) for command in meant)
                 commit.carry_out(self.machine, session, self.settings, commit.TABLE, name, given, digest, stays)
             yield from (Landed(work.scope, change) for change in changes)
-            others = [change for change in work.changes if change.id.kind in vpn.KINDS]
-            if others or (gone and held.exists):
-                self._tunnel(session, work.scope, held, peers)
+            if given_vpn is not None:
+                self._tunnel(session, name, held, given_vpn, stays=bool(peers))
             yield from (Landed(work.scope, change) for change in others)
 
-    def _tunnel(self, session: Session, scope: Scope, held: tunnel.Tunnel, after: Sequence[Resource]) -> None:
-        """The tunnel and who uses it; running connections of others go on."""
+    def _tunnel_conf(self, scope: Scope, held: tunnel.Tunnel, after: Sequence[Resource]) -> bytes:
+        """Raises SecretError."""
         wanted = dict.fromkeys(tunnel.wanted(after, held.resources))
         found = self.passwords.of(scope.customer, [*wanted]) if wanted else []
         secret = {said: value for (_, said), value in zip(wanted, found, strict=True)}
-        given = tunnel.conf(after, held.resources, secret)
-        if self.settings.at_boot == "systemd" and after:
+        return tunnel.conf(after, held.resources, secret)
+
+    def _tunnel(self, session: Session, name: str, held: tunnel.Tunnel, given: bytes, *, stays: bool) -> None:
+        """The tunnel and who uses it; running connections of others go on."""
+        if self.settings.at_boot == "systemd" and stays:
             tunnel.keep_start(session, self.settings.boot_folder)
-        place = (self.machine, session, self.settings, tunnel.WAY, table_of(scope))
-        commit.carry_out(*place, given, held.digest, stays=bool(after))
+        place = (self.machine, session, self.settings, tunnel.WAY, name)
+        commit.carry_out(*place, given, held.digest, stays)
 
     def _check_clock(self, session: Session, resources: Sequence[Resource]) -> None:
         """Rules that end by themselves do so by the device's clock."""

@@ -66,6 +66,10 @@ class Way:
     prepare: str = ""  # what the timer looks up before it waits
 
     @cached_property
+    def checked(self) -> str:
+        return _GIVEN.replace("{check}", self.check)
+
+    @cached_property
     def arm(self) -> str:
         timer = _TIMER.replace("{undo}", self.undo).replace("{prepare}", self.prepare)
         script = _ARM.replace("{timer}", timer)
@@ -98,6 +102,15 @@ nft -c -f "$2.old\"""",
 def in_json(commands: Sequence[Any]) -> bytes:
     """What nft is given."""
     return json.dumps({"nftables": [*commands]}).encode()
+
+
+def check(session: Session, settings: Settings, way: Way, table: str, given: bytes) -> None:
+    """Whether the device would take what is `given`, as far as that can be told beforehand. Raises TargetError."""
+    place = [settings.run_folder, uuid4().hex, table, ""]
+    numbers = [str(settings.confirm_within), str(len(given))]
+    words = ["sh", "-c", way.checked, "sh", *place, *numbers, settings.boot_folder, way.program]
+    if (ran := session.run(words, given)).code:
+        raise TargetError(f"{session.name}: the device does not take the {way.name}: {ran.complaint}")
 
 
 def carry_out(
@@ -190,7 +203,7 @@ if mv "$1.armed" "$1.fired" 2>/dev/null || [ ! -e "$1.over" ]; then :; else rm -
 
 # Folder, token, table, digest of what is there, seconds, length of the input, folder of what is loaded at the next
 # start, program.
-_ARM = f"""set -eu
+_GIVEN = """set -eu
 umask 077
 mkdir -p -m 700 -- "$1"
 cd -- "$1"
@@ -201,7 +214,9 @@ trap 'rm -f -- "$2".*' EXIT
 cat >"$2.new"
 if [ "$(wc -c <"$2.new")" -ne "$6" ]; then echo "cut off" >&2; exit 1; fi
 export TZ=UTC
-{{check}}
+{check}
+"""
+_ARM = f"""{_GIVEN}
 {{old}}
 now=$({{now}} | sha256sum)
 [ "${{now%% *}}" = "$4" ] || exit {_CHANGED}

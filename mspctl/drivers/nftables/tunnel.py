@@ -37,12 +37,16 @@ _NOBODY = Id(vpn.USER, "")  # whoever somebody else put there
 # $1: what to do, $2: the folder of what is loaded at the next start, $3: the table's name.
 #   read          what is there, in lines; no key but public ones
 #   old           the same, as `load` takes it back
+#   free FILE     ends with an error if the interface of FILE is there and not ours: all that is in it would go
 #   fill FILE     the keys that stay, in place of @
+#   calls FILE    ends with an error if the device finds no address of who is called in FILE
 #   load OTHER    standard input becomes what is there; OTHER: an interface that goes, unless it stays
+#   back OTHER    the same, when a change is taken back: no interface goes but one that we made, as its alias says
 PROGRAM = r"""
 file=$2/$3.wg
 said() { printf "%s\n" "$conf" | sed -n "s/^# $1 //p"; }
 interface() { sed -n "s/^# interface //p" "$file" 2>/dev/null; }
+made() { ip link show dev "$1" 2>/dev/null | grep -q "^ *alias mspctl\$"; }
 case $1 in
 read)
   [ -e "$file" ] || exit 0
@@ -68,6 +72,13 @@ old)
   else
     echo "# absent $i"
   fi ;;
+free)
+  new=$(sed -n "s/^# interface //p" "$4")
+  if [ -z "$new" ] || [ "$new" = "$(interface)" ] || ! ip link show dev "$new" >/dev/null 2>&1; then exit 0; fi
+  what="no WireGuard interface"
+  if wg show "$new" >/dev/null 2>&1; then what="a VPN of $(wg show "$new" peers | wc -l) peers"; fi
+  echo "$new is there already, and not by mspctl: $what (take it away, or write another interface)" >&2
+  exit 1 ;;
 fill)
   i=$(interface)
   { [ ! -e "$file" ] || cat "$file"; [ -z "$i" ] || wg showconf "$i" 2>/dev/null; } | awk -F " = " -v f="$4" '
@@ -81,16 +92,22 @@ fill)
       else if (shared[peer] != "") print "PresharedKey = " shared[peer] } }' >"$4.full" || {
     echo "the key that should stay is not there" >&2; exit 1; }
   mv -f "$4.full" "$4" ;;
-load)
+calls)
+  [ -n "$(sed -n "s/^# interface //p" "$4")" ] || exit 0
+  for each in $(sed -n "s/^Endpoint = \(.*\):[0-9]*\$/\1/p" "$4" | tr -d "[]"); do
+    timeout 5 getent ahosts "$each" >/dev/null || { echo "it finds no address of $each (endpoint)" >&2; exit 1; }
+  done ;;
+load | back)
   conf=$(cat)
   i=$(said interface)
-  if [ -n "$4" ] && [ "$4" != "$i" ]; then ip link del dev "$4" 2>/dev/null; fi
-  if [ -n "$(said absent)" ]; then ip link del dev "$i" 2>/dev/null; exit 0; fi
+  if [ -n "$4" ] && [ "$4" != "$i" ] && { [ "$1" = load ] || made "$4"; }; then ip link del dev "$4" 2>/dev/null; fi
+  if [ -n "$(said absent)" ]; then if made "$i"; then ip link del dev "$i"; fi; exit 0; fi
   [ -n "$i" ] || exit 0
   set -e
   if ! ip link show dev "$i" >/dev/null 2>&1; then
     ip link add dev "$i" type wireguard 2>/dev/null || wireguard-go "$i" >/dev/null 2>&1 || {
       echo "neither its kernel nor wireguard-go makes a WireGuard interface" >&2; exit 1; }
+    ip link set dev "$i" alias mspctl
   fi
   printf "%s\n" "$conf" | wg syncconf "$i" /dev/stdin
   want=$(said addresses)
@@ -366,17 +383,19 @@ WAY = Way(
     check=(
         "command -v wg >/dev/null || {\n"
         '  echo "it has no wireguard-tools (apt-get install wireguard-tools)" >&2; exit 1; }\n'
-        'sh -c "$8" sh fill "$7" "$3" "$2.new"'
+        'sh -c "$8" sh free "$7" "$3" "$2.new"\n'
+        'sh -c "$8" sh fill "$7" "$3" "$2.new"\n'
+        'sh -c "$8" sh calls "$7" "$3" "$2.new"'
     ),
     old='sh -c "$8" sh old "$7" "$3" >"$2.old"',
     now='sh -c "$8" sh read "$7" "$3" | grep -v "^seen " | sort',
     load=(
         'new=$(sed -n "s/^# interface //p" "$1.new"); old=$(sed -n "s/^# interface //p" "$1.old"); '
         'sh -c "$5" sh load "$4" "$3" "$old" <"$1.new" || '
-        '{ sh -c "$5" sh load "$4" "$3" "$new" <"$1.old" 2>/dev/null; false; }'
+        '{ sh -c "$5" sh back "$4" "$3" "$new" <"$1.old" 2>/dev/null; false; }'
     ),
     prepare='new=$(sed -n "s/^# interface //p" "$1.new")',
-    undo='printf "%s\\n" "$old" | sh -c "$5" sh load "$4" "$3" "$new"',
+    undo='printf "%s\\n" "$old" | sh -c "$5" sh back "$4" "$3" "$new"',
     stands='i=$(sed -n "s/^# interface //p" "$2.new"); [ -z "$i" ] || ip link show dev "$i" >/dev/null 2>&1',
     unit=boot.Unit("mspctl-vpn.service", "wg", unit),
     program=PROGRAM,
