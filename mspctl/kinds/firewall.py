@@ -219,9 +219,11 @@ _RAW_MOVED = "a raw rule and others change places, and nobody here understands w
 
 
 def _raw_moved(before: Resource, after: Resource, resources: Sequence[Resource]) -> bool:
-    """Whether a raw rule has come ahead of something, or behind it."""
+    """Whether a raw rule that stays has come ahead of something or behind it, or has no place any more."""
     raw = {r.id.name for r in resources if r.id.kind == RAW}
     orders = [said if isinstance(said := each.fields["rules"], tuple) else () for each in (before, after)]
+    if raw & ({*orders[0]} - {*orders[1]}):  # it would come last
+        return True
     both = {*orders[0]} & {*orders[1]}
     was, will = ([name for name in names if name in both] for names in orders)
     return any({*was[: was.index(name)]} != {*will[: will.index(name)]} for name in raw & both)
