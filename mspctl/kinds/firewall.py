@@ -235,8 +235,7 @@ def _comes_from(resource: Resource) -> frozenset[str]:
 
 def _lets_anybody(resource: Resource) -> bool:
     lets = resource.id.kind == FORWARD or (resource.id.kind == RULE and resource.fields.get("action") == "accept")
-    source = texts(resource, "source")
-    return lets and any(addresses.covers(source, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0"))
+    return lets and addresses.is_everybody(texts(resource, "source"))
 
 
 def opens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> bool:
