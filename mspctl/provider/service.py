@@ -140,7 +140,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             if isinstance(struct := getattr(request, name, None), struct_pb2.Struct):
                 found.update(values.words(*values.opened(struct)))
         for word in sorted(found, key=len, reverse=True):
-            text = text.replace(word, "[secret]")
+            text = values.without(text, word)
         return redact(text)
 
     def _tell(self, urn: str, texts: Sequence[str]) -> None:
@@ -188,9 +188,9 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
 
     def _check(self, request: Any) -> Any:
         news, secret = values.opened(request.news)
-        checked = inputs.check(_shape(request), news, self._mine.repository)
+        checked = inputs.check(_shape(request), news, self._mine.repository, secret)
         failures = [pb.CheckFailure(property=path, reason=self._clean(why, request)) for path, why in checked.failures]
-        return pb.CheckResponse(inputs=values.closed(checked.inputs, secret), failures=failures)
+        return pb.CheckResponse(inputs=values.closed(checked.inputs, checked.secret), failures=failures)
 
     def _diff(self, request: Any) -> Any:
         shape = _shape(request)
@@ -224,23 +224,30 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     def _update(self, request: Any) -> Any:
         shape = _shape(request)
         news, secret = values.opened(request.news)
-        recorded = _recorded(shape, request)
+        recorded, known = _recorded(shape, request), _secret(request.olds, request.old_inputs)
         if request.preview:
             self._foretell(request, news, recorded)
             return pb.UpdateResponse(properties=values.closed({**news, "outputs": values.UNKNOWN}, secret))
-        state = self._carried(shape, _scope(shape, news), news, recorded, secret)
-        return pb.UpdateResponse(properties=_properties(news, state, secret))
+        state = self._carried(shape, _scope(shape, news), news, recorded, secret, known)
+        return pb.UpdateResponse(properties=_properties(news, state, secret | known))
 
     def _carried(
-        self, shape: Shape, scope: Scope, news: values.Plain, recorded: State, secret: frozenset[values.Path]
+        self,
+        shape: Shape,
+        scope: Scope,
+        news: values.Plain,
+        recorded: State,
+        secret: frozenset[values.Path],
+        known: frozenset[values.Path] = frozenset(),
     ) -> State:
+        """`known` is what was secret before: what is there still of it stays secret."""
         declared = shapes.from_plain(shape, news["resources"])
         try:
             return self._mine.make_true(scope, declared, recorded, self._as_run())
         except Partly as error:
             partial = pb.ErrorResourceInitFailed(
                 id=_id(scope),
-                properties=_properties(news, error.state, secret),
+                properties=_properties(news, error.state, secret | known),
                 inputs=values.closed(news, secret),
                 reasons=error.reasons,
             )
@@ -254,9 +261,10 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         try:
             declared = shapes.from_plain(shape, news["resources"])
             plan = self._mine.planned(_scope(shape, news), declared, recorded)
-            self._tell(request.urn, [plan.error] if plan.error else [*scopes.waiting(plan)])
+            texts = [plan.error] if plan.error else [*scopes.waiting(plan)]
         except Error as error:
-            self._tell(request.urn, [str(error)])
+            texts = [str(error)]
+        self._tell(request.urn, [self._clean(text, request) for text in texts])
 
     def _delete(self, request: Any) -> Any:
         shape = _shape(request)
@@ -289,7 +297,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         state.outputs = {**olds.get("outputs", {}), **state.outputs}
         return pb.ReadResponse(
             id=request.id,
-            inputs=values.closed(given, also_secret),
+            inputs=values.closed(given, values.within(given, secret | also_secret)),
             properties=_properties(given, state, secret | also_secret),
         )
 
@@ -321,6 +329,10 @@ def _id(scope: Scope) -> str:
 
 def _by_id(shape: Shape, data: values.Plain) -> dict[Any, Any]:
     return {r.id: r for r in shapes.from_plain(shape, data.get("resources") or {})}
+
+
+def _secret(*structs: struct_pb2.Struct) -> frozenset[values.Path]:
+    return frozenset(path for struct in structs for path in values.opened(struct)[1])
 
 
 def _recorded(shape: Shape, request: Any) -> State:
@@ -360,7 +372,7 @@ def _properties(news: values.Plain, state: State, secret: frozenset[values.Path]
     made["resources"] = shapes.to_plain(state.resources.values())
     made["outputs"] = scopes.spoken(state.outputs)
     made["approvals"] = sorted(state.used)
-    return values.closed(made, secret)
+    return values.closed(made, values.within(made, secret))
 
 
 def _seconds(said: Any) -> float | None:

@@ -14,6 +14,7 @@ from pulumi.runtime.proto import provider_pb2 as pb
 
 from mspctl import cli
 from mspctl.locks import Locks
+from mspctl.provider.inputs import HIDDEN
 from mspctl.record import Run
 from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain, provider, refused, secret, struct, urn
 from tests.servers import dynamic
@@ -205,6 +206,42 @@ def test_secrets_stay_secret(wire: Wire, server: Bind) -> None:
     assert f'_challenge.acme.example. 60 "{word}"' in served(server)
     said["resources"]["rrset"]["x CAA"] = {"ttl": 60, "values": secret(["0 hunter22 hunter22 x"])}
     assert "hunter22" not in str(wire.failures(TOKEN, said))
+
+
+def test_a_secret_stays_one_under_its_normal_name(wire: Wire) -> None:
+    said = zone({})
+    word = "Tok-en-of-somebody"
+    said["resources"]["rrset"]["WWW txt"] = {"ttl": 60, "values": secret([f'"{word}"'])}
+    checked = wire.checked(TOKEN, said)
+    _, state = wire.create(TOKEN, checked)
+    for kept in (checked, state):
+        assert kept["resources"]["rrset"] == {"www TXT": {"ttl": 60, "values": secret([f'"{word}"'])}}
+
+
+def test_what_was_secret_stays_so_while_it_waits(wire: Wire, server: Bind) -> None:
+    """A partial update keeps what it could not take away: the program does not name it any more."""
+    said = zone({"www A": ["192.0.2.1"]})
+    said["resources"]["rrset"]["_x TXT"] = {"ttl": 60, "values": secret(['"hunter22"'])}
+    first = wire.checked(TOKEN, said)
+    id_, state = wire.create(TOKEN, first)
+    by_hand(server, "_x", "TXT", '"changed by hand"', 60)
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.2"]}))
+    with refused() as told:
+        wire.update(TOKEN, id_, state, second, first)
+    assert told[0].partial is not None
+    assert plain(told[0].partial.properties)["resources"]["rrset"]["_x TXT"]["values"] == secret(['"hunter22"'])
+    assert "hunter22" not in told[0].text
+
+
+def test_a_secret_that_is_wrong_is_not_repeated(wire: Wire) -> None:
+    said = zone({})
+    long = "".join(f"{number:03}" for number in range(60))
+    said["resources"]["rrset"]["www A"] = {"ttl": secret(long), "values": ["192.0.2.1"]}
+    said["resources"]["rrset"]["x A"] = {"ttl": 60, "values": secret([long])}
+    assert wire.failures(TOKEN, said) == {
+        'resources.rrset["www A"].ttl': "is a whole number",
+        'resources.rrset["x A"].values': HIDDEN,
+    }
 
 
 def test_something_else_that_is_there_is_not_replaced(wire: Wire, server: Bind) -> None:
