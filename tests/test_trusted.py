@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mspctl import cli
+from mspctl.errors import InputError
 from mspctl.load import load
 from mspctl.resource import Scope
-from mspctl.trusted import trusted
+from mspctl.trusted import check_base, check_merge, trusted
 from tests.conftest import Run, Said
 from tests.estate import estate
 from tests.servers.http_stand_in import StandIn, standing_in
@@ -121,3 +122,36 @@ def test_a_base_that_is_wrong_is_trusted_in_nothing(run: Run, tmp_path: Path) ->
     git(tmp_path, "commit", "--quiet", "-am", "broken")
     write(tmp_path, "http://127.0.0.1:1")
     assert "ns-1 is new" in trusted(load(tmp_path), "HEAD").refusal(Scope("ns-1", "dns", "a.example", "acme"))
+
+
+def test_a_merge_is_of_the_last_commit_and_into_main(tmp_path: Path) -> None:
+    """What somebody pushed besides main, who may open a pull request into it, is no base that is believed."""
+    main, change = tmp_path / "main", tmp_path / "change"
+    main.mkdir()
+    git(main, "init", "--quiet", "--initial-branch", "main")
+    git(main, "commit", "--quiet", "--allow-empty", "--message", "one")
+    git(main, "branch", "evil")
+    git(main, "commit", "--quiet", "--allow-empty", "--message", "two")
+    subprocess.run(["git", "clone", "--quiet", main, change], check=True)
+    git(change, "checkout", "--quiet", "-b", "mine")
+    git(change, "commit", "--quiet", "--allow-empty", "--message", "three")
+    head = _commit(change)
+    with pytest.raises(InputError, match="does not merge"):
+        check_merge(change, head)
+    git(change, "checkout", "--quiet", "main")
+    git(change, "merge", "--quiet", "--no-ff", "--message", "merge", head)
+    check_merge(change, head)
+    check_base(change, "HEAD^1", main)
+    with pytest.raises(InputError, match="does not merge"):
+        check_merge(change, "0" * 40)
+    git(change, "checkout", "--quiet", "-b", "other", "origin/evil")
+    git(change, "commit", "--quiet", "--allow-empty", "--message", "a base of my own")
+    git(change, "merge", "--quiet", "--no-ff", "--message", "merge", head)
+    check_merge(change, head)
+    with pytest.raises(InputError, match="is no commit of main"):
+        check_base(change, "HEAD^1", main)
+
+
+def _commit(root: Path) -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -53,6 +53,12 @@ def test_a_new_mailbox_and_an_entry_for_a_few_days_merge_by_themselves() -> None
     ("after", "plans", "why"),
     [
         (BEFORE, [plan()], "nothing came in"),
+        (MAILBOX.replace("luca:", "webmaster:"), [plan(LUCA)], "webmaster@ is an address that others trust"),
+        (MAILBOX.replace("Luca,", "Luca, aliases: [Abuse],"), [plan(LUCA)], "abuse@ is an address that others trust"),
+        (MAILBOX.replace("Luca,", "Luca, password: {secret: OLD},"), [plan(LUCA)], "its password is not a new one"),
+        (ALLOW.replace("198.51.100.8", "198.51.0.0/16"), [plan(SCANNER)], "198.51.0.0/16 is more than /24"),
+        (ALLOW.replace("198.51.100.8", "gmail.com"), [plan(SCANNER)], "gmail.com is a domain of many"),
+        (ALLOW.replace("198.51.100.8", "co.uk"), [plan(SCANNER)], "co.uk is a domain of many"),
         (MAILBOX, [plan()], "does not make luca"),
         (MAILBOX, [plan(LUCA, change("mail.mailbox", "eve"))], "the plan also has create eve"),
         (MAILBOX, [plan(LUCA, change("mail.mailbox", "jane", "delete"))], "the plan also has delete jane"),
