@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from ipaddress import ip_network
 from typing import Any
 
 from mspctl.errors import InputError
@@ -25,6 +26,18 @@ from mspctl.strict_yaml import Data, Map, Problems, Seq, parse
 FILE = "inventory/quick_lane.yaml"
 NEW_MAILBOX, ALLOW_ENTRY = "new-mailbox", "allow-entry"
 _MAIL = re.compile(r"customers/([a-z0-9-]+)/mail\.yaml")
+# Who reads one of these may be taken for the customer: by whom certificates are given out, for instance (RFC 2142).
+ROLES = frozenset(
+    "abuse admin administrator hostmaster info mailer-daemon noc pec postmaster root security ssladmin ssl-admin"
+    " sysadmin webmaster".split()
+)
+EVERYBODYS = frozenset(
+    "alice.it aol.com fastwebnet.it gmail.com gmx.com gmx.de gmx.net googlemail.com hotmail.com hotmail.it icloud.com"
+    " libero.it live.com live.it mac.com mail.com me.com msn.com outlook.com outlook.it proton.me protonmail.com"
+    " tim.it tin.it tiscali.it virgilio.it web.de yahoo.com yahoo.de yahoo.it ymail.com".split()
+)
+_SHARED = re.compile(r"[^.]+|(?:ac|co|com|edu|gov|net|org)\.[a-z]{2}")  # whose next label is somebody's
+NARROW = {4: 24, 6: 64}  # shortest prefixes of networks that are let in with nobody looking
 _PLAIN = frozenset({"name", "quota", "password", "aliases"})  # of a new mailbox; what sends mail elsewhere is looked at
 _KINDS = {NEW_MAILBOX: mail.MAILBOX, ALLOW_ENTRY: filters.ALLOW}
 
@@ -166,7 +179,10 @@ def _check(entry: _Entry, lane: Sequence[QuickClass], today: date) -> None:
     ]
     if not mine:
         raise _No(f"{entry.place}: {entry.change} is no class of the quick lane")
+    if entry.change == NEW_MAILBOX:
+        _check_mailbox(entry)
     if entry.change == ALLOW_ENTRY:
+        _check_sender(entry)
         days = max(one.days for one in mine)
         until = entry.said.get("until")
         try:
@@ -175,6 +191,24 @@ def _check(entry: _Entry, lane: Sequence[QuickClass], today: date) -> None:
             last = None
         if last is None or (last - today).days > days:
             raise _No(f"{entry.place}: until is not within {days} days")
+
+
+def _check_mailbox(entry: _Entry) -> None:
+    aliases = entry.said.get("aliases")
+    names = {entry.name, *(mail.fold_local(str(each)) for each in (aliases if isinstance(aliases, Seq) else ()))}
+    if trusted := names & ROLES:
+        raise _No(f"{entry.place}: {min(trusted)}@ is an address that others trust")
+    if entry.said.get("password", "generated") != "generated":
+        raise _No(f"{entry.place}: its password is not a new one (password: generated)")
+
+
+def _check_sender(entry: _Entry) -> None:
+    if ":" in entry.name or "/" in entry.name or entry.name.replace(".", "").isdecimal():
+        network = ip_network(entry.name, strict=False)
+        if network.prefixlen < NARROW[network.version]:
+            raise _No(f"{entry.place}: {entry.name} is more than /{NARROW[network.version]}")
+    elif "@" not in entry.name and (entry.name in EVERYBODYS or _SHARED.fullmatch(entry.name)):
+        raise _No(f"{entry.place}: {entry.name} is a domain of many")
 
 
 # -- the plan -------------------------------------------------------------------------------------------------

@@ -26,6 +26,26 @@ from mspctl.resource import Scope
 WHERE = ("address", "secrets", "facets", "mail")  # of a target: how it is reached, and with what
 
 
+def check_merge(root: Path, head: str) -> None:
+    """
+    Fail unless what is checked out merges `head`: the forge makes that commit when it gets round to it, and until then
+    it is one of an earlier `head`, or into another branch. Raises InputError.
+    """
+    parents = Git(root).call("rev-list", "--parents", "--max-count=1", "HEAD").text.split()[1:]
+    if len(parents) != 2 or parents[1] != head:
+        raise InputError.at("", f"what is checked out does not merge {head[:12]} (run it again in a minute)")
+
+
+def check_base(root: Path, base: str, main: Path) -> None:
+    """
+    Fail unless `base` is in the history of what is checked out in `main`: what somebody says there who may push a
+    branch, but not into main, is believed by nobody. Raises InputError.
+    """
+    commit = Git(root).call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").text.strip()
+    if not commit or Git(main).call("merge-base", "--is-ancestor", commit, "HEAD").code:
+        raise InputError.at("", f"{base} is no commit of main: what is merged into another branch gets no plan")
+
+
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """Where the base says that things are."""

@@ -115,7 +115,7 @@ def test_a_live_test_that_fails_stops_it(run: Run, root: Path, monkeypatch: pyte
     trial = Trial(Scope("alpha", "dns", "alpha.example", "alpha"), "mail", 3600, "x:1")
 
     def made(trial: Trial, targets: object, now: datetime) -> Proof:
-        return Proof(trial.scope, trial.section, datetime.now(UTC) + timedelta(1), 1, (Step("x", verdicts[-1]),))
+        return Proof(trial.scope, trial.section, now, 1, (Step("x", verdicts[-1]),))
 
     monkeypatch.setattr(proofs, "trials", lambda estate, selection: [trial] if "alpha" in estate.customers else [])
     monkeypatch.setattr(proofs, "make", made)

@@ -21,17 +21,37 @@ HELP = """Tell which customers were touched since a commit: by their own files, 
 
 @click.command("affected", help=HELP)
 @click.option("--base", required=True, metavar="REF", help="What is committed since then counts: a commit or a branch.")
+@click.option("--head", metavar="COMMIT", help="Fail unless what is checked out merges this commit into REF.")
+@click.option("--within", metavar="FOLDER", help="Fail unless REF is in the history of what is checked out there.")
 @click.option("--merged", is_flag=True, help="It was merged: believe what it says of runners.")
 @click.option("--shards", default=8, show_default=True, type=click.IntRange(1, 256), help="Jobs at most.")
 @click.option("--runner", default="ubuntu-latest", show_default=True, metavar="LABEL", help="The usual runner.")
 @click.option("--matrix", is_flag=True, help="For a workflow: lines for $GITHUB_OUTPUT.")
 @options.output("text", "json")
 @click.pass_obj
-def command(directory: str | None, base: str, merged: bool, shards: int, runner: str, matrix: bool, form: str) -> Exit:
+def command(
+    directory: str | None,
+    base: str,
+    head: str | None,
+    within: str | None,
+    merged: bool,
+    shards: int,
+    runner: str,
+    matrix: bool,
+    form: str,
+) -> Exit:
+    from pathlib import Path
+
+    from mspctl import trusted
     from mspctl.affected import affected
     from mspctl.cli.workspace import find_root
 
-    found = affected(find_root(directory), base, shards, merged=merged)
+    root = find_root(directory)
+    if head:
+        trusted.check_merge(root, head)
+    if within:
+        trusted.check_base(root, base, Path(within))
+    found = affected(root, base, shards, merged=merged)
     if matrix:
         lines = [*_outputs(found, runner)]
     else:

@@ -22,6 +22,19 @@ def reports(files: Sequence[str]) -> View:
     return kept.joined([kept.read(Path(file)) for file in files])
 
 
+def of_jobs(files: Sequence[str], jobs: int | None) -> tuple[View, bool]:
+    """What `jobs` drift runs kept, and whether that is all: what is missing is told first, and never taken for good."""
+    from dataclasses import replace
+
+    from mspctl.report.view import View
+
+    here = [file for file in files if jobs is None or Path(file).exists()]
+    shown = reports(here) if here else View("drift", "DRIFT", (), (), "Nothing was read.")
+    whole = jobs is None or jobs == len(here)
+    said = () if whole else (f"Only {len(here)} of {jobs} jobs reported: what the others saw is not here",)
+    return replace(shown, alarms=[*said, *shown.alarms]), whole
+
+
 def github() -> GitHub:
     """As the environment names it. Raises InputError when something is missing."""
     from mspctl.forge.github import from_environment

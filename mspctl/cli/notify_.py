@@ -39,7 +39,7 @@ def command(directory: str | None, files: tuple[str, ...], jobs: int | None, tes
 
     if test is bool(files):
         raise click.UsageError("name what drift --report kept, or --test and nothing")
-    shown = forge.reports(files) if files else None
+    shown, whole = forge.of_jobs(files, jobs) if files else (None, True)
     if shown and shown.kind != "drift":
         raise click.UsageError("only what drift --report kept is told")
     work = Workspace(directory, Selection())
@@ -50,19 +50,10 @@ def command(directory: str | None, files: tuple[str, ...], jobs: int | None, tes
     if test:
         return _ended([_sent(work, name, it, _test()) for name, it in said.notify.items()])
     assert shown is not None, "without --test there is a report"
-    missing = jobs is not None and jobs != len(files)
-    return _tell(work, _with_jobs(shown, len(files), jobs), dry_run, missing)
+    return _tell(work, shown, dry_run, missing=not whole)
 
 
-def _with_jobs(shown: View, reported: int, jobs: int | None) -> View:
-    from dataclasses import replace
-
-    if jobs is None or jobs == reported:
-        return shown
-    return replace(shown, alarms=[f"Only {reported} of {jobs} jobs reported", *shown.alarms])
-
-
-def _tell(work: Workspace, shown: View, dry_run: bool, missing: bool) -> Exit:
+def _tell(work: Workspace, shown: View, dry_run: bool, *, missing: bool) -> Exit:
     from mspctl.cli.workspace import RUN_ID, head, who
     from mspctl.notified import NOTHING
     from mspctl.record import Run

@@ -28,6 +28,7 @@ plan makes nothing else. It ends with 2 when somebody has to look."""
 @click.option("--outputs", is_flag=True, help="For a workflow: a line for $GITHUB_OUTPUT, and 0 either way.")
 @click.option("--merge", "pull", type=click.IntRange(1), metavar="NUMBER", help="Merge that pull request if it may.")
 @click.option("--head", metavar="COMMIT", help="Its last commit; if it has another by now, it is not merged.")
+@click.option("--into", default="main", show_default=True, metavar="BRANCH", help="Into which it is merged.")
 @click.option("--wait", default=900.0, show_default=True, metavar="SECONDS", help="For its checks.")
 @click.pass_obj
 def command(
@@ -37,6 +38,7 @@ def command(
     outputs: bool,
     pull: int | None,
     head: str | None,
+    into: str,
     wait: float,
 ) -> Exit:
     from mspctl import quick_lane
@@ -60,19 +62,19 @@ def command(
     if not found.quick or pull is None or head is None:
         return Exit.DONE if found.quick else Exit.DIFFERS
     try:
-        return merge(forge.github(), pull, head, wait)
+        return merge(forge.github(), pull, head, into, wait)
     except Unreachable as error:
         console.error(f"{error}; it may be merged or not (run the job, or this command, again)")
         return Exit.UNREACHABLE
 
 
-def merge(forge: Forge, number: int, head: str, wait: float) -> Exit:
+def merge(forge: Forge, number: int, head: str, into: str, wait: float) -> Exit:
     """Merge once all other checks of its last commit are good."""
     until = time.monotonic() + wait
     own = int(os.environ.get("GITHUB_RUN_ID", "0"))
     while True:
         pull = forge.pull(number)
-        if not pull.open or pull.head != head:
+        if not pull.open or pull.head != head or pull.into != into:
             console.say(f"#{number} is {'not as it was planned' if pull.open else 'closed'}; nothing is merged.")
             return Exit.DONE
         checks = [check for check in forge.checks(head) if not (own and check.run == own)]

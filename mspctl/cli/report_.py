@@ -21,11 +21,17 @@ one page that needs nothing else; of a single customer it is in the customer's l
 @click.command("report", help=HELP)
 @click.argument("files", metavar="[REPORT]...", nargs=-1)
 @options.customers
+@click.option("--of", "jobs", type=click.IntRange(1), metavar="NUMBER", help="How many jobs kept one.")
 @click.option("--html", "page", metavar="FILE", help="Write a page: customers and sections, and everything of each.")
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
 def command(
-    directory: str | None, files: tuple[str, ...], customers: tuple[str, ...], page: str | None, form: str
+    directory: str | None,
+    files: tuple[str, ...],
+    customers: tuple[str, ...],
+    jobs: int | None,
+    page: str | None,
+    form: str,
 ) -> Exit:
     from pathlib import Path
 
@@ -35,7 +41,7 @@ def command(
 
     if files and customers:
         raise click.UsageError("a kept report is of its own customers (leave out --customer or REPORT)")
-    shown = forge.reports(files) if files else _as_seen(directory, customers)
+    shown = forge.of_jobs(files, jobs)[0] if files else _as_seen(directory, customers)
     if shown.kind != "drift":
         raise click.UsageError("only what drift --report kept makes such a report")
     if page is None:

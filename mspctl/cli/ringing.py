@@ -56,19 +56,25 @@ class Ringing:
         return outcome
 
     def _ready(self, ring: Ring) -> str:
-        """Why the ring after this one does not begin; it is waited for that something else turns up meanwhile."""
+        """Why the ring after this one does not begin; it is waited for, and looked again whether all still is well."""
+        why, left = self._state(ring)
+        if left and not why:
+            self.say(f"Ring {ring.name} has landed; the next one begins in {left / 60:.0f} min.")
+        while left > 0 and not why:
+            time.sleep(min(STEP, left))
+            for name in ("ledger", "observations"):
+                self.work.__dict__.pop(name, None)
+            why, left = self._state(ring)
+        return why
+
+    def _state(self, ring: Ring) -> tuple[str, float]:
+        """Why not, and for how many seconds not yet."""
         own = rings.of(self.planned, ring)
         landed = self._landed(own)
         trials = self._trials(ring)
         known = self.work.observations.proofs({trial.scope for trial in trials}) if trials else {}
         why = rings.why_not(ring, own, self.work.ledger.recorded([*own]), trials, known, landed)
-        left = rings.begins(ring, landed, now()).total_seconds()
-        if left and not why:
-            self.say(f"Ring {ring.name} has landed; the next one begins in {left / 60:.0f} min.")
-        while left > 0 and not why:
-            time.sleep(min(STEP, left))
-            left = rings.begins(ring, landed, now()).total_seconds()
-        return why
+        return why, rings.begins(ring, landed, now()).total_seconds()
 
     def _landed(self, changes: Changes) -> datetime | None:
         found = self.work.ledger.history([*changes], limit=1)
@@ -85,6 +91,7 @@ class Ringing:
         trials = self._trials(ring)
         if not trials or [*rings.unlanded(rings.of(self.planned, ring), self.work.ledger.recorded())]:
             return ""
+        self.work.now = now()  # the tests come after what landed
         made, interrupted = self.work.prove(trials)
         try:
             self.work.record_proofs(made)

@@ -37,7 +37,7 @@ from mspctl.locks import Locks, lock_name
 from mspctl.model.folder import NOTHING
 from mspctl.moments import Clock
 from mspctl.observations import Observations
-from mspctl.plan import PENDING, Plan, ScopePlan, accept, plan_all
+from mspctl.plan import PENDING, Plan, ScopePlan, Standing, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
 from mspctl.record import Emergency, Run, ScopeRecord
 from mspctl.resource import Cause, Id, Scope, Value
@@ -189,6 +189,7 @@ class Workspace:
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():
             return Plan((), now(), only_due=True)
+        self._began = now()
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
@@ -509,13 +510,19 @@ class Workspace:
     def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:
         """
         What plans stand on besides the target, where the target itself refuses a write onto anything but what was
-        read: there a plan that was just made, and stands on the same, needs no second look.
+        read: there a plan that was just made, and stands on the same, needs no second look. Only where nothing but what
+        is not there yet is made, of which no guard counts losses, and nothing is waited for.
         """
-        if now() - plan.read_at > FRESH:
+        if now() - self._began > FRESH:
             return {}
-        sure = {p.scope for p in plan.scopes if p.due and not p.unknown and self._reader(p.scope).traits.cas == "value"}
+        sure = {p.scope for p in plan.scopes if _only_creates(p) and self._reader(p.scope).traits.cas == "value"}
         declared = self._meant(self._handed_out(plan.scopes)) if sure else []
-        return {d.scope: (d, self.recorded.get(d.scope)) for d in declared if d.scope in sure}
+        return {d.scope: (d, self.recorded.get(d.scope)) for d in declared if d.scope in sure and not d.scope.after}
+
+
+def _only_creates(plan: ScopePlan) -> bool:
+    due = [step.change for step in plan.steps if step.standing is Standing.DUE]
+    return bool(due) and not plan.unknown and all(change.before is None for change in due)
 
 
 def begun(work: Callable[[], T]) -> Callable[[], T]:

@@ -41,6 +41,7 @@ class Pull:
     branch: str = ""
     open: bool = True
     fork: bool = False  # its branch is in somebody else's repository
+    into: str = ""  # the branch it would be merged into
 
 
 @dataclass(frozen=True, slots=True)

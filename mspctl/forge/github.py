@@ -185,7 +185,7 @@ def _pull(said: Mapping[str, Any]) -> Pull:
     head, merged = said["head"], said.get("merged_at") is not None
     ours = str((head.get("repo") or {}).get("id")) == str(said["base"]["repo"]["id"])
     texts = (str(said["title"]), str(head["sha"]), merged, str(said.get("body") or ""), str(head["ref"]))
-    return Pull(int(said["number"]), *texts, said["state"] == "open", not ours)
+    return Pull(int(said["number"]), *texts, said["state"] == "open", not ours, str(said["base"]["ref"]))
 
 
 _RUN = re.compile(r"/actions/runs/(\d+)(/|$)", re.ASCII)

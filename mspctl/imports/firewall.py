@@ -160,7 +160,7 @@ class _Maker:
     @staticmethod
     def _is_for_us(rule: Resource, port: frozenset[str]) -> bool:
         spans = [*map(addresses.span, texts(rule, "source"))]
-        few = all(s is not None and s.high - s.low < 2 ** (24 if s.version == 4 else 96) for s in spans)
+        few = all(s is not None and s.high - s.low < addresses.MANY[s.version] for s in spans)
         whole = texts(rule, "destination") == addresses.ANY
         return few and whole and services.covers(texts(rule, "services"), port) and rule.fields["action"] == "accept"
 

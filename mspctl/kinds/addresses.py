@@ -16,6 +16,11 @@ from typing import NamedTuple
 from mspctl.kinds import dns, shown
 
 ANY = frozenset({"any"})
+MANY = {4: 2**24, 6: 2**96}  # more than this many addresses of a family are nobody in particular
+# Who has these comes from nowhere in the Internet (RFC 1918, 3927, 4193, 4291, 6598).
+_LOCAL = frozenset(
+    {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"}
+)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -159,6 +164,16 @@ def meet(texts: frozenset[str], others: frozenset[str]) -> bool:
         return True
     pairs = ((a, b) for a in map(span, texts) for b in map(span, others) if a and b)
     return any(a.version == b.version and a.low <= b.high and b.low <= a.high for a, b in pairs)
+
+
+@lru_cache(maxsize=4096)
+def is_everybody(texts: frozenset[str]) -> bool:
+    """Whether a set holds so much of the Internet that it says nothing of who is meant; names are somebody."""
+    return texts == ANY or any(
+        sum(s.high - s.low + 1 for s in filter(None, map(span, without(of_family(texts, version), _LOCAL, version))))
+        > most
+        for version, most in MANY.items()
+    )
 
 
 def overlap(texts: frozenset[str], others: frozenset[str]) -> frozenset[str]:

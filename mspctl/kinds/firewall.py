@@ -219,9 +219,11 @@ _RAW_MOVED = "a raw rule and others change places, and nobody here understands w
 
 
 def _raw_moved(before: Resource, after: Resource, resources: Sequence[Resource]) -> bool:
-    """Whether a raw rule has come ahead of something, or behind it."""
+    """Whether a raw rule that stays has come ahead of something or behind it, or has no place any more."""
     raw = {r.id.name for r in resources if r.id.kind == RAW}
     orders = [said if isinstance(said := each.fields["rules"], tuple) else () for each in (before, after)]
+    if raw & ({*orders[0]} - {*orders[1]}):  # it would come last
+        return True
     both = {*orders[0]} & {*orders[1]}
     was, will = ([name for name in names if name in both] for names in orders)
     return any({*was[: was.index(name)]} != {*will[: will.index(name)]} for name in raw & both)
@@ -233,8 +235,7 @@ def _comes_from(resource: Resource) -> frozenset[str]:
 
 def _lets_anybody(resource: Resource) -> bool:
     lets = resource.id.kind == FORWARD or (resource.id.kind == RULE and resource.fields.get("action") == "accept")
-    source = texts(resource, "source")
-    return lets and any(addresses.covers(source, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0"))
+    return lets and addresses.is_everybody(texts(resource, "source"))
 
 
 def opens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> bool:

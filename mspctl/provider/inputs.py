@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from mspctl.provider.repository import Repository
 from mspctl.provider.shapes import INPUTS, Shape, path_of, to_plain
 from mspctl.resource import Id, Resource, Scope, Value
 
+HIDDEN = "is not right; what is wrong with it is not said, for it is a secret"
 _WORDS: Mapping[type, str] = {
     str: "a text",
     int: "a whole number",
@@ -32,14 +33,27 @@ class Checked:
 
     inputs: dict[str, Any]
     failures: list[tuple[str, str]] = field(default_factory=list)
+    given: frozenset[values.Path] = frozenset()  # what is secret, by the names that the program gave
+    renamed: dict[values.Path, values.Path] = field(default_factory=dict)  # resources, into their normal form
 
-    def fail(self, path: values.Path, text: str) -> None:
-        self.failures.append((values.spelled(path), text))
+    def fail(self, path: values.Path, text: str, bare: str = HIDDEN) -> None:
+        """`bare` is said of what is secret or holds a secret: it repeats no part of a value."""
+        hidden = any(path[: len(each)] == each[: len(path)] for each in self.given)
+        self.failures.append((values.spelled(path), bare if hidden else text))
+
+    @property
+    def secret(self) -> frozenset[values.Path]:
+        """What is secret, by the names that `inputs` has."""
+        if self.failures:
+            return self.given
+        return frozenset((*self.renamed.get(each[:3], each[:3]), *each[3:]) for each in self.given)
 
 
-def check(shape: Shape, inputs: Mapping[str, Any], repository: Repository) -> Checked:
+def check(
+    shape: Shape, inputs: Mapping[str, Any], repository: Repository, secret: Collection[values.Path] = ()
+) -> Checked:
     """All that is wrong at once. What is unknown yet passes, and is judged when it is known."""
-    made = Checked(dict(inputs))
+    made = Checked(dict(inputs), given=frozenset(secret))
     for key in inputs:
         if key not in INPUTS:
             made.fail((key,), f"is no property of {shape.token}{nearest(key, INPUTS)}")
@@ -98,6 +112,7 @@ def _resources(made: Checked, shape: Shape, given: dict[str, Any], repository: R
         if accepted.id in found:
             made.fail(("resources", word, name), f"is the same as {found[accepted.id].id.name}")
         found[accepted.id] = accepted
+        made.renamed["resources", word, name] = path_of(accepted.id)
     if not made.failures:
         inputs = to_plain(found.values())
         for word, named in waiting.items():
@@ -128,7 +143,7 @@ def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> R
         if key not in types:
             made.fail((*path, key), f"is no field of {kind}{nearest(key, types)}")
         elif (why := _wrong(types[key], key, value)) != "":
-            made.fail((*path, key), why)
+            made.fail((*path, key), why, f"is {_WORDS[types[key]]}")
         else:
             fields[key] = types[key](value) if isinstance(value, list) else value
     for key in shape.required(kind):

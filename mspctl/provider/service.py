@@ -15,7 +15,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from mspctl.provider.repository import Repository
 from mspctl.provider.scopes import Partly, Refused, Scopes, State
 from mspctl.provider.shapes import INPUTS, WHERE, Shape
 from mspctl.record import Run
-from mspctl.resource import Scope
+from mspctl.resource import Id, Resource, Scope
 from mspctl.secrets import redact
 
 _LOG = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             if isinstance(struct := getattr(request, name, None), struct_pb2.Struct):
                 found.update(values.words(*values.opened(struct)))
         for word in sorted(found, key=len, reverse=True):
-            text = text.replace(word, "[secret]")
+            text = values.without(text, word)
         return redact(text)
 
     def _tell(self, urn: str, texts: Sequence[str]) -> None:
@@ -188,14 +188,14 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
 
     def _check(self, request: Any) -> Any:
         news, secret = values.opened(request.news)
-        checked = inputs.check(_shape(request), news, self._mine.repository)
+        checked = inputs.check(_shape(request), news, self._mine.repository, secret)
         failures = [pb.CheckFailure(property=path, reason=self._clean(why, request)) for path, why in checked.failures]
-        return pb.CheckResponse(inputs=values.closed(checked.inputs, secret), failures=failures)
+        return pb.CheckResponse(inputs=values.closed(checked.inputs, checked.secret), failures=failures)
 
     def _diff(self, request: Any) -> Any:
         shape = _shape(request)
         news, olds = values.opened(request.news)[0], values.opened(request.olds)[0]
-        old_inputs = values.opened(request.old_inputs)[0] or olds
+        old_inputs = _applied(olds, values.opened(request.old_inputs)[0])
         found: dict[values.Path, str] = {(n,): "update" for n in ("customer", *WHERE) if news.get(n) != olds.get(n)}
         found |= _differences(shape, news, old_inputs, olds)
         replaces = [name for name in WHERE if (name,) in found]
@@ -224,23 +224,30 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     def _update(self, request: Any) -> Any:
         shape = _shape(request)
         news, secret = values.opened(request.news)
-        recorded = _recorded(shape, request)
+        recorded, known = _recorded(shape, request), _secret(request.olds, request.old_inputs)
         if request.preview:
             self._foretell(request, news, recorded)
             return pb.UpdateResponse(properties=values.closed({**news, "outputs": values.UNKNOWN}, secret))
-        state = self._carried(shape, _scope(shape, news), news, recorded, secret)
-        return pb.UpdateResponse(properties=_properties(news, state, secret))
+        state = self._carried(shape, _scope(shape, news), news, recorded, secret, known)
+        return pb.UpdateResponse(properties=_properties(news, state, secret | known))
 
     def _carried(
-        self, shape: Shape, scope: Scope, news: values.Plain, recorded: State, secret: frozenset[values.Path]
+        self,
+        shape: Shape,
+        scope: Scope,
+        news: values.Plain,
+        recorded: State,
+        secret: frozenset[values.Path],
+        known: frozenset[values.Path] = frozenset(),
     ) -> State:
+        """`known` is what was secret before: what is there still of it stays secret."""
         declared = shapes.from_plain(shape, news["resources"])
         try:
             return self._mine.make_true(scope, declared, recorded, self._as_run())
         except Partly as error:
             partial = pb.ErrorResourceInitFailed(
                 id=_id(scope),
-                properties=_properties(news, error.state, secret),
+                properties=_properties(news, error.state, secret | known, error.state.resources),
                 inputs=values.closed(news, secret),
                 reasons=error.reasons,
             )
@@ -254,20 +261,21 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         try:
             declared = shapes.from_plain(shape, news["resources"])
             plan = self._mine.planned(_scope(shape, news), declared, recorded)
-            self._tell(request.urn, [plan.error] if plan.error else [*scopes.waiting(plan)])
+            texts = [plan.error] if plan.error else [*scopes.waiting(plan)]
         except Error as error:
-            self._tell(request.urn, [str(error)])
+            texts = [str(error)]
+        self._tell(request.urn, [self._clean(text, request) for text in texts])
 
     def _delete(self, request: Any) -> Any:
         shape = _shape(request)
         olds, _ = values.opened(request.properties)
-        given = values.opened(request.old_inputs)[0] or olds
+        given = _applied(olds, values.opened(request.old_inputs)[0])
         recorded = State(_by_id(shape, given), used=frozenset(olds.get("approvals", ())))
         self._mine.take_away(_scope(shape, olds), recorded, self._as_run())
         return empty_pb2.Empty()
 
     def _read(self, request: Any) -> Any:
-        """Live; the inputs stay as they were, for they are what was applied. Without any, all there is is adopted."""
+        """Live; inputs and what landed stay, for that was applied. Without any, all there is is adopted."""
         shape = _shape(request)
         olds, secret = values.opened(request.properties)
         given, also_secret = values.opened(request.inputs)
@@ -275,8 +283,9 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         scope = Scope(target, shape.facet, name, olds.get("customer", ""))
         if refused := [why for key, why in self._mine.repository.refusals(scope) if key == "target"]:
             raise Refused(refused[0])
-        known = [*_by_id(shape, given or olds).values()]
-        state = self._mine.live(scope, known)
+        landed = _by_id(shape, _applied(olds, {})) if "recorded" in olds else None
+        known = {**_by_id(shape, given or olds), **(landed or {})}
+        state = self._mine.live(scope, [*known.values()])
         if state is None:
             return pb.ReadResponse()
         if not given:
@@ -289,8 +298,8 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         state.outputs = {**olds.get("outputs", {}), **state.outputs}
         return pb.ReadResponse(
             id=request.id,
-            inputs=values.closed(given, also_secret),
-            properties=_properties(given, state, secret | also_secret),
+            inputs=values.closed(given, values.within(given, secret | also_secret)),
+            properties=_properties(given, state, secret | also_secret, landed),
         )
 
     def _owner(self, scope: Scope) -> str:
@@ -319,15 +328,25 @@ def _id(scope: Scope) -> str:
     return f"{scope.target}/{scope.name}"
 
 
-def _by_id(shape: Shape, data: values.Plain) -> dict[Any, Any]:
+def _by_id(shape: Shape, data: values.Plain) -> dict[Id, Resource]:
     return {r.id: r for r in shapes.from_plain(shape, data.get("resources") or {})}
 
 
+def _secret(*structs: struct_pb2.Struct) -> frozenset[values.Path]:
+    return frozenset(path for struct in structs for path in values.opened(struct)[1])
+
+
+def _applied(olds: values.Plain, old_inputs: values.Plain) -> values.Plain:
+    """The old inputs; after half an operation these are what was wished, and what landed is kept apart."""
+    landed = olds.get("recorded")
+    return (old_inputs or olds) if landed is None else {"resources": landed}
+
+
 def _recorded(shape: Shape, request: Any) -> State:
-    """What was applied last: the old inputs; what else is known, the old state says."""
+    """What was applied last; what else is known, the old state says."""
     olds, old_inputs = values.opened(request.olds)[0], values.opened(request.old_inputs)[0]
     used = frozenset(olds.get("approvals", ()))
-    return State(_by_id(shape, old_inputs or olds), dict(olds.get("outputs") or {}), used)
+    return State(_by_id(shape, _applied(olds, old_inputs)), dict(olds.get("outputs") or {}), used)
 
 
 def _differences(
@@ -355,12 +374,21 @@ def _differences(
     return found
 
 
-def _properties(news: values.Plain, state: State, secret: frozenset[values.Path]) -> struct_pb2.Struct:
+def _properties(
+    news: values.Plain, state: State, secret: frozenset[values.Path], landed: Mapping[Id, Resource] | None = None
+) -> struct_pb2.Struct:
+    """What Pulumi keeps; `landed` after half an operation only, until a whole one."""
     made = {key: news[key] for key in INPUTS}
     made["resources"] = shapes.to_plain(state.resources.values())
     made["outputs"] = scopes.spoken(state.outputs)
     made["approvals"] = sorted(state.used)
-    return values.closed(made, secret)
+    secret = frozenset(("resources", *path[1:]) if path[0] == "recorded" else path for path in secret)
+    marked = values.within(made, secret)
+    if landed is not None:
+        made["recorded"] = shapes.to_plain(landed.values())
+        copies = {("recorded", *path[1:]) for path in secret if path[0] == "resources"}
+        marked |= values.within(made, copies)
+    return values.closed(made, marked)
 
 
 def _seconds(said: Any) -> float | None:

@@ -15,9 +15,11 @@ from google.protobuf import json_format, struct_pb2
 # Of the wire's own; pulumi/sdk/proto/provider.proto, "special values".
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (a mark, not a secret)
+REDACTED = "[secret]"
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # a value that nobody knows before something is made
 
 Path = tuple[str, ...]
+RESOURCE = 3  # keys of a resource's path: resources, kind, name
 Plain = dict[str, Any]
 
 
@@ -40,10 +42,22 @@ def _opened(data: Any, path: Path, found: set[Path]) -> Any:
 
 
 def closed(data: Mapping[str, Any], secret: Collection[Path] = ()) -> struct_pb2.Struct:
-    """Back, with what is secret marked; a path that is not there is passed over."""
+    """Back, with what is secret marked; of a path that is not there, the nearest that holds it is."""
     struct = struct_pb2.Struct()
-    struct.update(_closed(data, (), frozenset(secret)))
+    struct.update(_closed(data, (), frozenset(_nearest(data, path) for path in secret) - {()}))
     return struct
+
+
+def _nearest(data: Any, path: Path) -> Path:
+    there = 0
+    while there < len(path) and isinstance(data, Mapping) and data.get(path[there]) is not None:
+        data, there = data[path[there]], there + 1
+    return path[:there]
+
+
+def within(data: Mapping[str, Any], secret: Collection[Path]) -> frozenset[Path]:
+    """What of `secret` is about resources that are there; names are in normal form by now."""
+    return frozenset(path for path in secret if len(_nearest(data, path)) >= min(len(path), RESOURCE))
 
 
 def _closed(data: Any, path: Path, secret: frozenset[Path]) -> Any:
@@ -61,6 +75,22 @@ def words(data: Any, secret: Collection[Path], path: Path = ()) -> Iterator[str]
     elif isinstance(data, dict):
         for key, value in data.items():
             yield from words(value, secret, (*path, key))
+
+
+def without(text: str, word: str) -> str:
+    """A message that does not repeat a word: not as it is quoted either, and not the part where it was cut short."""
+    for spelling in {word, word.strip('"'), repr(word)[1:-1]} - {""}:
+        text = re.sub(re.escape(spelling), lambda _: REDACTED, text, flags=re.IGNORECASE)
+        parts = text.split("…")
+        text = "…".join([*(_uncut(part, spelling) for part in parts[:-1]), parts[-1]])
+    return text
+
+
+def _uncut(part: str, word: str) -> str:
+    for length in range(min(len(part), len(word)), 3, -1):
+        if part.lower().endswith(word[:length].lower()):
+            return part[:-length] + REDACTED
+    return part
 
 
 def leaves(data: Any) -> Iterator[str]:

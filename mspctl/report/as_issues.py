@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from mspctl.report import as_markdown
 from mspctl.report.as_markdown import code, inline
 from mspctl.report.digest import Place, counts, cut, places
-from mspctl.report.view import Line, Tone, View
+from mspctl.report.view import FINDINGS, Line, Tone, View
 
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
 _SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
+_CODE = re.compile(r"\[[a-z-]+\.[a-z-]+\]$")
 SILENT = "unreachable"  # the label of what gave no answer
 NEWS = 20  # lines of what is new that are said one by one
 
@@ -78,8 +79,9 @@ def _heavy(shown: View) -> Iterator[Place]:
 
 
 def fact(heading: str, line: Line) -> str:
-    """The same as long as it is the same thing, whenever it was seen."""
-    return "\n".join((where(heading), line.label, line.name, _SINCE.sub("", line.detail)))
+    """The same as long as it is the same thing, whenever it was seen; what a finding counts goes on from day to day."""
+    code = _CODE.search(line.detail) if heading == FINDINGS else None
+    return "\n".join((where(heading), line.label, line.name, code[0] if code else _SINCE.sub("", line.detail)))
 
 
 def where(heading: str) -> str:

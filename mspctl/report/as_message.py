@@ -20,6 +20,7 @@ LINES = 25  # of a message; the rest is counted
 LENGTH = 240  # characters of one
 EARLY = timedelta(hours=4)  # a sign of life may come so much before its time: runs are not to the minute
 UNREAD = ("unreachable", "error")
+ALARMS = "-"  # in place of a customer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,12 @@ def message(
     told = {each for digests in known.told.values() for each in digests}
     new = {fact: place for fact, place in facts.items() if digest(fact) not in told}
     after = _after(mine, facts, known, now)
-    if new or mine.alarms or (everything and facts):
+    if new or {*map(digest, mine.alarms)} - told or (everything and facts):
         lines = [*(facts if everything else new).values()]
         return Message(_title(mine, len(new), len(facts)), _text(mine, lines, len(facts)), after)
     if alive is not None and (known.last is None or now - known.last >= alive - EARLY):
         said = f"{count(len(facts), 'thing')} known" if facts else "all is well"
-        return Message(f"mspctl drift: nothing new, {said}", f"{_read(mine)}. {_summary(mine)}\n", after)
+        return Message(f"mspctl drift: nothing new, {said}", f"{_read(mine)}. {_summary(mine)}".rstrip() + "\n", after)
     return Message("", "", replace(after, last=known.last))
 
 
@@ -63,7 +64,9 @@ def _about(shown: View, customers: Collection[str]) -> View:
     kept = [each for each in scopes if each["customer"] in customers] if isinstance(scopes, list) else []
     blocks = [block for block in shown.blocks if block.customer in customers]
     alarms = [alarm for alarm in shown.alarms if alarm.startswith(("Only ", *(f"{name} " for name in customers)))]
-    return replace(shown, blocks=blocks, notes=(), alarms=alarms, document={**shown.document, "scopes": kept})
+    document = {**shown.document, "scopes": kept}
+    # The summary counts everybody's.
+    return replace(shown, blocks=blocks, notes=(), alarms=alarms, document=document, summary="")
 
 
 def _heavy(shown: View) -> Iterator[Place]:
@@ -88,6 +91,7 @@ def _after(shown: View, facts: Mapping[str, Place], known: Notified, now: dateti
     for fact, place in facts.items():
         assert place.block is not None, "a fact is about a customer"
         told.setdefault(place.block.customer, set()).add(digest(fact))
+    told[ALARMS] = {*map(digest, shown.alarms)}
     return Notified({name: frozenset(digests) for name, digests in told.items() if digests}, now)
 
 
@@ -111,7 +115,7 @@ def _text(shown: View, lines: Iterable[Place], all_: int) -> str:
     rows = [*_rows(view)]
     more = [f"… and {len(rows) - LINES:,} more"] if len(rows) > LINES else []
     head = [cut(_harmless(alarm), LENGTH) for alarm in view.alarms[:3]]
-    return "\n".join([*head, *rows[:LINES], *more, "", f"{_read(shown)}. {_summary(shown)}"]) + "\n"
+    return "\n".join([*head, *rows[:LINES], *more, "", f"{_read(shown)}. {_summary(shown)}".rstrip()]) + "\n"
 
 
 def _rows(view: View) -> Iterator[str]:

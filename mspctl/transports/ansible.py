@@ -81,7 +81,7 @@ class Ansible:
                 raise TargetError(f"Ansible did nothing: {last or 'it gave no reason'}")
             silent = Answer(error=Unreachable("it was not finished with: no answer came"))
             said = {name: _answer(rows[name], self.hosts[name]) if name in rows else silent for name in asks}
-            private.hang_up(lines[name] for name in lines if name in said and said[name].away)
+            private.hang_up((lines[n] for n in lines if n in said and said[n].away), at_once=False)
             return said
 
     def _needed(self, names: Iterable[str]) -> list[Host]:

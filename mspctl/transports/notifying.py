@@ -7,6 +7,7 @@ says is not repeated, but for the number of its answer. Apprise comes late: it i
 
 from __future__ import annotations
 
+import http.client
 import logging
 import re
 import urllib.error
@@ -84,7 +85,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 def ping(address: Secret) -> None:
     """Tell a dead man's switch that we live. Raises SecretError or Unreachable."""
     url = address.reveal_text().strip()
-    if not re.fullmatch(r"https?://[!-~]+", url):
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[!-~]*)?", url):
         raise SecretError(f"secret {address.name} holds no address (write https://…)")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
     try:
@@ -93,5 +94,5 @@ def ping(address: Secret) -> None:
     except urllib.error.HTTPError as error:
         error.close()
         raise Unreachable(f"the address answered {error.code}") from None
-    except (OSError, ValueError):  # whose text may hold the address
+    except (OSError, ValueError, http.client.HTTPException):  # whose text may hold the address
         raise Unreachable("the address gave no answer") from None

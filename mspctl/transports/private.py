@@ -45,18 +45,18 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def hang_up(sockets: Iterable[Path]) -> None:
-    """End the connections that OpenSSH keeps open behind these sockets."""
+def hang_up(sockets: Iterable[Path], *, at_once: bool = True) -> None:
+    """End what OpenSSH keeps open behind these sockets; not `at_once`: when nobody uses it any more."""
     there = [socket for socket in sockets if socket.exists()]
     for some in (there[n : n + AT_ONCE] for n in range(0, len(there), AT_ONCE)):
         with ExitStack() as stack:
             for socket in some:
-                stack.enter_context(_told(socket))
+                stack.enter_context(_told(socket, "exit" if at_once else "stop"))
 
 
 @contextmanager
-def _told(socket: Path) -> Iterator[None]:
-    command = ["ssh", "-F", "none", "-S", str(socket), "-O", "exit", "nobody"]
+def _told(socket: Path, how: str) -> Iterator[None]:
+    command = ["ssh", "-F", "none", "-S", str(socket), "-O", how, "nobody"]
     with suppress(OSError), subprocess.Popen(command, stdin=-3, stdout=-3, stderr=-3) as process:  # noqa: S603
         yield
         try:
@@ -68,8 +68,10 @@ def _told(socket: Path) -> Iterator[None]:
 
 def _sweep(parent: Path) -> None:
     for held in parent.glob(f"mspctl-*/{ALIVE}"):
-        with suppress(OSError), held.open() as file:
-            if held.parent.stat().st_uid == os.geteuid():
+        with suppress(OSError):
+            if held.parent.is_symlink() or held.parent.stat().st_uid != os.geteuid():
+                continue  # whatever somebody else calls so
+            with held.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 hang_up(held.parent.glob(f"{SOCKET}*"))
                 shutil.rmtree(held.parent, ignore_errors=True)

@@ -100,6 +100,11 @@ def test_a_host_is_guarded_proved_and_watched(run: Run, acme: Path, lan: Lan) ->
     ]
     assert machine.sh("ls /srv/guarded; ls -A /var/lib/mspctl-quarantine | grep -v lock", check=False) == "db.d\n"
     assert json.loads(machine.sh("cat /var/lib/mspctl-antivirus/found.json")) == {"latest": []}
+    new = run("drift")
+    assert new.code == Exit.DIFFERS
+    assert "1 finding. Nothing was changed outside." in new.out
+    assert "scan weekly of srv-1 was never made" in new.out
+    machine.sh("systemctl start mspctl-antivirus-scan-weekly")
     assert run("drift").code == Exit.DONE
 
     machine.sh(

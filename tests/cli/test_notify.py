@@ -192,7 +192,7 @@ def test_a_sign_of_life_comes_when_nothing_was_said_for_long(
 def test_a_job_that_did_not_report_is_told_and_not_pinged(tell: Run, repository: Path, service: Service) -> None:
     who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
     assert tell("--of", "2").code == 0
-    assert service.said()[1].startswith("Only 1 of 2 jobs reported\n")
+    assert service.said()[1].startswith("Only 1 of 2 jobs reported: ")
     assert service.pings == []
 
 

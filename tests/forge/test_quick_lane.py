@@ -117,7 +117,7 @@ def test_it_is_merged_once_all_checks_are_good(
     head = "a" * 40
     number = github.pull(head)
     github.checks[head] = checked(head, *conclusions)
-    assert quick_lane_.merge(client, number, head, 0) is (Exit.DONE if merged else Exit.DIFFERS)
+    assert quick_lane_.merge(client, number, head, "main", 0) is (Exit.DONE if merged else Exit.DIFFERS)
     assert (github.pulls[0]["merged_at"] is not None) is merged
 
 
@@ -127,9 +127,12 @@ def test_what_has_gone_on_is_not_merged_and_the_own_run_is_not_waited_for(
     head = "a" * 40
     number = github.pull(head)
     github.checks["b" * 40] = checked(head, "success")
-    assert quick_lane_.merge(client, number, "b" * 40, 0) is Exit.DONE
+    assert quick_lane_.merge(client, number, "b" * 40, "main", 0) is Exit.DONE
+    assert github.pulls[0]["merged_at"] is None
+    github.checks[head] = checked(head, "success")
+    assert quick_lane_.merge(client, number, head, "elsewhere", 0) is Exit.DONE
     assert github.pulls[0]["merged_at"] is None
     monkeypatch.setenv("GITHUB_RUN_ID", "9")
     github.checks[head] = [*checked(head, None, run=9), *checked(head, "success")]
-    assert quick_lane_.merge(client, number, head, 0) is Exit.DONE
+    assert quick_lane_.merge(client, number, head, "main", 0) is Exit.DONE
     assert github.pulls[0]["merged_at"] is not None

@@ -86,3 +86,25 @@ def test_a_name_is_covered_by_itself_and_by_any() -> None:
 def test_nothing_is_never_everything() -> None:
     assert not addresses.holds(frozenset(), ipaddress.ip_address("192.0.2.1"))
     assert not addresses.covers(frozenset(), addresses.ANY)
+
+
+@pytest.mark.parametrize(
+    ("typed", "everybody"),
+    [
+        ("any", True),
+        ("0.0.0.0/0", True),
+        ("::/0", True),
+        ("0.0.0.0-192.0.2.8 192.0.2.10-255.255.255.255", True),  # all but one
+        ("0.0.0.0/1", True),
+        ("11.0.0.0/8 13.0.0.0/8", True),
+        ("2001::/16", True),
+        ("11.0.0.0/8 192.0.2.1", True),
+        ("11.0.0.0/8 10.0.0.0/8", False),
+        ("10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7 fe80::/10", False),
+        ("2001:db8::/32 198.51.100.0/24", False),
+        ("updates.vendor.example", False),
+        ("", False),
+    ],
+)
+def test_who_is_everybody(typed: str, everybody: bool) -> None:
+    assert addresses.is_everybody(addresses.joined(map(addresses.fold, typed.split()))) is everybody

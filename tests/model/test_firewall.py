@@ -328,6 +328,9 @@ def test_what_nobody_uses_is_told(tmp_path: Path) -> None:
     assert complaints(root) == [f"{FILE}:3:11: objects.old: warning: is used nowhere"]
 
 
+ALL_BUT = "[0.0.0.0-192.0.2.8, 192.0.2.10-255.255.255.255]"
+
+
 @pytest.mark.parametrize(
     ("before", "after", "widens"),
     [
@@ -337,6 +340,8 @@ def test_what_nobody_uses_is_told(tmp_path: Path) -> None:
         ("services: [http, https], action: accept", "services: https, action: accept", False),
         ("services: https, action: accept", "services: [http, https], action: accept", True),
         ("source: 192.0.2.1, services: https, action: accept", "services: https, action: accept", True),
+        ("", f"source: {ALL_BUT}, services: https, action: accept", True),
+        ("services: https, action: accept", f"source: {ALL_BUT}, services: https, action: accept", False),
     ],
 )
 def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens: bool) -> None:

@@ -94,6 +94,10 @@ def test_every_change_of_one_needs_an_approval() -> None:
     one, two, three = (firewall.order(each) for each in (("a", "slow", "b"), ("slow", "a", "b"), ("a", "slow", "c")))
     assert "change places" in firewall.widens(one, two, rules)
     assert firewall.widens(one, three, rules) == ""
+    without = firewall.order(("a", "b"))
+    assert "change places" in firewall.widens(one, without, rules)  # it comes last then
+    assert firewall.widens(one, without, rules[1:]) == ""  # it is gone, which is told of itself
+    assert firewall.widens(without, one, rules) == ""  # it is new, which is told of itself
 
 
 def test_adopting_an_order_moves_them(tmp_path: Path) -> None:

@@ -87,6 +87,20 @@ def test_who_leaves_their_mailbox_leaves_the_vpn(tmp_path: Path) -> None:
     assert gone.words[Id(vpn.USER, "nora")].startswith("VPN user at 10.90.0.11, fd00:90::11, key Opyacp2W…; closes")
 
 
+def test_a_raw_rule_keeps_its_place_when_a_leaver_goes(tmp_path: Path) -> None:
+    text = f"{SEDE}raw: [{{id: mark, chain: forward, text: ip dscp 4 drop, before: vpn-luca, why: test}}]\n"
+    root = brenta(tmp_path, text, **{"mail.yaml": MAIL})
+    inventory = root / "inventory/targets.yaml"
+    inventory.write_text(
+        f"{inventory.read_text()}  mail-1: {{facets: {{mailboxes: {{driver: zonefile, directory: zones}}}}}}\n"
+    )
+    was, will = ({r.id: r for r in of_firewall(root, now)} for now in (NOW, AFTER))
+    before, after = was[firewall.ORDER], will[firewall.ORDER]
+    assert before.fields["rules"] == ("management", "vpn", "mark", "vpn-luca", "vpn-luca-2", "to-deposito")
+    assert after.fields["rules"] == ("management", "vpn", "mark", "to-deposito")
+    assert firewall.widens(before, after, [*will.values()]) == ""
+
+
 def several(text: str) -> frozenset[str]:
     return frozenset({text})
 

@@ -19,9 +19,9 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import plugin_pb2
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from mspctl import __version__
+from mspctl import __version__, kinds
 from mspctl.provider import values
-from tests.provider.wire import COMMAND, ROOT, Wire, provider, secret, started, struct
+from tests.provider.wire import COMMAND, ROOT, Wire, plain, provider, secret, started, struct
 
 TOKEN = re.compile(r"[a-zA-Z][-a-zA-Z0-9_]*:([^0-9][a-zA-Z0-9._/-]*)?:[^0-9][a-zA-Z0-9._/-]*")
 
@@ -158,3 +158,15 @@ def test_values_come_back_as_they_went() -> None:
     assert values.opened(values.closed(data, hidden)) == (data, hidden)
     assert set(values.words(data, hidden)) == {"x-ray", "hunter2"}
     assert values.spelled(("resources", "rrset", 'a "b" \\', "ttl")) == 'resources.rrset["a \\"b\\" \\\\"].ttl'
+
+
+def test_a_message_repeats_no_secret_however_it_is_written() -> None:
+    word = "it's-a-token-" + "0123456789" * 9
+    assert values.without(f"{word} and {word.upper()}", word) == "[secret] and [secret]"
+    assert values.without(f"is not {kinds.shown(word)}", word).startswith('is not "[secret]…')
+    assert values.without("not 'hunter\\\\22'", "hunter\\22") == "not '[secret]'"
+    assert values.without("other…", word) == "other…"
+
+
+def test_of_a_secret_that_is_not_there_the_nearest_is_marked() -> None:
+    assert plain(values.closed({"a": {"b": "x"}}, [("a", "c", "d"), ("z",)])) == {"a": secret({"b": "x"})}

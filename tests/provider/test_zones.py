@@ -14,6 +14,7 @@ from pulumi.runtime.proto import provider_pb2 as pb
 
 from mspctl import cli
 from mspctl.locks import Locks
+from mspctl.provider.inputs import HIDDEN
 from mspctl.record import Run
 from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain, provider, refused, secret, struct, urn
 from tests.servers import dynamic
@@ -207,6 +208,43 @@ def test_secrets_stay_secret(wire: Wire, server: Bind) -> None:
     assert "hunter22" not in str(wire.failures(TOKEN, said))
 
 
+def test_a_secret_stays_one_under_its_normal_name(wire: Wire) -> None:
+    said = zone({})
+    word = "Tok-en-of-somebody"
+    said["resources"]["rrset"]["WWW txt"] = {"ttl": 60, "values": secret([f'"{word}"'])}
+    checked = wire.checked(TOKEN, said)
+    _, state = wire.create(TOKEN, checked)
+    for kept in (checked, state):
+        assert kept["resources"]["rrset"] == {"www TXT": {"ttl": 60, "values": secret([f'"{word}"'])}}
+
+
+def test_what_was_secret_stays_so_while_it_waits(wire: Wire, server: Bind) -> None:
+    """A partial update keeps what it could not take away: the program does not name it any more."""
+    said = zone({"www A": ["192.0.2.1"]})
+    said["resources"]["rrset"]["_x TXT"] = {"ttl": 60, "values": secret(['"hunter22"'])}
+    first = wire.checked(TOKEN, said)
+    id_, state = wire.create(TOKEN, first)
+    by_hand(server, "_x", "TXT", '"changed by hand"', 60)
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.2"]}))
+    with refused() as told:
+        wire.update(TOKEN, id_, state, second, first)
+    assert told[0].partial is not None
+    for kept in ("resources", "recorded"):
+        assert plain(told[0].partial.properties)[kept]["rrset"]["_x TXT"]["values"] == secret(['"hunter22"'])
+    assert "hunter22" not in told[0].text
+
+
+def test_a_secret_that_is_wrong_is_not_repeated(wire: Wire) -> None:
+    said = zone({})
+    long = "".join(f"{number:03}" for number in range(60))
+    said["resources"]["rrset"]["www A"] = {"ttl": secret(long), "values": ["192.0.2.1"]}
+    said["resources"]["rrset"]["x A"] = {"ttl": 60, "values": secret([long])}
+    assert wire.failures(TOKEN, said) == {
+        'resources.rrset["www A"].ttl': "is a whole number",
+        'resources.rrset["x A"].values': HIDDEN,
+    }
+
+
 def test_something_else_that_is_there_is_not_replaced(wire: Wire, server: Bind) -> None:
     by_hand(server, "www", "A", "203.0.113.7")
     wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
@@ -229,10 +267,35 @@ def test_what_landed_is_kept_when_something_waits(wire: Wire, server: Bind) -> N
     assert partial.id == f"ns-1/{ZONE}"
     assert any("www A" in reason for reason in partial.reasons)
     state = plain(partial.properties)
-    assert set(state["resources"]["rrset"]) == {"new A"}
+    assert set(state["resources"]["rrset"]) == set(state["recorded"]["rrset"]) == {"new A"}
+    refreshed = plain(wire.read(TOKEN, partial.id, state, wanted).properties)
+    assert refreshed["recorded"] == state["recorded"]
+    for olds in (state, refreshed):  # tried again: what is somebody else's is so still
+        with refused() as said:
+            wire.update(TOKEN, partial.id, olds, wanted, wanted)
+        assert "www A: something else is there already" in said[0].text
+        assert "www.acme.example. 300 203.0.113.7" in served(server)
     by_hand(server, "www", "A", "192.0.2.1")
     state = wire.update(TOKEN, partial.id, state, wanted, wanted)
     assert state["resources"] == wanted["resources"]
+    assert "recorded" not in state
+
+
+def test_what_a_partial_update_could_not_take_away_is_not_forgotten(wire: Wire, server: Bind) -> None:
+    first = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "old A": ["192.0.2.8"]}))
+    id_, state = wire.create(TOKEN, first)
+    by_hand(server, "old", "A", "203.0.113.8")
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.2"]}))
+    with refused() as said:
+        wire.update(TOKEN, id_, state, second, first)
+    assert said[0].partial is not None
+    state = plain(said[0].partial.properties)
+    assert set(state["recorded"]["rrset"]) == {"www A", "old A"}
+    by_hand(server, "old", "A", "192.0.2.8")
+    assert wire.details(TOKEN, state, second, second) == {'resources.rrset["old A"]': "DELETE"}
+    state = wire.update(TOKEN, id_, state, second, second)
+    assert served(server) == {"www.acme.example. 300 192.0.2.2"}
+    assert "recorded" not in state
 
 
 def test_a_server_that_refuses_says_so_without_its_key(wire: Wire, server: Bind) -> None:

@@ -146,6 +146,7 @@ class GitHubSimulator:
         found = of("pull-request-simple", number=self.number(), title=title, merged_at=WHEN if merged else None)
         found |= {"state": "closed" if merged else "open", "user": self.bot(), "body": ""}
         found["head"] |= {"sha": head, "ref": "change"}
+        found["base"] |= {"ref": "main"}
         self.pulls.append(found)
         return int(found["number"])
 
@@ -251,6 +252,7 @@ class GitHubSimulator:
         same = {key: found[key] for key in ("title", "body", "state", "merged_at")}
         whole = of("pull-request", number=int(number), **same)
         whole["head"] |= {"sha": found["head"]["sha"], "ref": found["head"]["ref"]}
+        whole["base"] |= {"ref": found["base"]["ref"]}
         return whole
 
     def _pulls_create(self, asked: Json, body: Json) -> Json:

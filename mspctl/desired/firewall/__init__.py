@@ -91,9 +91,10 @@ class _Maker:
         if device.management:
             self._management(names)
         self._tunnel()
+        left = frozenset(self.timed)  # rules of who has left the VPN
         for path, rule in self._rules():
-            order += [raw.id for raw in device.raw if raw.before == rule.id]
-            if self._rule(names, rule, self._source(*path)):
+            order += [raw.id for raw in device.raw if raw.before == rule.id]  # also before one that is no longer there
+            if Id(firewall.RULE, rule.id) not in left and self._rule(names, rule, self._source(*path)):
                 order.append(rule.id)
         order += [raw.id for raw in device.raw if not raw.before]
         self._raw()
@@ -105,12 +106,10 @@ class _Maker:
             self.resources.append(Resource(Id(firewall.NAME, name), {}, self._source("objects")))
 
     def _rules(self) -> Iterator[tuple[vpn.Path, Rule]]:
-        """From first to last; those of who has left the VPN are not there."""
+        """From first to last."""
         device = self.site.device
         yield from ((("before", number), rule) for number, rule in enumerate(device.before))
-        for path, rule in vpn.rules(device):
-            if Id(firewall.RULE, rule.id) not in self.timed:
-                yield path, rule
+        yield from vpn.rules(device)
         for kind in ("rules", "after"):
             yield from (((kind, number), rule) for number, rule in enumerate(getattr(device, kind)))
 

@@ -332,7 +332,7 @@ class Management(Model):
             raise ValueError("from is empty (write the addresses that we come from)")
         for place in self.source:
             span = addresses.span(place) if not _NAME.fullmatch(place) or _looks_like_address(place) else None
-            if place == firewall.ANY or (span and span.high - span.low >= 2 ** (24 if span.version == 4 else 96)):
+            if place == firewall.ANY or (span and span.high - span.low >= addresses.MANY[span.version]):
                 raise ValueError(f"{place} is half the world (write the addresses that we come from)")
         return self
 
