@@ -74,6 +74,19 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     )
 
 
+def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+    """Why a peer may send from anywhere, and could not; "" where it does not."""
+    if after is None or after.id.kind not in PEERS:
+        return ""
+    had = texts(before, "networks") if before and text(before, "key") == text(after, "key") else frozenset[str]()
+    gains = [w for w in WORLD if _covers(texts(after, "networks"), w) and not _covers(had, w)]
+    return "everything is behind it: it may send from any address" if gains else ""
+
+
+def _covers(networks: frozenset[str], one: str) -> bool:
+    return addresses.covers(networks, frozenset({one}))
+
+
 def in_words(resource: Resource) -> str:
     """`VPN user at 10.90.0.10, key cZ68uBAy…`."""
     if resource.id.kind == TUNNEL:

@@ -164,3 +164,12 @@ def test_everything_can_be_meant_and_a_user_that_is_over_is_told(tmp_path: Path)
     text = text.replace("networks: 10.40.0.0/24", "networks: [0.0.0.0/0, 10.40.0.0/24], everything: true")
     said = [str(w) for w in load(brenta(tmp_path, text), now=NOW).warnings]
     assert any("vpn.users[1].until: warning: 2027-03-01 is over" in each for each in said), said
+
+
+def test_only_one_site_has_everything(tmp_path: Path) -> None:
+    text = SEDE.replace("      mail: luca@brenta.example\n", "")
+    text = text.replace("networks: 10.40.0.0/24", "networks: 0.0.0.0/0, everything: true")
+    other = f"    - {{id: second, key: {'d' * 42}A=, networks: 0.0.0.0/0, everything: true}}\n"
+    text = text.replace("  sites:\n", f"  sites:\n{other}")
+    with pytest.raises(InputError, match=r"0\.0\.0\.0/0 is what second \(customers.*sede\.yaml:\d+\) has already"):
+        load(brenta(tmp_path, text), now=NOW)

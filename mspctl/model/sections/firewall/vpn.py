@@ -112,6 +112,7 @@ def _once(device: Device, data: Map, add: Add) -> None:
     seen = [(own, _own(device.vpn))] if device.vpn else []
     ids: dict[str, str] = {}
     keys: dict[str, str] = {}
+    whole: dict[str, str] = {}
     for path, peer in peers(device):
         where = f"{peer.id} ({_place(data, path)})"
         if (first := ids.setdefault(peer.id, where)) != where:
@@ -119,6 +120,9 @@ def _once(device: Device, data: Map, add: Add) -> None:
         if (first := keys.setdefault(peer.key, where)) != where:
             add((*path, "key"), f"is the key of {first} too (one key, one peer)")
         name, found = ("address", peer.address) if isinstance(peer, VpnUser) else ("networks", peer.networks)
+        for each in sorted(vpn.WORLD & addresses.joined(found)):  # WireGuard gives a network to the last only
+            if (first := whole.setdefault(each, where)) != where:
+                add((*path, name), f"{each} is what {first} has already (one site only can have everything)")
         mine = addresses.joined(found) - vpn.WORLD  # what is more special comes first
         other = next((who for who, theirs in seen if addresses.meet(mine, theirs)), None)
         if other is not None:
