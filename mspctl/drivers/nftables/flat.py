@@ -121,7 +121,7 @@ class Tables:
     def read(cls, listed: Any, text: str, ours: str, local: Mapping[str, Sequence[str]]) -> Tables:
         """Raises KeyError, TypeError, ValueError when that makes no sense."""
         found = cls(local=local)
-        texts = dict(_texts(text))
+        texts, dynamic = dict(_texts(text)), {*_dynamic(text)}
         for item in listed["nftables"]:
             ((what, said),) = item.items()
             table = (str(said.get("family")), str(said.get("table", said.get("name"))))
@@ -132,7 +132,8 @@ class Tables:
             elif what == "chain":
                 found.chains[table][said["name"]] = said
             elif what in ("set", "map"):
-                found.sets[table][said["name"]] = said
+                more = ["dynamic"] if (*table, said["name"]) in dynamic else []
+                found.sets[table][said["name"]] = {**said, "flags": [*_flat(said.get("flags", [])), *more]}
             elif what == "rule":
                 own = texts.get((*table, int(said["handle"])), "")
                 found.rules[table].append(Rule(said["chain"], said["expr"], own, said.get("comment", "")))
@@ -185,6 +186,18 @@ def _texts(listed: str) -> Iterator[tuple[tuple[str, str, int], str]]:
                 held = ""
 
 
+def _dynamic(listed: str) -> Iterator[tuple[str, str, str]]:
+    """Sets that rules fill, by table and name: nft's JSON does not tell them (as of 1.0.6)."""
+    family = name = held = ""
+    for words in map(str.split, listed.splitlines()):
+        if words[:1] == ["table"]:
+            _, family, name, *_ = words
+        elif words[:1] in (["set"], ["map"]):
+            held = words[1]
+        elif words[:1] == ["flags"] and "dynamic" in words[1].split(","):
+            yield family, name, held
+
+
 def _named(value: Any) -> Iterator[str]:
     """Interfaces in an expression."""
     for statement in value:
@@ -195,6 +208,11 @@ def _named(value: Any) -> Iterator[str]:
             found = right.get("set", []) if isinstance(right, dict) else [right]
             names = (each[0] if isinstance(each, list) else each for each in found)
             yield from (each for each in names if isinstance(each, str) and not each.startswith("@"))
+
+
+def changes(said: Json) -> bool:
+    """Whether a set is filled by rules, or forgets."""
+    return bool({"dynamic", "timeout"} & {*said.get("flags", [])}) or "timeout" in said
 
 
 def elements(said: Iterable[Any]) -> Iterator[Any]:
@@ -253,6 +271,9 @@ class Reader:
 
     def _mapped(self, ways: Sequence[tuple[Cond, str]], value: Json, log: bool) -> Iterator[Any]:
         said = value["data"]
+        if empty := self._empty(said):
+            yield from ((replace(cond, odd=(*cond.odd, empty)), "drop", None, text, log) for cond, text in ways)
+            return
         pairs = said["set"] if isinstance(said, dict) else self._set(said).get("elem", [])
         before = [(cond, text.partition(" vmap ")[0]) for cond, text in ways]
         for key, verdict in pairs:
@@ -270,6 +291,9 @@ class Reader:
             if isinstance(said.get(name), dict) and "map" in said[name]:
                 mapped = said[name]["map"]
                 data = mapped["data"]
+                if empty := self._empty(data):
+                    yield replace(cond, odd=(*cond.odd, empty)), verb, {}, text, False
+                    return
                 pairs = data["set"] if isinstance(data, dict) else self._set(data).get("elem", [])
                 for key, target in pairs:
                     key = next(elements([key]))
@@ -292,6 +316,8 @@ class Reader:
 
     def match(self, left: Any, right: Any, op: str) -> Iterator[Cond]:
         """The conditions that it comes to; none where it can never hold."""
+        if self._is_of_others(left):
+            return
         try:
             values = self._values(right)
             if isinstance(left, dict) and "concat" in left and op == "==":
@@ -306,14 +332,25 @@ class Reader:
         except (KeyError, TypeError, ValueError):
             found = None
         if found is None:
-            found = Cond(odd=(_spoken_match(left, right, "" if op in ("==", "in") else op),))
+            said = _spoken_match(left, right, "" if op in ("==", "in") else op)
+            found = Cond(odd=(self._empty(right) or said,))
         if found is not False:
             yield Cond() if found is True else found
+
+    def _is_of_others(self, left: Any) -> bool:
+        """Whether it is about addresses of the other family."""
+        of = left.get("payload", {}).get("protocol") if isinstance(left, dict) else ""
+        return of == ("ip6" if self.version == 4 else "ip")
+
+    def _empty(self, right: Any) -> str:
+        """Words for a named set or map without elements: somebody fills it, or the rule would be for nothing."""
+        named = isinstance(right, str) and right.startswith("@") and not self._set(right).get("elem")
+        return f"the set {right[1:]}: it is empty now, and filled by something else" if named else ""
 
     def _values(self, right: Any) -> list[Any]:
         if isinstance(right, str) and right.startswith("@"):
             said = self._set(right[1:])
-            if {"dynamic", "timeout"} & {*said.get("flags", [])} or "timeout" in said:
+            if changes(said) or not said.get("elem"):
                 raise ValueError("a set that changes by itself")
             return [*elements(said.get("elem", []))]
         if isinstance(right, dict) and "set" in right:
@@ -438,6 +475,10 @@ def _spoken_match(left: Any, right: Any, op: str = "") -> str:
     """A match in the words of nft, where it is a plain one."""
     if isinstance(left, dict) and "concat" in left and isinstance(right, dict) and "concat" in right:
         return " ".join(_spoken_match(a, b) for a, b in zip(left["concat"], right["concat"], strict=True))
+    if isinstance(left, dict) and "concat" in left:
+        return " ".join(
+            w for w in (" . ".join(_spoken_match(part, "") for part in left["concat"]), op, str(right)) if w
+        )
     ((kind, said),) = left.items() if isinstance(left, dict) else ((str(left), {}),)
     words = [said.get("protocol"), said.get("field")] if kind == "payload" else [kind, said.get("key")]
     if not isinstance(said, dict):

@@ -25,6 +25,7 @@ _WHOLE = {4: frozenset({"0.0.0.0/0"}), 6: frozenset({"::/0"})}
 _NFPROTO = {4: "meta nfproto ipv4", 6: "meta nfproto ipv6"}
 _GENERIC = re.compile(r"(eth|en[opsx]?|ens|lan|wlan|vmbr|br|bond|veth|if)[\dpsfnx]*")
 _ENDS = frozenset({"accept", "drop", "reject"})
+_HOLDS = {"ipv4_addr": "address", "ipv6_addr": "address", "inet_service": "port", "ifname": "interface"}
 _EVERY_PACKET = "it works on every packet, and our chains there see the first one of a connection"
 
 
@@ -46,6 +47,7 @@ def grown(tables: Tables, outside: Iterable[str], port: int) -> Grown:
     made.make()
     named = [f"{family} {name}" for family, name in sorted(tables.rules)]
     taken = sum(map(len, tables.rules.values()))
+    made.notes += copied(tables)
     names = called(tables) | {nets: f"{zone}-net" for zone in made.zones if (nets := made.nets(zone))}
     return Grown(made.resources, made.natives, made.odd, made.notes, names, port=port, tables=named, taken=taken)
 
@@ -74,6 +76,18 @@ def called(tables: Tables) -> dict[frozenset[str], str]:
                         if not cond.odd and ANY not in members:
                             found.setdefault(members, slug(name if protocol != "udp" else f"{name}-udp"))
     return found
+
+
+def copied(tables: Tables) -> Iterator[str]:
+    """A line for each set of which rules speak: whoever fills it later changes only the old one."""
+    for table, sets in tables.sets.items():
+        used = {name for rule in tables.rules[table] for name in re.findall(r"@([A-Za-z0-9_.\\/-]+)", rule.text)}
+        for name, said in sets.items():
+            if name in used and said.get("elem") and not flat.changes(said):
+                number, what = len(said["elem"]), "map" if "map" in said else "set"
+                words = _HOLDS.get(str(said.get("type")), "element") if what == "set" else "element"
+                held = f"{number} {words}{('es' if words.endswith('s') else 's') if number != 1 else ''}"
+                yield f"table {' '.join(table)}: {what} {name} was copied as it was: {held}"
 
 
 @dataclass(slots=True)
@@ -233,7 +247,7 @@ class _Maker:
         sets = self.tables.sets.get((family, rest.partition(",")[0]), {})
         for name in dict.fromkeys(re.findall(r"@([A-Za-z0-9_.\\/-]+)", text)):
             said = sets.get(name, {})
-            if not said.get("elem") or "timeout" in said or {"dynamic", "timeout"} & {*said.get("flags", [])}:
+            if not said.get("elem") or flat.changes(said):
                 return ""
             held = "{ " + ", ".join(map(_element, flat.elements(said["elem"]))) + " }"
             text = re.sub(rf"@{re.escape(name)}(?![A-Za-z0-9_.-])", held.replace("\\", r"\\"), text)
