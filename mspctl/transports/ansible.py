@@ -181,6 +181,7 @@ _BROKEN = (
     r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection|data could not be sent|"
     r"no start of json char found"
 )
+_CRASHED = re.compile(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b|Killed$|Segmentation fault")
 
 # What Ansible and ssh say → what it means. `{user}` is who logs in.
 _SILENT = (
@@ -215,9 +216,19 @@ def _answer(row: Mapping[str, Any], host: Host) -> Answer:
         return Answer(error=Unreachable(f"{meant} ({short})" if meant == _SILENT[-1][1] and short else meant))
     if row["status"] == "failed" and "scopes" not in row:
         meant = _meant(_FAILED, said, host) or short or "the task failed and gave no reason"
+        spoken = _last_words(row)
+        if meant == _FAILED[-1][1] and spoken:  # the program there ended otherwise than it should
+            return Answer(error=TargetError(f"what we run there failed: {spoken}"))
         broken = meant == _FAILED[-1][1]
         return Answer(error=Unreachable(meant) if broken else TargetError(meant))
     return Answer(row)
+
+
+def _last_words(row: Mapping[str, Any]) -> str:
+    """Of what we run there and that gave no answer: how its traceback ends; "" when it was only cut off."""
+    said = "\n".join(str(row.get(name, "")) for name in ("module_stdout", "module_stderr"))
+    lines = [line for line in said.splitlines() if _CRASHED.match(line)]
+    return redact(" ".join(lines[-1].split()))[:200] if lines else ""
 
 
 def _meant(table: Sequence[tuple[str, str]], said: str, host: Host) -> str:

@@ -96,3 +96,28 @@ set seen { type ipv4_addr; flags dynamic; elements = { 203.0.113.11 } }
         "table inet old-input: set bad was copied as it was: 2 addresses",
         "table inet old-input: set ports was copied as it was: 1 port",
     ]
+
+
+# -- translation --------------------------------------------------------------------------------------------------
+
+
+def test_what_masks_ahead_of_a_raw_rule_stays_ahead_of_it(taken: Taken) -> None:
+    rules = (
+        'ip saddr 10.20.0.0/24 oifname "wan0" masquerade',
+        'ip saddr 10.0.0.0/8 oifname "wan0" snat ip to 203.0.113.77',
+        'ip saddr 10.40.0.0/24 oifname "wan0" masquerade',
+    )
+    found = taken(table("postrouting", *rules) + table("input") + table("forward"))
+    texts = [text for chain, text, _ in told(found) if chain == "postrouting"]
+    assert texts == [*rules[:2]]
+    assert [*said(found, "firewall.masquerade")] == ["dmz > wan"]
+
+
+def test_what_masks_ahead_of_an_exemption_stays_ahead_of_it(taken: Taken) -> None:
+    rules = (
+        'ip saddr 10.20.0.0/24 oifname "wan0" masquerade',
+        'ip daddr 203.0.113.60 oifname "wan0" accept',
+        'ip saddr 10.40.0.0/24 oifname "wan0" masquerade',
+    )
+    found = taken(table("postrouting", *rules) + table("input") + table("forward"))
+    assert [text for chain, text, _ in told(found) if chain == "postrouting"] == [*rules[:2]]

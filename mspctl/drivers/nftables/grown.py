@@ -394,15 +394,19 @@ class _Maker:
         return addresses.ANY if let == _WHOLE[version] else let
 
     def _postrouting(self) -> None:
+        """As in prerouting: what is ahead of a raw rule and meets it is raw as well."""
         sources: dict[str, list[frozenset[str]]] = {}
-        for seen in _translating(self.lists["postrouting"]):
-            pairs = self._masked(seen)
-            if not pairs:
-                why = _why(seen.entry) if seen.cond.odd or seen.entry.verdict not in ("masquerade", "snat") else ""
-                self.odd.append(Odd(self._native("postrouting", seen), why or "masquerade cannot say it"))
+        odd: list[Seen] = []
+        for seen in reversed(_translating(self.lists["postrouting"])):
+            pairs = self._masked(seen) if not any(seen.cond.meet(each.cond) for each in odd) else []
             for pair in pairs:
                 sources.setdefault(pair, []).append(seen.cond.source)
-        for pair, found in sources.items():
+            odd = odd if pairs else [seen, *odd]
+        for seen in odd:
+            why = _why(seen.entry) if seen.cond.odd or seen.entry.verdict not in ("masquerade", "snat") else ""
+            why = why or ("it comes before a raw rule" if self._masked(seen) else "masquerade cannot say it")
+            self.odd.append(Odd(self._native("postrouting", seen), why))
+        for pair, found in sorted(sources.items()):
             source = addresses.joined(each for one in found for each in one)
             self.resources.append(Resource(Id(firewall.MASQUERADE, pair), firewall.fields(source=source)))
 

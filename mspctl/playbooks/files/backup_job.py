@@ -23,6 +23,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 FOLDER, STATES = "/etc/mspctl/backup", "/var/lib/mspctl"
 DUMPS = STATES + "/dumps"
+LOCKED = "1800"  # seconds for which one job of a host waits for another, whose repository it shares
 INCOMPLETE = 3  # what restic ends with when some files could not be read
 EARLY = 0.9  # of the time between two checks: one a little early does not wait for the next night
 
@@ -276,7 +277,8 @@ class Borg(Engine):
         warned = self.matic("create", "--json")
         self.why = self.reason(warned) if warned else ""
         latest = self.copies()[-1]["id"]
-        return int(json.loads(self.run("info", "--json", "::" + latest))["archives"][0]["stats"]["original_size"])
+        told = json.loads(self.run("info", "--json", "--lock-wait", LOCKED, "::" + latest))
+        return int(told["archives"][0]["stats"]["original_size"])
 
     def thin(self) -> None:
         self.matic("prune")
