@@ -315,6 +315,11 @@ def test_names_are_resolved_by_the_device(tmp_path: Path) -> None:
         ([("wan", "dmz", "any", "accept", ", source: 192.0.2.1")], ""),
         ([("any", "self", "https", "accept", "")], "opens the device's administration to the world"),
         ([("any", "self", "dns", "accept", "")], ""),
+        ([("any", "[self, lan]", "any", "accept", ", source: 0.0.0.0/0")], "lets everybody outside reach everything"),
+        ([("wan", "lan", "any", "accept", ", source: 0.0.0.0/0, destination: 0.0.0.0/0")], "outside reach everything"),
+        ([("wan", "self", "ssh", "accept", ", source: [0.0.0.0/0, '::/0']")], "administration to the world"),
+        ([("wan", "self", "ssh", "accept", ", source: [0.0.0.0/1, 128.0.0.0-255.0.0.0]")], "administration to"),
+        ([("any", "self", "ssh", "accept", ", source: [10.0.0.0/8, 192.168.0.0/16]")], ""),
     ],
 )  # fmt: skip
 def test_rules_that_cannot_be_meant(tmp_path: Path, rules: list[tuple[str, ...]], said: str) -> None:

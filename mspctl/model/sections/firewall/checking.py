@@ -172,7 +172,7 @@ class _Checker:
             return
         self._zones_known(("management", "zones"), said.zones, firewall.ANY)
         found = self._resolved(("management", "from"), said.source, self.names.addresses)
-        if found and any(addresses.covers(found, frozenset({whole})) for whole in ("0.0.0.0/0", "::/0")):
+        if found and addresses.is_everybody(found):
             self.add(("management", "from"), "is open to the world (write the addresses that we come from)")
         self._no_names(("management", "from"), found, "who cannot resolve it would be locked out")
         self._resolved(("management", "services"), said.services, self.names.services)
@@ -224,9 +224,10 @@ class _Checker:
         rule, path = resolved.rule, resolved.path
         sources = {*self.device.zones} if firewall.ANY in rule.source_zones else {*rule.source_zones}
         reached = {*self.device.zones} if firewall.ANY in rule.destination_zones else {*rule.destination_zones}
-        from_anywhere = bool(sources & self.outside) and resolved.source == addresses.ANY
+        from_anywhere = bool(sources & self.outside) and addresses.is_everybody(resolved.source)
+        everywhere = resolved.services == services.ANY and addresses.is_everybody(resolved.destination)
         inside = reached - self.outside
-        if from_anywhere and inside and resolved.services == services.ANY and resolved.destination == addresses.ANY:
+        if from_anywhere and inside and everywhere:
             self.add(
                 path, f"lets everybody outside reach everything ({rule.id}: name services, a source or a destination)"
             )
