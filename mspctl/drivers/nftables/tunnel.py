@@ -391,7 +391,8 @@ WAY = Way(
     now='sh -c "$8" sh read "$7" "$3" | grep -v "^seen " | sort',
     load=(
         'new=$(sed -n "s/^# interface //p" "$1.new"); old=$(sed -n "s/^# interface //p" "$1.old"); '
-        'sh -c "$5" sh load "$4" "$3" "$old" <"$1.new" || '
+        # It must not still wait for the DNS when the timer has taken it back: two tries, a few seconds.
+        'WG_ENDPOINT_RESOLUTION_RETRIES=2 sh -c "$5" sh load "$4" "$3" "$old" <"$1.new" || '
         '{ sh -c "$5" sh back "$4" "$3" "$new" <"$1.old" 2>/dev/null; false; }'
     ),
     prepare='new=$(sed -n "s/^# interface //p" "$1.new")',
