@@ -20,18 +20,13 @@ can hurt is an annotation."""
 @click.option("--head", metavar="COMMIT", help="Say nothing when the pull request is at another one by now.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the comment and post nothing.")
 def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | None, dry_run: bool) -> Exit:
-    from dataclasses import replace
-
     from mspctl.cli import forge
     from mspctl.errors import Unreachable
     from mspctl.forge.posting import keep_comment
     from mspctl.report.as_comment import render
     from mspctl.secrets import redact
 
-    shown = forge.reports(files)
-    if jobs is not None and jobs != len(files):
-        alarm = f"Only {len(files)} of {jobs} jobs reported: what the others found is not here"
-        shown = replace(shown, alarms=[alarm, *shown.alarms])
+    shown = forge.with_missing(forge.reports(files), len(files), jobs)
     text = redact(render(shown, pull))
     if dry_run:
         console.say(text, end="")

@@ -23,16 +23,22 @@ def reports(files: Sequence[str]) -> View:
 
 
 def of_jobs(files: Sequence[str], jobs: int | None) -> tuple[View, bool]:
-    """What `jobs` drift runs kept, and whether that is all: what is missing is told first, and never taken for good."""
-    from dataclasses import replace
-
+    """What `jobs` drift runs kept, and whether that is all. What is missing is never taken for good."""
     from mspctl.report.view import View
 
     here = [file for file in files if jobs is None or Path(file).exists()]
     shown = reports(here) if here else View("drift", "DRIFT", (), (), "Nothing was read.")
-    whole = jobs is None or jobs == len(here)
-    said = () if whole else (f"Only {len(here)} of {jobs} jobs reported: what the others saw is not here",)
-    return replace(shown, alarms=[*said, *shown.alarms]), whole
+    return with_missing(shown, len(here), jobs), jobs in (None, len(here))
+
+
+def with_missing(shown: View, reported: int, jobs: int | None) -> View:
+    """A report that begins with how many jobs are missing in it, if any."""
+    from dataclasses import replace
+
+    if jobs in (None, reported):
+        return shown
+    alarm = f"Only {reported} of {jobs} jobs reported: what the others found is not here"
+    return replace(shown, alarms=[alarm, *shown.alarms])
 
 
 def github() -> GitHub:

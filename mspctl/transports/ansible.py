@@ -216,11 +216,10 @@ def _answer(row: Mapping[str, Any], host: Host) -> Answer:
         return Answer(error=Unreachable(f"{meant} ({short})" if meant == _SILENT[-1][1] and short else meant))
     if row["status"] == "failed" and "scopes" not in row:
         meant = _meant(_FAILED, said, host) or short or "the task failed and gave no reason"
+        if meant != _FAILED[-1][1]:
+            return Answer(error=TargetError(meant))
         spoken = _last_words(row)
-        if meant == _FAILED[-1][1] and spoken:  # the program there ended otherwise than it should
-            return Answer(error=TargetError(f"what we run there failed: {spoken}"))
-        broken = meant == _FAILED[-1][1]
-        return Answer(error=Unreachable(meant) if broken else TargetError(meant))
+        return Answer(error=TargetError(f"what we run there failed: {spoken}") if spoken else Unreachable(meant))
     return Answer(row)
 
 

@@ -217,6 +217,7 @@ def test_updates_are_installed_as_declared(
     assert int(str(after["began"])) <= int(str(after["at"]))
     assert after["began"] == after["logged"] == pytest.approx(time.time(), abs=600)
     # What the test itself put there a second before may be in it too.
+    assert isinstance(after["installed"], tuple)
     assert ("demo 1.0 1.1" in after["installed"]) is (expected == "1.1")
     assert after["pending"] == (0 if held or expected == "1.1" else 1)
     assert after["asked"] == pytest.approx(time.time(), abs=600)
