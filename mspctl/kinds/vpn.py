@@ -74,7 +74,7 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     )
 
 
-def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
     """Why a peer may send from anywhere, and could not; "" where it does not."""
     if after is None or after.id.kind not in PEERS:
         return ""

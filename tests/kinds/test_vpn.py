@@ -13,9 +13,9 @@ def site(*networks: str, key: str = "a") -> Resource:
 
 def test_a_peer_that_gains_everything_widens() -> None:
     some, every = site("10.40.0.0/24"), site("0.0.0.0/0")
-    assert "any address" in kinds.widens(None, every, [])
-    assert "any address" in kinds.widens(some, every, [])
-    assert "any address" in kinds.widens(every, site("0.0.0.0/0", "::/0"), [])
-    assert "any address" in kinds.widens(every, site("0.0.0.0/0", key="b"), [])
+    assert "any address" in kinds.widens(None, every, [], [])
+    assert "any address" in kinds.widens(some, every, [], [])
+    assert "any address" in kinds.widens(every, site("0.0.0.0/0", "::/0"), [], [])
+    assert "any address" in kinds.widens(every, site("0.0.0.0/0", key="b"), [], [])
     for before, after in ((None, some), (every, every), (every, some), (every, None)):
-        assert kinds.widens(before, after, []) == ""
+        assert kinds.widens(before, after, [], []) == ""

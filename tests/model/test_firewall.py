@@ -358,9 +358,9 @@ def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens
 
     old = rule(before, "before") if before else None
     held = [fields(firewall.ZONE, "lan", outside=False), fields(firewall.ZONE, "wan", outside=True)]
-    assert bool(firewall.widens(old, rule(after, "after"), held)) is widens
+    assert bool(firewall.widens(old, rule(after, "after"), held, held)) is widens
     inside = rule(after.replace("wan", "lan"), "inside")
-    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held) == ""
+    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held, held) == ""
 
 
 def fields(kind: str, name: str, **said: bool) -> Resource:

@@ -98,7 +98,7 @@ def test_a_raw_rule_keeps_its_place_when_a_leaver_goes(tmp_path: Path) -> None:
     before, after = was[firewall.ORDER], will[firewall.ORDER]
     assert before.fields["rules"] == ("management", "vpn", "mark", "vpn-luca", "vpn-luca-2", "to-deposito")
     assert after.fields["rules"] == ("management", "vpn", "mark", "to-deposito")
-    assert firewall.widens(before, after, [*will.values()]) == ""
+    assert firewall.widens(before, after, [*was.values()], [*will.values()]) == ""
 
 
 def several(text: str) -> frozenset[str]:
