@@ -104,7 +104,8 @@ def test_a_host_is_guarded_proved_and_watched(run: Run, acme: Path, lan: Lan) ->
 
     machine.sh(
         "echo 'ExcludePath ^/srv(/|$)' >>/etc/mspctl/antivirus/clamd.conf; systemctl stop mspctl-antivirus-watch;"
-        "touch -d '9 days ago' /etc/mspctl/antivirus/scan-weekly.conf /etc/systemd/system/mspctl-antivirus-scan-weekly.*"
+        "touch -d '9 days ago' /etc/mspctl/antivirus/scan-weekly.conf"
+        " /etc/systemd/system/mspctl-antivirus-scan-weekly.*"
     )
     drift = run("drift")
     assert drift.code == Exit.DIFFERS
