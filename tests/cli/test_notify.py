@@ -196,6 +196,22 @@ def test_a_job_that_did_not_report_is_told_and_not_pinged(tell: Run, repository:
     assert service.pings == []
 
 
+def test_no_report_at_all_is_told_once(run: Run, tell: Run, service: Service, repository: Path) -> None:
+    """As a workflow says it whose jobs all died: the name of no file, which a shell leaves as it is."""
+    who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
+    edit(repository)
+    tell()
+    service.got.clear()
+    assert run("notify", "reports/*.drift.json", "--of", "2").code == 0
+    title, text = service.said()
+    assert title == "mspctl drift: 1 new"
+    assert text.startswith("Only 0 of 2 jobs reported: ")
+    assert run("notify", "reports/*.drift.json", "--of", "2").out == "team: nothing is new\n"
+    assert run("notify", "reports/*.drift.json").code == 1
+    assert service.pings == [f"/ping/{TOKEN}"]
+    assert tell().out == "team: nothing is new\n"  # nobody knew whether the edit was still there
+
+
 def test_a_ping_that_nobody_answers_is_told(tell: Run, repository: Path, service: Service) -> None:
     who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
     service.status = 404
