@@ -12,6 +12,7 @@ changed in our rules, unless it is what Git changes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -74,9 +75,14 @@ class Reader:
             raise Unsupported(f"nftables holds no {kind}")
         if UNKNOWN in resource.fields.values():
             return resource
-        if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
+        made = native.made_of(resource)
+        first = [*itertools.islice(made, 1)]
+        several = kind in (firewall.ORDER.kind, firewall.RAW)  # the others have the same comment in all of their rules
+        if kind != firewall.ZONE and any(
+            len(r.comment.encode()) > MAX_COMMENT for r in [*first, *(made if several else ())]
+        ):
             raise Unsupported("its name is too long, or those of both zones together")
-        if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
+        if kind not in (firewall.ZONE, firewall.ORDER.kind) and not first:
             raise Unsupported("it could never hold (its addresses and services are not of one family)")
         return native.held(resource)
 
