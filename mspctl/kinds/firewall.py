@@ -9,7 +9,8 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.nat` "mail": one host's two addresses, `inside` and, in `zone`, `outside`.
 * `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
 * `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
-* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides; and `amiss`, sentences
+  why all of this is not there after the device's next start. Git always says that there are none.
 * `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
   addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
 * `firewall.raw` "slow-syn": a rule in the device's own language, as `text`, in one of its chains: `chain` is input,
@@ -70,7 +71,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     NAT: {"zone": str, "outside": str, "inside": str},
     MASQUERADE: {"source": frozenset},
     POLICY: _DECIDES,
-    DEFAULT.kind: _DECIDES,
+    DEFAULT.kind: {**_DECIDES, "amiss?": frozenset},
     NAME: {},
     RAW: {"chain": str, "text": str},
     ORDER.kind: {"rules": tuple},

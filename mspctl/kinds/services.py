@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from mspctl.kinds import shown
 
@@ -97,6 +98,7 @@ def _ports(protocol: str, low: int, high: int) -> str:
     return f"{protocol}/{low}" if low == high else f"{protocol}/{low}-{high}"
 
 
+@lru_cache(maxsize=65_536)
 def ports(text: str) -> tuple[str, int, int] | None:
     """Protocol, first and last port of a service in normal form; None where it has no ports."""
     protocol, _, rest = text.partition("/")
