@@ -37,6 +37,7 @@ Several files are carried out together."""
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @options.rings
 @options.asked
+@options.engine
 @options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -50,6 +51,7 @@ def command(
     reason: str,
     yes: bool,
     wait: float,
+    engine: str,
     report: str | None,
     form: str,
     ringed: bool,
@@ -57,7 +59,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.cli import updating, urgent
+    from mspctl.cli import by_pulumi, updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
@@ -70,8 +72,13 @@ def command(
         raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
-    work.tell_of_others()
+    work: Workspace
+    if engine == "pulumi":
+        by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed})
+        work = by_pulumi.Workspace(directory, asked, said=said)
+    else:
+        work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
+        work.tell_of_others()
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
