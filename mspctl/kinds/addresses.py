@@ -176,6 +176,11 @@ def is_everybody(texts: frozenset[str]) -> bool:
     )
 
 
+def is_everything(texts: frozenset[str]) -> bool:
+    """Whether a set says nothing of what is meant: everybody, or all of the private addresses of one kind."""
+    return is_everybody(texts) or any(covers(texts, frozenset({each})) for each in _LOCAL)
+
+
 def overlap(texts: frozenset[str], others: frozenset[str]) -> frozenset[str]:
     """What is in both. Of names nobody knows."""
     if ANY in (texts, others):

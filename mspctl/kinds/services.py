@@ -16,6 +16,7 @@ from mspctl.kinds import shown
 
 ANY = frozenset({"any"})
 WITH_PORTS = ("tcp", "udp", "sctp")
+MANY = 32768  # more ports than this are nothing in particular
 ALONE = ("esp", "gre", "igmp", "ospf", "vrrp")  # protocols without anything to choose; ah is none with IPv6
 ICMP = frozenset(
     "echo-reply destination-unreachable redirect echo-request router-advertisement router-solicitation time-exceeded"
@@ -140,6 +141,14 @@ def _in(text: str, texts: frozenset[str]) -> bool:
     if not wanted:
         return text in texts or f"{text.partition('/')[0]}/any" in texts
     return any(p[0] == wanted[0] and p[1] <= wanted[1] <= wanted[2] <= p[2] for p in filter(None, map(ports, texts)))
+
+
+def is_everything(texts: frozenset[str]) -> bool:
+    """Whether a set says nothing of what is meant: any, or most ports of one protocol."""
+    return texts == ANY or any(
+        sum(p[2] - p[1] + 1 for p in filter(None, map(ports, texts)) if p[0] == protocol) > MANY
+        for protocol in WITH_PORTS
+    )
 
 
 def meet(texts: frozenset[str], others: frozenset[str]) -> bool:

@@ -15,7 +15,7 @@ Measured of a peer (`HANDSHAKE`): when it was heard of last; None: never since t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_interface
 
 from mspctl.kinds import addresses, shown
@@ -74,17 +74,24 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     )
 
 
-def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
     """Why a peer may send from anywhere, and could not; "" where it does not."""
     if after is None or after.id.kind not in PEERS:
         return ""
     had = texts(before, "networks") if before and text(before, "key") == text(after, "key") else frozenset[str]()
-    gains = [w for w in WORLD if _covers(texts(after, "networks"), w) and not _covers(had, w)]
+    gains = [each for each in everything(texts(after, "networks")) if not addresses.covers(had, each)]
     return "everything is behind it: it may send from any address" if gains else ""
 
 
-def _covers(networks: frozenset[str], one: str) -> bool:
-    return addresses.covers(networks, frozenset({one}))
+def everything(networks: Iterable[str]) -> list[frozenset[str]]:
+    """Of each family the networks that are everything or nearly so, in halves, too: there others go first."""
+    found = addresses.joined(networks)
+    return [each for version in (4, 6) if addresses.is_everybody(each := addresses.of_family(found, version))]
+
+
+def of_its_own(networks: Iterable[str]) -> frozenset[str]:
+    """What is behind a peer and no other one."""
+    return addresses.joined(networks).difference(*everything(networks))
 
 
 def in_words(resource: Resource) -> str:

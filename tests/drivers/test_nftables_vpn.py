@@ -282,6 +282,33 @@ def test_who_comes_in_through_the_tunnel_cannot_shut_it(firewall_: Firewall, rig
         assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("held", [True, False], ids=["a tunnel", "no tunnel"])
+def test_a_load_that_takes_too_long_leaves_what_was(rig: Rig, held: bool) -> None:
+    """`wg` waits for the DNS, say: then it is ended, and lands on nothing."""
+    rig.window = 6
+    bench = rig.bench()
+    luca, nora = user("luca", rig.luca.public, "10.90.0.10"), user("nora", rig.nora.public, "10.90.0.11")
+    tunnel_ = [rig.tunnel(), luca]
+    bench.declare(SCOPE, *rig.usual(*(tunnel_ if held else ())))
+    bench.converge()
+    slow = rig.folder / "slow"
+    slow.touch()
+    program = f'#!/bin/sh\n[ "$1" != syncconf ] || [ ! -e {slow} ] || {{ rm {slow}; sleep 10; }}\nexec {{real}} "$@"\n'
+    bench.declare(SCOPE, *rig.usual(*tunnel_, nora))
+    with rig.firewall.instead_of("wg", program):
+        error = str(bench.apply().scopes[SCOPE].error)
+        assert "the new settings of the VPN were not loaded after 6 s, so the device gave them up" in error
+        time.sleep(6)  # when they would have landed
+    bench.declare(SCOPE, *rig.usual(*(tunnel_ if held else ())))
+    assert bench.causes(SCOPE) == {}
+    assert (rig.interface in rig.firewall.on("fw", "ip", "link")) is held
+    bench.declare(SCOPE, *rig.usual(*tunnel_, nora))
+    bench.converge()
+    with rig.calling(rig.luca, "10.90.0.10/24"):
+        assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
+
+
 def tables(rig: Rig) -> str:
     return rig.firewall.on("fw", "nft", "list", "tables").strip()
 

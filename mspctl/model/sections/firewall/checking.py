@@ -225,7 +225,7 @@ class _Checker:
         sources = {*self.device.zones} if firewall.ANY in rule.source_zones else {*rule.source_zones}
         reached = {*self.device.zones} if firewall.ANY in rule.destination_zones else {*rule.destination_zones}
         from_anywhere = bool(sources & self.outside) and addresses.is_everybody(resolved.source)
-        everywhere = resolved.services == services.ANY and addresses.is_everybody(resolved.destination)
+        everywhere = services.is_everything(resolved.services) and addresses.is_everything(resolved.destination)
         inside = reached - self.outside
         if from_anywhere and inside and everywhere:
             self.add(
