@@ -145,6 +145,12 @@ def _in(text: str, texts: frozenset[str]) -> bool:
     return any(p[0] == wanted[0] and p[1] <= wanted[1] <= wanted[2] <= p[2] for p in filter(None, map(ports, texts)))
 
 
+def families(texts: frozenset[str]) -> frozenset[int]:
+    """In which families of addresses a set is something."""
+    one = {"icmp": (4,), "icmpv6": (6,)}
+    return frozenset(v for text in texts for v in one.get(text.partition("/")[0], (4, 6)))
+
+
 def is_everything(texts: frozenset[str]) -> bool:
     """Whether a set says nothing of what is meant: any, or most ports of one protocol."""
     return texts == ANY or any(

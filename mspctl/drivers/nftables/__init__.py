@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +36,7 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, saved, tunnel, use
 from mspctl.drivers.nftables.live import Table
 from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
@@ -46,6 +46,7 @@ from mspctl.kinds.grown import Grown
 from mspctl.kinds.hosts import AMISS
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
+from mspctl.secrets import Secrets
 from mspctl.transports.machine import Machine, Session
 
 MAX_COMMENT = 128  # octets of nftables
@@ -170,18 +171,24 @@ class Reader:
         names += [name.removesuffix(".wg") for name in files if name.endswith(".wg")]
         return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
 
-    def grown(self) -> Grown:
+    def grown(self, file: str | None = None, outside: Sequence[str] = ()) -> Grown:
+        return self._in_our_words(file, outside) if file is not None else self._living(outside)
+
+    def _living(self, outside: Sequence[str]) -> Grown:
         with self.machine.session() as session:
             self._identify(session)
             listed = _json(session.must(_nft("-j", "list", "ruleset"), what="listing the rules"))
             text = session.must(_nft("-a", "-s", "list", "ruleset"), what="listing the rules").decode(errors="replace")
-            local, outside = _interfaces(session)
-        try:
-            tables = flat.Tables.read(listed, text, _PREFIX, local)
-            return grown.grown(tables, outside, self.settings.port)
-        except _ODD as error:
-            text = f"nft lists the rules in a way that makes no sense ({type(error).__name__})"
-            raise TargetError(f"{session.name}: {text}") from None
+            local, found = _interfaces(session)
+        with _read_by(session):
+            return grown.grown(flat.Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
+
+    def _in_our_words(self, file: str, outside: Sequence[str]) -> Grown:
+        """Of a file, on this machine: the device is not asked."""
+        here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
+        with here.session() as session, _read_by(session):
+            listed, text = saved.listed(session, file)
+            return grown.grown(flat.Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
@@ -206,6 +213,15 @@ def _reading(scope: Scope, device: _Device, names: Sequence[str]) -> Reading:
     resources = _at_start(resources, device.boot, name, device.settings)
     facts |= device.told_of_start(resources)
     return Reading(scope, resources, found, exists=table is not None or held.exists, facts=facts)
+
+
+@contextmanager
+def _read_by(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except _ODD as error:
+        text = f"nft lists the rules in a way that makes no sense ({type(error).__name__})"
+        raise TargetError(f"{session.name}: {text}") from None
 
 
 def _interfaces(session: Session) -> tuple[dict[str, list[str]], list[str]]:
