@@ -196,20 +196,18 @@ def test_a_job_that_did_not_report_is_told_and_not_pinged(tell: Run, repository:
     assert service.pings == []
 
 
-def test_no_report_at_all_is_told_once(run: Run, tell: Run, service: Service, repository: Path) -> None:
-    """As a workflow says it whose jobs all died: the name of no file, which a shell leaves as it is."""
+def test_that_no_job_reported_is_told_once(
+    run: Run, repository: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSPCTL_SECRET_CHAT", f"json://127.0.0.1:{service.port}/{TOKEN}")
+    monkeypatch.setenv("MSPCTL_SECRET_ALIVE", f"http://127.0.0.1:{service.port}/ping/{TOKEN}")
     who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
-    edit(repository)
-    tell()
-    service.got.clear()
-    assert run("notify", "reports/*.drift.json", "--of", "2").code == 0
-    title, text = service.said()
-    assert title == "mspctl drift: 1 new"
-    assert text.startswith("Only 0 of 2 jobs reported: ")
-    assert run("notify", "reports/*.drift.json", "--of", "2").out == "team: nothing is new\n"
-    assert run("notify", "reports/*.drift.json").code == 1
-    assert service.pings == [f"/ping/{TOKEN}"]
-    assert tell().out == "team: nothing is new\n"  # nobody knew whether the edit was still there
+    glob = "reports/*.json"  # what a shell leaves of a pattern that fits nothing
+    assert (said := run("notify", glob, "--of", "2")).code == 0, said.err
+    assert service.said()[1].startswith("Only 0 of 2 jobs reported: ")
+    assert run("notify", glob, "--of", "2").out == "team: nothing is new\n"
+    assert service.pings == []
+    assert "is not a report that mspctl kept" in run("notify", glob).err
 
 
 def test_a_ping_that_nobody_answers_is_told(tell: Run, repository: Path, service: Service) -> None:
