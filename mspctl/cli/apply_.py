@@ -35,8 +35,10 @@ Several files are carried out together."""
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--digest", default="", metavar="DIGEST", help="Only if FILE is the plan of this digest.")
 @options.rings
 @options.asked
+@options.engine
 @options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -50,6 +52,8 @@ def command(
     reason: str,
     yes: bool,
     wait: float,
+    digest: str,
+    engine: str,
     report: str | None,
     form: str,
     ringed: bool,
@@ -57,7 +61,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.cli import updating, urgent
+    from mspctl.cli import by_pulumi, updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
@@ -66,12 +70,18 @@ def command(
     whole = saved(selected.paths)
     review = whole.of(selected.customers) if whole else None
     check_options(due, emergency, revert, reason, review, ringed, said)
+    check_digest(whole, digest)
     if open_pr and not emergency:
         raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
-    work.tell_of_others()
+    work: Workspace
+    if engine == "pulumi":
+        by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed})
+        work = by_pulumi.Workspace(directory, asked, said=said)
+    else:
+        work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
+        work.tell_of_others()
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)
@@ -112,6 +122,17 @@ def check_options(
         raise click.UsageError("--emergency needs --reason TEXT: the next report begins with it")
     if due and (emergency or revert or review):
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
+
+
+def check_digest(whole: Sealed | None, digest: str) -> None:
+    """Fail unless the plans in the files are the one that was shown. Raises InputError."""
+    from mspctl.errors import InputError
+
+    if digest and whole is None:
+        raise click.UsageError("--digest is of plans in files (mspctl apply FILE)")
+    if digest and whole and whole.digest != digest:
+        text = f"is not the plan {digest} that was reviewed, but {whole.digest}: nothing is applied"
+        raise InputError.at("FILE", text)
 
 
 def saved(paths: Sequence[str]) -> Sealed | None:

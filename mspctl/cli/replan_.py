@@ -9,15 +9,17 @@ from mspctl.exits import Exit
 
 HELP = """Plan other open pull requests again after a merge: those that touch a customer whom it touched.
 
-The workflow that planned one last is run once more, on what it would be merged into now."""
+The workflow that planned one last is run once more, on what it would be merged into now; one that is running is waited
+for."""
 
 
 @click.command("replan", help=HELP)
 @click.option("--base", required=True, metavar="REF", help="What was merged since then: a commit.")
 @click.option("--into", default="main", show_default=True, metavar="BRANCH", help="The branch it was merged into.")
 @click.option("--workflow", default=".github/workflows/plan.yml", show_default=True, help="Whose plans are made again.")
+@click.option("--wait", default=600.0, show_default=True, metavar="SECONDS", help="For plans that are being made.")
 @click.pass_obj
-def command(directory: str | None, base: str, into: str, workflow: str) -> Exit:
+def command(directory: str | None, base: str, into: str, workflow: str, wait: float) -> Exit:
     from mspctl.affected import affected
     from mspctl.cli import forge
     from mspctl.cli.workspace import find_root
@@ -29,7 +31,7 @@ def command(directory: str | None, base: str, into: str, workflow: str) -> Exit:
     found = affected(root, base, merged=True)
     failed = False
     try:
-        for one in again(forge.github(), load(root), [*found.customers, *found.gone], into, workflow):
+        for one in again(forge.github(), load(root), [*found.customers, *found.gone], into, workflow, wait):
             failed = failed or bool(one.wrong)
             say = console.error if one.wrong else console.say
             more = f"is not planned again: {one.wrong}" if one.wrong else "is planned again"
