@@ -104,7 +104,7 @@ def _contested(changes: Sequence[Change]) -> dict[Id, str]:
 def _wider(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
     """What lets in anybody from anywhere."""
     after = [*_after(changes, live).values()]
-    return {c.id: why for c in changes if (why := kinds.widens(c.before, c.after, after))}
+    return {c.id: why for c in changes if (why := kinds.widens(c.before, c.after, live, after))}
 
 
 def opening(changes: Sequence[Change], live: Sequence[Resource]) -> set[Id]:

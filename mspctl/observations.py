@@ -1,7 +1,8 @@
 """
 What drift runs saw, kept on the Git branch `observations`: a file per scope, found as in the ledger. Below `.proofs`
 stands how trials ended, a file per scope too: other runs make them, and at other times; below `.findings` what was
-found, a file per customer, and `.notified.json` says who was told what.
+found, and below `.installed` what hosts installed by themselves, a file per customer; and `.notified.json` says who was
+told what.
 
 A branch of its own, because it is of another kind than the ledger: a cache, which may be lost, replaced and squashed,
 while the ledger only ever grows; and so that the trail of what was applied is not buried under what was looked at,
@@ -17,6 +18,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from mspctl import updates
 from mspctl.document import Object, line, object_of
 from mspctl.finding_page import Found
 from mspctl.finding_page import parsed as parsed_findings
@@ -33,6 +35,7 @@ from mspctl.proof import parsed as parsed_proofs
 from mspctl.proof import rendered as rendered_proofs
 from mspctl.record import Run
 from mspctl.resource import Scope
+from mspctl.updates import Installed
 
 LAST_RUN = "last-run.json"
 README = b"""\
@@ -42,8 +45,9 @@ and how proofs ended. It may be deleted: then the next run reads everything, and
     git log -p observations -- <target>/<facet>/<name>.json            what was seen in one scope, and when
     git log -p observations -- .proofs/<target>/<facet>/<name>.json    what was proved of it
     git log -p observations -- .findings/<customer>.json               what was found of one customer, and when
+    git log -p observations -- .installed/<customer>.json              what its hosts installed by themselves
 """
-PROOFS, FINDINGS = ".proofs/", ".findings/"
+PROOFS, FINDINGS, INSTALLED = ".proofs/", ".findings/", ".installed/"
 NOTIFIED = ".notified.json"
 
 
@@ -80,10 +84,11 @@ class Observations:
         now: datetime,
         only: Collection[Scope] | None,
         found: Collection[Found] = (),
+        installed: Iterable[Installed] = (),
     ) -> None:
         """
         Write what a run saw and found, in one commit, and publish it. `only` are all the scopes that there are; what
-        was seen of others is forgotten, and so is what was found of customers that have none.
+        was seen of others is forgotten, and so is what was found of customers that have none, or installed there.
 
         Raises LedgerError when it cannot be published.
         """
@@ -91,9 +96,14 @@ class Observations:
         if only is not None:
             kept = {*map(path_of, only)}
             edits |= {path: _nothing for path in self.branch.paths() if is_page(path) and path not in kept}
-            kept = {*map(_findings_of, {scope.customer for scope in only})}
-            edits |= {path: _nothing for path in self.branch.paths() if path.startswith(FINDINGS) and path not in kept}
+            kept = {of(scope.customer) for scope in only for of in (_findings_of, _installed_of)}
+            theirs = (path for path in self.branch.paths() if path.startswith((FINDINGS, INSTALLED)))
+            edits |= {path: _nothing for path in theirs if path not in kept}
         edits |= {_findings_of(it.customer): partial(_later, it) for it in found}
+        by_customer: dict[str, list[Installed]] = {}
+        for each in installed:
+            by_customer.setdefault(each.customer, []).append(each)
+        edits |= {_installed_of(name): partial(updates.page, name, mine, now) for name, mine in by_customer.items()}
         edits |= {"README.md": partial(_always, README), LAST_RUN: partial(_always, _facts(run, facts, now))}
         said = ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in facts.items())
         self.branch.update(edits, lambda paths: Stamp(run.who, now, f"drift: {said}\n\n{trailers(run)}\n"))
@@ -105,6 +115,13 @@ class Observations:
         contents = self.branch.read(blobs.values())
         pages = {name: parsed_findings(contents[blob]) for name, blob in blobs.items()}
         return {name: page for name, page in pages.items() if page is not None and page.customer == name}
+
+    def installed(self, customers: Iterable[str]) -> list[Installed]:
+        """What hosts of these installed, as they told drift runs."""
+        files = self.branch.paths()
+        blobs = {name: files[path] for name, path in ((n, _installed_of(n)) for n in customers) if path in files}
+        contents = self.branch.read(blobs.values())
+        return [each for name, blob in blobs.items() for each in updates.parsed(name, contents[blob])]
 
     def notified(self) -> dict[str, Notified]:
         """What was told to whom."""
@@ -151,6 +168,10 @@ def _told(new: State, names: Collection[str], old: bytes | None) -> bytes:
 
 def _findings_of(customer: str) -> str:
     return f"{FINDINGS}{customer}.json"
+
+
+def _installed_of(customer: str) -> str:
+    return f"{INSTALLED}{customer}.json"
 
 
 def _later(mine: Found, old: bytes | None) -> bytes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mspctl.desired import Selection, declarations
+from mspctl.kinds.hosts import FACET, scope_name
 from mspctl.moments import Window
-from mspctl.resource import Value
-from mspctl.updates import Open, done, ended, open_now, why
+from mspctl.resource import Scope, Value
+from mspctl.updates import Installed, Open, done, ended, installed, open_now, page, parsed, told, why
 from tests.model.test_hosts import POLICY, WHOLE, loaded
 
 
@@ -110,7 +113,7 @@ def test_how_it_went(tmp_path: Path, after: dict[str, Value], said: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("after", "installed"),
+    ("after", "packages"),
     [
         ({"began": 2_000, "logged": 2_000, "installed": ("demo 1.0 1.1", "new - 2")}, ["demo 1.0 1.1", "new - 2"]),
         ({"began": 2_000, "logged": 2_000, "installed": ()}, []),
@@ -119,7 +122,50 @@ def test_how_it_went(tmp_path: Path, after: dict[str, Value], said: str) -> None
         ({"began": 2_000}, None),
     ],
 )
-def test_what_was_installed(after: dict[str, Value], installed: list[str] | None) -> None:
+def test_what_was_installed(after: dict[str, Value], packages: list[str] | None) -> None:
     found = done(FINE, {**FINE, **after, "boot": "b", "failed": True})
-    expected = None if installed is None else [each.split() for each in installed]
-    assert found == {"installed": expected, "rebooted": True, "failed": True}
+    expected = None if packages is None else [each.split() for each in packages]
+    assert found == {"began": after["began"], "installed": expected, "rebooted": True, "failed": True}
+
+
+SCOPE = Scope("servers", FACET, scope_name("acme", "srv-1", "patching"), "acme")
+MONDAY, NIGHT = datetime(2027, 3, 15, 6, tzinfo=UTC), int(datetime(2027, 3, 14, 1, 30, tzinfo=UTC).timestamp())
+BEFORE = Installed("acme", "srv-1", datetime(2027, 3, 7, 1, 30, tzinfo=UTC), (("old", "1", "2"),))
+LAST = Installed("acme", "srv-1", datetime(2027, 3, 14, 1, 30, tzinfo=UTC), (("demo", "1.0", "1.1"), ("new", "-", "2")))
+WEEK = 7 * 86400
+REMEMBERED = (f"{NIGHT - WEEK} old 1 2", f"{NIGHT} demo 1.0 1.1", f"{NIGHT} new - 2")
+
+
+def test_what_a_host_did_by_itself_is_told_when_it_did_it() -> None:
+    assert [*installed(SCOPE, {"history": REMEMBERED})] == [BEFORE, LAST]
+    strange = ("x demo 1 2", "0 demo 1 2", f"{2**40} demo 1 2", f"{NIGHT} demo 1", f"{NIGHT} demo 1 2 3", "")
+    assert [*installed(SCOPE, {"history": strange})] == []
+    assert [*installed(SCOPE, {})] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "completed", "own"),
+    [
+        ({"began": NIGHT, "installed": []}, [], [BEFORE]),
+        ({"began": NIGHT, "installed": None}, [["demo", "1.0", "1.1"], ["new", "-", "2"]], [BEFORE]),
+        ({"began": 0, "installed": None}, None, [LAST, BEFORE]),  # it did not begin
+        ({"error": "it refuses connections"}, None, [LAST, BEFORE]),
+    ],
+)
+def test_what_it_was_let_is_told_once(said: dict[str, Any], completed: object, own: list[Installed]) -> None:
+    let = {"customer": "acme", "when": "2027-03-14T01:31:00+00:00", "hosts": {"srv-1": said}}
+    pages, mine = told([BEFORE, LAST], [let])
+    assert (pages[0]["hosts"]["srv-1"].get("installed"), mine) == (completed, own)
+
+
+def test_a_page_grows_and_forgets_what_is_old() -> None:
+    first = page("acme", [LAST, BEFORE], MONDAY, None)
+    assert first is not None
+    assert parsed("acme", first) == [BEFORE, LAST]
+    assert page("acme", [LAST], MONDAY, first) == first
+    later = page("acme", [replace(LAST, host="srv-2")], MONDAY + timedelta(days=394), first)
+    assert parsed("acme", later or b"") == [LAST, replace(LAST, host="srv-2")]
+    assert page("acme", [], MONDAY + timedelta(days=500), first) is None
+    for damaged in (b"", b"{", b"[]", first.replace(b'"demo", ', b""), first.replace(b"+00:00", b"")):
+        assert parsed("acme", damaged) == []
+    assert parsed("beta", first) == []

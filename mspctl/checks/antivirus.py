@@ -11,7 +11,7 @@ from mspctl.checks import Facts, Seen
 from mspctl.desired import Declaration
 from mspctl.fields import spoken_duration
 from mspctl.finding import Finding, Severity
-from mspctl.kinds.antivirus import CLAMAV, SCAN, SECTION
+from mspctl.kinds.antivirus import CLAMAV, SECTION
 from mspctl.kinds.antivirus import FACET as FACET_OF_CONSOLES
 from mspctl.kinds.hosts import FACET, parts
 from mspctl.model.customer import Customer
@@ -22,7 +22,7 @@ from mspctl.model.sections.antivirus import Checks, Section, Settled, scans_of, 
 from mspctl.model.sections.hosts import Entry, entries
 from mspctl.moments import times
 from mspctl.plan import ScopePlan
-from mspctl.resource import Id, Scope, Value
+from mspctl.resource import Scope, Value
 from mspctl.strict_yaml import find
 
 CODES = {
@@ -217,20 +217,22 @@ class _Host:
         yield self.finding("antivirus.found", severity, text, remedy, _moment(at))
 
     def scans(self) -> Iterator[Finding]:
-        """Those that are declared: how they went, and whether they were made when they should. New ones have time."""
-        record = self.facts.history.get(self.declared.scope)
+        """Those that are declared: how they went, and whether they were made when they should."""
         for name, scan in scans_of(self.section, self.name, self.entry):
             ended, error = _moment(self.live(f"scan {name} ended")), self.live(f"scan {name} error")
             what, remedy = f"scan {name} of {self.name}", self.look(f"scan-{name}")
             if error:
                 text = f"{what} did not go through everything: {error}"
                 yield self.scanned(name, text, remedy, ended)
-            if ended and self.facts.now - ended > _longest(scan.schedule) + SLACK:
+            latest = self.facts.now - _longest(scan.schedule) - SLACK
+            since = _moment(self.live(f"scan {name} since"))
+            if ended and ended < latest:
                 text = f"{what} is late: it was made last on {ended:%Y-%m-%d}, and should be {scan.schedule}"
                 yield self.scanned(name, text, f"does its timer run, and does it end? {remedy}", ended)
-            elif ended is None and record and Id(SCAN, name) in record.resources:
-                begin = f"on {self.name}: systemctl start mspctl-antivirus-scan-{name}, or wait for {scan.schedule}"
-                yield self.scanned(name, f"{what} was never made", begin)
+            elif ended is None and since and since < latest:  # a new one has until its first turn is over
+                text = f"{what} was never made, and should be {scan.schedule}"
+                begin = f"does its timer run? On {self.name}: systemctl start mspctl-antivirus-scan-{name}"
+                yield self.scanned(name, text, begin, since)
 
     def scanned(self, name: str, what: str, remedy: str, since: datetime | None = None) -> Finding:
         mark = find(self.facts.customer.data[SECTION], ("scans", name))

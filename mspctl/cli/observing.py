@@ -16,6 +16,8 @@ from mspctl.driver import Tokens, translated
 from mspctl.errors import TargetError, Unreachable
 from mspctl.finding import Findings
 from mspctl.finding_page import Found, found
+from mspctl.kinds.hosts import FACET, parts
+from mspctl.kinds.patching import SECTION as PATCHING
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
 from mspctl.moments import Clock
@@ -25,6 +27,7 @@ from mspctl.plan import Plan, ScopePlan, accept, plan_scope
 from mspctl.proof import Key, Proof
 from mspctl.record import Run, ScopeRecord
 from mspctl.resource import Cause, Scope
+from mspctl.updates import Installed, installed
 
 _LOG = logging.getLogger(__name__)
 K = TypeVar("K")
@@ -187,7 +190,7 @@ class Observing(Workspace):
             "not_read": sum(bool(p.error) for p in plan.scopes),
         }
         only = None if self.selection != Selection() else self.everywhere
-        self.observations.record(run, seen, facts, self._moment, only, self._found_now(findings))
+        self.observations.record(run, seen, facts, self._moment, only, self._found_now(findings), installed_of(plan))
 
     def _found_now(self, findings: Findings) -> list[Found]:
         """Whoever looked at a part, or not from outside, does not know what is not there any more."""
@@ -207,6 +210,12 @@ class Observing(Workspace):
     @property
     def _moment(self) -> datetime:
         return self.now.replace(microsecond=0)
+
+
+def installed_of(plan: Plan) -> list[Installed]:
+    """What hosts that were read say that they installed."""
+    told = (p for p in plan.scopes if p.scope.facet == FACET and parts(p.scope)[2] == PATCHING)
+    return [each for p in told for each in installed(p.scope, p.facts)]
 
 
 class Remembering(Observing):

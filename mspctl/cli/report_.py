@@ -59,6 +59,7 @@ def _as_seen(directory: str | None, customers: tuple[str, ...]) -> View:
     from mspctl.report import drifts
 
     work = Remembering(directory, Selection(customers), full=False)
-    shown = drifts.of_drift(work.plan(), work.remembered(), beside(work))
+    plan = work.plan()
+    shown = drifts.of_drift(plan, work.remembered(), beside(work, plan))
     shown.document.update(said_of(work))
     return shown

@@ -15,6 +15,7 @@ from mspctl.exits import Exit
 if TYPE_CHECKING:
     from mspctl.cli.workspace import Workspace
     from mspctl.proof import Key, Proof, Trial
+    from mspctl.updates import Installed, Page
 
 HELP = """Show a customer: what is declared, and with --history what was applied.
 
@@ -24,7 +25,7 @@ Without CUSTOMER, a line for each. SITE is for --config: which of the customer's
 @click.command("show", help=HELP)
 @click.argument("customer", required=False)
 @click.argument("site", required=False)
-@click.option("--history", is_flag=True, help="What was applied, newest first, from the ledger.")
+@click.option("--history", is_flag=True, help="What was applied or installed, newest first.")
 @click.option("--config", is_flag=True, help="The whole configuration of a firewall, from the archive; needs a key.")
 @click.option("--at", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="With --config: as it was when DAY ended.")
 @click.option("--diff", is_flag=True, help="With --config: what had changed since the version before.")
@@ -62,11 +63,11 @@ def command(
         shown = [*showing_config.lines(work, site, end, diff)]
     elif history:
         entries = work.ledger.history(work.ever() if customer else None, limit, since)
-        updates = work.ledger.updates(customer, since)[:limit]
+        updates, own = installed(work, customer, since)
         if form == "json":
-            shown = [report.as_json(entries, updates)]
+            shown = [report.as_json(entries, updates[:limit], own[:limit])]
         else:
-            shown = list(report.lines(entries, customer or "", updates, limit))
+            shown = list(report.lines(entries, customer or "", updates[:limit], limit, own))
     elif form == "json":
         shown = [as_json(work.estate, work.declare({}), proofs.documents(*proved(work)))]
     elif customer:
@@ -82,6 +83,22 @@ def command(
     for line in shown:
         console.say(line)
     return Exit.DONE
+
+
+def installed(work: Workspace, customer: str | None, since: datetime | None) -> tuple[Sequence[Page], list[Installed]]:
+    """What hosts installed because they were let, and what by themselves; nothing of the latter when nobody knows."""
+    from mspctl.errors import LedgerError
+    from mspctl.updates import told
+
+    known: list[Installed] = []
+    try:
+        known = work.observations.installed([customer] if customer else work.estate.customers)
+    except LedgerError as error:
+        console.hint(f"what hosts installed by themselves is not known: {error}")
+    pages, own = told(known, work.ledger.updates(customer))
+    if since:
+        pages = [page for page in pages if datetime.fromisoformat(page["when"]) >= since]
+    return pages, [each for each in own if since is None or each.began >= since]
 
 
 def proved(work: Workspace) -> tuple[Sequence[Trial], Mapping[Key, Proof]]:

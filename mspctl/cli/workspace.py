@@ -76,6 +76,8 @@ def find_root(directory: str | None) -> Path:
 class Workspace:
     """One run's view of a repository."""
 
+    engine = "mspctl"  # whose customers are looked at
+
     def __init__(
         self,
         directory: str | None,
@@ -157,8 +159,8 @@ class Workspace:
         return self.ledger.recorded(mine, wanted)
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
-        """The declarations that our engine carries out."""
-        declared = [d for d in self._declarations(outputs) if d.scope.engine == "mspctl"]
+        """The declarations that this engine carries out."""
+        declared = [d for d in self._declarations(outputs) if d.scope.engine == self.engine]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
                 if any(Selection(paths=[path]).covers(d.scope) for d in self._declarations(outputs)):
@@ -186,7 +188,8 @@ class Workspace:
         names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            console.hint(f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}")
+            text = f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}"
+            console.hint(f"{text} (--engine pulumi looks at nothing else)")
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():

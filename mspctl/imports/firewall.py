@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class _Maker:
         self.told += [Problem(self.target, 0, 1, "", each, "warning") for each in self.found.notes]
         waiting: dict[str, list[Odd]] = {}
         for odd in dict.fromkeys(self.found.odd):
-            if not odd.native.text:
+            if not odd.native.text and not odd.spare:
                 self._leave(odd)
             elif odd.native.chain in firewall.ORDERED:
                 waiting.setdefault(odd.before, []).append(odd)
@@ -173,23 +173,33 @@ class _Maker:
             place = _PATH.match(each.path)
             if place and (each.level == "error" or "never counts" in each.text):
                 gone.setdefault((place[1], int(place[2])), each)
-        for (kind, number), problem in sorted(gone.items(), reverse=True):
-            self._refused(kind, number, problem)
+        refused = [(kind, self._said(kind)[number], problem) for (kind, number), problem in sorted(gone.items())]
+        for kind, one, problem in refused:  # by now numbers say nothing any more
+            self._refused(kind, one, problem)
         if not (gone or loads):
             raise InputError([each for each in problems if each.level == "error"])
         return bool(gone)
 
-    def _refused(self, kind: str, number: int, problem: Problem) -> None:
-        if kind == "raw":
-            odd = self._raw()[number]
-            self.rules = [each for each in self.rules if each is not odd]
-            self.first = [each for each in self.first if each is not odd]
-            self._leave(Odd(odd.native, problem.text))
-            return
-        held: list[Any] = {"rules": [r for r in self.rules if isinstance(r, Resource)], "forwards": self.forwards}.get(
-            kind, self.nats
-        )
-        resource: Resource = held[number]
+    def _said(self, kind: str) -> Sequence[Resource | Odd]:
+        """As the YAML lists it."""
+        rules = [each for each in self.rules if isinstance(each, Resource)]
+        said: Mapping[str, Sequence[Resource | Odd]] = {
+            "rules": rules,
+            "raw": self._raw(),
+            "forwards": self.forwards,
+            "static_nat": self.nats,
+        }
+        return said[kind]
+
+    def _refused(self, kind: str, one: Resource | Odd, problem: Problem) -> None:
+        if isinstance(one, Odd):
+            self.rules = [each for each in self.rules if each is not one]
+            self.first = [each for each in self.first if each is not one]
+            self._leave(Odd(one.native, problem.text))
+        else:
+            self._no_words(kind, one, problem)
+
+    def _no_words(self, kind: str, resource: Resource, problem: Problem) -> None:
         natives = self.found.natives.get(resource.id, [Native("", "", "its old table")])
         if "never counts" in problem.text:
             self.told.append(
@@ -203,14 +213,24 @@ class _Maker:
             kept = [] if "never counts" in problem.text else [odd for odd in odds if odd.native.text]
             self.rules[at : at + 1] = kept
         else:
-            held.remove(resource)
+            (self.forwards if kind == "forwards" else self.nats).remove(resource)
             self.first += [odd for odd in odds if odd.native.text]
+            self._spares()
         for odd in odds if "never counts" not in problem.text else ():
-            if not odd.native.text:
+            if not odd.native.text and not odd.spare:
                 self._leave(odd)
 
+    def _spares(self) -> None:
+        """What all forwards said together counts itself when one of them is raw."""
+        spare = [each for each in self.rules if isinstance(each, Odd) and each.spare]
+        for each in spare:
+            at = self.rules.index(each)
+            self.rules[at : at + 1] = [replace(each, spare=False)] if each.native.text else []
+            if not each.native.text:
+                self._leave(each)
+
     def _raw(self) -> list[Odd]:
-        return [*self.first, *(each for each in self.rules if isinstance(each, Odd))]
+        return [*self.first, *(each for each in self.rules if isinstance(each, Odd) and not each.spare)]
 
     # -- YAML -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ The model (which reads YAML) and the drivers (which read servers) never meet; th
 resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`. A file may define
 
     precious(resource)                    what a service cannot do without: "MX of the zone"
-    widens(before, after, resources)      why a change lets in too much
+    widens(before, after, was, will)      why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
@@ -38,10 +38,10 @@ def precious(resource: Resource) -> str:
     return found
 
 
-def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
-    """Why a change opens something to anybody; "" for most. `resources`: all that its scope holds then."""
+def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
+    """Why a change opens something to anybody; "" for most. `was` and `will`: what its scope holds before and then."""
     resource = after or before
-    found: str = _of(resource.id.kind, "widens", "")(before, after, resources) if resource else ""
+    found: str = _of(resource.id.kind, "widens", "")(before, after, was, will) if resource else ""
     return found
 
 

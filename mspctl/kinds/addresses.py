@@ -134,6 +134,12 @@ def of_family(texts: frozenset[str], version: int) -> frozenset[str]:
     return frozenset(text for text in texts if (found := span(text)) and found.version == version)
 
 
+def families(texts: frozenset[str]) -> frozenset[int]:
+    """Of which families a set holds something; `any` and names may be of both."""
+    found = {span(text) for text in texts}
+    return frozenset({4, 6} if None in found else {each.version for each in found if each})
+
+
 def holds(texts: frozenset[str], address: Address) -> bool:
     """Whether an address is in a set. Names hold nothing that we could know."""
     return texts == ANY or any(
@@ -174,6 +180,11 @@ def is_everybody(texts: frozenset[str]) -> bool:
         > most
         for version, most in MANY.items()
     )
+
+
+def is_everything(texts: frozenset[str]) -> bool:
+    """Whether a set says nothing of what is meant: everybody, or all of the private addresses of one kind."""
+    return is_everybody(texts) or any(covers(texts, frozenset({each})) for each in _LOCAL)
 
 
 def overlap(texts: frozenset[str], others: frozenset[str]) -> frozenset[str]:

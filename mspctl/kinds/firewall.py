@@ -9,7 +9,8 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.nat` "mail": one host's two addresses, `inside` and, in `zone`, `outside`.
 * `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
 * `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
-* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides; and `amiss`, sentences
+  why all of this is not there after the device's next start. Git always says that there are none.
 * `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
   addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
 * `firewall.raw` "slow-syn": a rule in the device's own language, as `text`, in one of its chains: `chain` is input,
@@ -35,6 +36,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 from mspctl.kinds import addresses, services, shown
 from mspctl.resource import Id, Resource, Scope, Value
@@ -69,7 +71,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     NAT: {"zone": str, "outside": str, "inside": str},
     MASQUERADE: {"source": frozenset},
     POLICY: _DECIDES,
-    DEFAULT.kind: _DECIDES,
+    DEFAULT.kind: {**_DECIDES, "amiss?": frozenset},
     NAME: {},
     RAW: {"chain": str, "text": str},
     ORDER.kind: {"rules": tuple},
@@ -200,20 +202,117 @@ def precious(resource: Resource) -> str:
     return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
 
 
-def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
-    """Why a change opens something to anybody anywhere; "" where it does not. `resources`: all that is there then."""
-    if RAW in {r.id.kind for r in (before, after) if r}:
-        return "it is raw: nobody here understands what it lets through" if after else _RAW_GONE
-    if before and after and after.id == ORDER:
-        return _RAW_MOVED if _raw_moved(before, after, resources) else ""
-    inside = {r.id.name for r in resources if r.id.kind == ZONE and not r.fields["outside"]}
-    if after is None or not _lets_anybody(after) or _comes_from(after) <= inside:
-        return ""
-    if before is not None and _lets_anybody(before) and _lets_all(before, after):
-        return ""
-    return "it opens something to everybody, from anywhere"
+def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
+    """
+    Why a change opens something to anybody anywhere; "" where it does not. `was` and `will`: all that is there before
+    and then. A zone that is outside in one of them is outside.
+    """
+    resource = after or before
+    found = _WIDENS.get(resource.id.kind) if resource else None
+    return found(before, after, was, will) if found else ""
 
 
+def outside(resources: Iterable[Resource]) -> frozenset[str]:
+    """Zones in which everybody else is: they say so, or others have the device's address there."""
+    held = [*resources]
+    said = frozenset(r.id.name for r in held if r.id.kind == ZONE and r.fields["outside"])
+    return said | beyond(zones_of(r.id.name) for r in held if r.id.kind == MASQUERADE)
+
+
+def beyond(pairs: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Where others have the device's address, and nobody from there has it elsewhere; within a zone is no matter."""
+    there = [(came, goes) for came, goes in pairs if came != goes]
+    return frozenset(goes for _, goes in there) - {came for came, _ in there}
+
+
+def _raw_widens(before: Resource | None, after: Resource | None, was: Any, will: Any) -> str:
+    return "it is raw: nobody here understands what it lets through" if after else _RAW_GONE
+
+
+def _order_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    if not (before and after):
+        return ""
+    if _raw_moved(before, after, will):
+        return _RAW_MOVED
+    inside = _inside(was, will)
+    for shut, rule in _overtaking(rules(was), rules(will)):
+        if _lets_anybody(rule, inside) and addresses.is_everybody(texts(shut, "source")):
+            return f"{rule.id.name} comes ahead of {shut.id.name}, and opens to everybody what that shut out"
+    return ""
+
+
+def _zone_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    if after is None:
+        return ""
+    old, new = outside(was), outside(will)
+    if before and before.id.name in old and after.id.name not in new:
+        return _no_more(after.id.name)
+    there = {r.id.name: texts(r, "interfaces") for r in was if r.id.kind == ZONE and r.id.name in old | new}
+    mine = texts(before, "interfaces") if before else frozenset[str]()
+    gained = (texts(after, "interfaces") - mine) & frozenset[str]().union(*there.values())
+    if gained and (before or after.id.name not in new):  # rules of a zone that is new are told of themselves
+        return f"everybody outside comes by {', '.join(sorted(gained))}: what is let through from there would be open"
+    return ""
+
+
+def _masquerade_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    resource = after or before
+    there = {r.id.name for r in will if r.id.kind == ZONE} & {*(zones_of(resource.id.name) if resource else ())}
+    lost = sorted(there & (outside(was) - outside(will)))
+    return _no_more(lost[0]) if lost else ""
+
+
+def _no_more(zone: str) -> str:
+    return f"{zone} is outside no more: what is opened to everybody there would need no approval"
+
+
+def _policy_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    lets = after is not None and _lets_through(after) and not (before and _lets_through(before))
+    return _OPENS if after and lets and zones_of(after.id.name)[0] not in _inside(was, will) else ""
+
+
+def _rule_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    more = after and _lets_anybody(after) and not (before and _lets_anybody(before) and _lets_all(before, after))
+    if after and more and not _comes_from(after) <= _inside(was, will):
+        return _OPENS
+    if before is None or _lets_through(before) or (after and not _lets_through(after) and _lets_all(after, before)):
+        return ""
+    if text(before, "until") or not addresses.is_everybody(texts(before, "source")):  # an end was agreed to before
+        return ""
+    opened = _opened_behind(before, was, will)
+    return f"it shut out everybody from what {opened.id.name} opens to them" if opened else ""
+
+
+def _opened_behind(shut: Resource, was: Sequence[Resource], will: Sequence[Resource]) -> Resource | None:
+    """The first rule behind one that shuts out, which lets everybody through to some of the same."""
+    inside = _inside(was, will)
+    stays = {r.id: r for r in will}
+    ordered = rules(was)
+    at = next((n for n, each in enumerate(ordered) if each.id == shut.id), len(ordered))
+    later = (stays[r.id] for r in ordered[at + 1 :] if r.id in stays and r.id.kind == RULE)
+    return next((r for r in later if _lets_anybody(r, inside) and _meet(shut, r)), None)
+
+
+_WIDENS: Mapping[str, Callable[..., str]] = {
+    RAW: _raw_widens,
+    ORDER.kind: _order_widens,
+    ZONE: _zone_widens,
+    MASQUERADE: _masquerade_widens,
+    POLICY: _policy_widens,
+    RULE: _rule_widens,
+    FORWARD: _rule_widens,
+}
+_OPENS = "it opens something to everybody, from anywhere"
 _RAW_GONE = "it is raw: nobody here understands what it shut out"
 _RAW_MOVED = "a raw rule and others change places, and nobody here understands what it lets through"
 
@@ -233,9 +332,16 @@ def _comes_from(resource: Resource) -> frozenset[str]:
     return frozenset({text(resource, "zone")}) if resource.id.kind == FORWARD else texts(resource, "from")
 
 
-def _lets_anybody(resource: Resource) -> bool:
-    lets = resource.id.kind == FORWARD or (resource.id.kind == RULE and resource.fields.get("action") == "accept")
-    return lets and addresses.is_everybody(texts(resource, "source"))
+def _inside(was: Iterable[Resource], will: Sequence[Resource]) -> frozenset[str]:
+    """Zones that are inside before and then; of what is not known, nothing is."""
+    return frozenset(r.id.name for r in will if r.id.kind == ZONE) - outside(was) - outside(will)
+
+
+def _lets_anybody(resource: Resource, inside: frozenset[str] = frozenset()) -> bool:
+    """Whether it lets through whoever comes from elsewhere than `inside`."""
+    if not _lets_through(resource) or _comes_from(resource) <= inside:
+        return False
+    return addresses.is_everybody(texts(resource, "source"))
 
 
 def opens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> bool:
@@ -246,7 +352,7 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     if kind == RAW:
         return True
     if kind == ORDER.kind:
-        return _overtakes(rules(was), rules(will))
+        return any(_overtaking(rules(was), rules(will)))
     if kind == ZONE:
         return bool(before and after and texts(after, "interfaces") - texts(before, "interfaces"))
     if kind == NAT:
@@ -257,8 +363,8 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     return before is not None and not (after and _lets_all(after, before))  # what was shut out, and is not
 
 
-def _overtakes(was: Sequence[Resource], will: Sequence[Resource]) -> bool:
-    """Whether what lets through has come before what shuts out the same."""
+def _overtaking(was: Sequence[Resource], will: Sequence[Resource]) -> Iterator[tuple[Resource, Resource]]:
+    """What shuts out, with what lets the same through and has come before it."""
     old = {r.id: n for n, r in enumerate(was)}
     shut: list[Resource] = []
     for rule in reversed(will):
@@ -266,9 +372,8 @@ def _overtakes(was: Sequence[Resource], will: Sequence[Resource]) -> bool:
             continue
         if not _lets_through(rule):
             shut.append(rule)
-        elif any(old[each.id] < old[rule.id] and _meet(each, rule) for each in shut):
-            return True
-    return False
+        else:
+            yield from ((each, rule) for each in shut if old[each.id] < old[rule.id] and _meet(each, rule))
 
 
 def _meet(one: Resource, other: Resource) -> bool:

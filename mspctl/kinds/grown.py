@@ -30,6 +30,7 @@ class Odd:
     native: Native
     why: str
     before: str = ""  # the rule of our own that it comes before
+    spare: bool = False  # forwards say it, so it counts only where one of them cannot be said
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from mspctl.kinds import shown
 
 ANY = frozenset({"any"})
 WITH_PORTS = ("tcp", "udp", "sctp")
+MANY = 32768  # more ports than this are nothing in particular
 ALONE = ("esp", "gre", "igmp", "ospf", "vrrp")  # protocols without anything to choose; ah is none with IPv6
 ICMP = frozenset(
     "echo-reply destination-unreachable redirect echo-request router-advertisement router-solicitation time-exceeded"
@@ -96,6 +98,7 @@ def _ports(protocol: str, low: int, high: int) -> str:
     return f"{protocol}/{low}" if low == high else f"{protocol}/{low}-{high}"
 
 
+@lru_cache(maxsize=65_536)
 def ports(text: str) -> tuple[str, int, int] | None:
     """Protocol, first and last port of a service in normal form; None where it has no ports."""
     protocol, _, rest = text.partition("/")
@@ -140,6 +143,20 @@ def _in(text: str, texts: frozenset[str]) -> bool:
     if not wanted:
         return text in texts or f"{text.partition('/')[0]}/any" in texts
     return any(p[0] == wanted[0] and p[1] <= wanted[1] <= wanted[2] <= p[2] for p in filter(None, map(ports, texts)))
+
+
+def families(texts: frozenset[str]) -> frozenset[int]:
+    """In which families of addresses a set is something."""
+    one = {"icmp": (4,), "icmpv6": (6,)}
+    return frozenset(v for text in texts for v in one.get(text.partition("/")[0], (4, 6)))
+
+
+def is_everything(texts: frozenset[str]) -> bool:
+    """Whether a set says nothing of what is meant: any, or most ports of one protocol."""
+    return texts == ANY or any(
+        sum(p[2] - p[1] + 1 for p in filter(None, map(ports, texts)) if p[0] == protocol) > MANY
+        for protocol in WITH_PORTS
+    )
 
 
 def meet(texts: frozenset[str], others: frozenset[str]) -> bool:

@@ -2,7 +2,8 @@
 A WireGuard tunnel that a firewall has, as kinds of resources in that device's scope (`firewall.FACET`).
 
 * `vpn.tunnel` "wg0", an interface: the UDP `port` it listens on, its own `addresses` there ("10.90.0.1/24"), and which
-  secret its private `key` is ("SEDE_WG rev 1"), never what it is.
+  secret its private `key` is ("SEDE_WG rev 1"), never what it is. `amiss`: sentences why it is not there after the
+  device's next start; Git always says that there are none.
 * `vpn.user` "luca" and `vpn.site` "deposito", who may send something through it: the public `key` they have, and from
   which `networks` (`addresses.py`). Of a site also `endpoint` ("vpn.example.com:51820"; "": it calls us), `keepalive`
   (seconds; 0: none) and which secret is `preshared` ("" for none).
@@ -15,7 +16,7 @@ Measured of a peer (`HANDSHAKE`): when it was heard of last; None: never since t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_interface
 
 from mspctl.kinds import addresses, shown
@@ -36,7 +37,7 @@ _PEER: Mapping[str, type] = {
     "preshared": str,
 }
 FIELDS: Mapping[str, Mapping[str, type]] = {
-    TUNNEL: {"port": int, "addresses": frozenset, "key": str},
+    TUNNEL: {"port": int, "addresses": frozenset, "key": str, "amiss?": frozenset},
     USER: _PEER,
     SITE: _PEER,
 }
@@ -74,17 +75,24 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     )
 
 
-def widens(before: Resource | None, after: Resource | None, resources: Sequence[Resource]) -> str:
+def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
     """Why a peer may send from anywhere, and could not; "" where it does not."""
     if after is None or after.id.kind not in PEERS:
         return ""
     had = texts(before, "networks") if before and text(before, "key") == text(after, "key") else frozenset[str]()
-    gains = [w for w in WORLD if _covers(texts(after, "networks"), w) and not _covers(had, w)]
+    gains = [each for each in everything(texts(after, "networks")) if not addresses.covers(had, each)]
     return "everything is behind it: it may send from any address" if gains else ""
 
 
-def _covers(networks: frozenset[str], one: str) -> bool:
-    return addresses.covers(networks, frozenset({one}))
+def everything(networks: Iterable[str]) -> list[frozenset[str]]:
+    """Of each family the networks that are everything or nearly so, in halves, too: there others go first."""
+    found = addresses.joined(networks)
+    return [each for version in (4, 6) if addresses.is_everybody(each := addresses.of_family(found, version))]
+
+
+def of_its_own(networks: Iterable[str]) -> frozenset[str]:
+    """What is behind a peer and no other one."""
+    return addresses.joined(networks).difference(*everything(networks))
 
 
 def in_words(resource: Resource) -> str:

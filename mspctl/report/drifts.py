@@ -17,10 +17,12 @@ from typing import Protocol
 from mspctl.errors import Problem
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.plan import Plan, ScopePlan
+from mspctl.report import history
 from mspctl.report.documents import counts_of, findings_document, ordered, plan_document
 from mspctl.report.plans import ACCEPT, Counts, alarms_of, facts_of, in_front, plan_block, retired, unread
 from mspctl.report.view import EXPIRED, FINDINGS, PROOFS, Block, Line, Tone, View, count
 from mspctl.resource import Cause, Id, Scope
+from mspctl.updates import Installed
 
 IN_FRONT = "firewall.in-front"  # the finding that says the same as alarms do; who accepts it has no alarm
 SHOWN_TOGETHER = 3  # things of which the same is said; the rest is counted
@@ -47,6 +49,7 @@ class Beside:
     watched: frozenset[str] = frozenset()  # customers whose findings an earlier run kept
     warnings: Sequence[Problem] = ()  # of the files: what is over in them is told
     lapsed: Mapping[str, Sequence[Lapsed]] = field(default_factory=dict)  # by customer
+    installed: Sequence[Installed] = ()  # by hosts themselves, lately
 
 
 def key(finding: Finding) -> tuple[str, str, str]:
@@ -62,11 +65,12 @@ def of_drift(plan: Plan, findings: Findings, beside: Beside | None = None) -> Vi
     blocks = [_again(plan_block(s, "drift", old), s, beside) for s in shown]
     blocks = [*_finding_blocks(findings, beside, old), *blocks, *_proof_blocks(beside), *_expired(beside.warnings)]
     blocks.sort(key=lambda block: (block.customer, not _has_news(block)))
-    proved = [beside.proved] if beside.proved else []
+    proved = [*filter(None, (beside.proved, _by_themselves(beside.installed)))]
     coverage = coverage_of(plan.scopes)
     facts = [*facts_of(plan), covered(coverage.values()), f"{'' if findings.asked else 'not '}checked from outside"]
     counts = counts_of(plan) + Counter(f"finding {each.severity}" for each in findings.open)
     document = {**plan_document(plan), "counts": dict(counts), "findings": findings_document(findings)}
+    document["installed"] = history.installed(beside.installed)
     document["coverage"] = [{"customer": name, **said} for name, said in coverage.items()]
     let = {(each.finding.customer, each.finding.path) for each in findings.accepted if each.finding.code == IN_FRONT}
     told = [s for s in plan.scopes if (s.scope.customer, f"{s.scope.facet}/{s.scope.name}") not in let]
@@ -84,6 +88,12 @@ def drift_summary(counts: Counts) -> str:
         parts += [f"{counts['due']} not yet applied"] if counts["due"] else []
         said = "; ".join(parts) + "."
     return " ".join([*_findings_summary(counts), said]) + unread(counts)
+
+
+def _by_themselves(installed: Sequence[Installed]) -> str:
+    hosts, packages = {(e.customer, e.host) for e in installed}, sum(len(e.packages) for e in installed)
+    said = f"installed by hosts themselves this week: {count(packages, 'package')} on {count(len(hosts), 'host')}"
+    return said if hosts else ""
 
 
 def _has_news(block: Block) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import merge
 from itertools import islice
@@ -14,6 +14,7 @@ from mspctl.ledger import Entry
 from mspctl.ledger_page import Landing
 from mspctl.report.digest import visible
 from mspctl.resource import Scope
+from mspctl.updates import Installed
 
 SIGNS = {"create": "+", "update": "~", "rename": "→", "delete": "-"}
 SHOWN = 3  # scopes of a run; the others are counted
@@ -22,15 +23,21 @@ Page = Mapping[str, Any]
 
 
 def lines(
-    entries: Iterable[Entry], customer: str = "", updates: Iterable[Page] = (), limit: int | None = None
+    entries: Iterable[Entry],
+    customer: str = "",
+    updates: Iterable[Page] = (),
+    limit: int | None = None,
+    themselves: Iterable[Installed] = (),
 ) -> Iterator[str]:
     """
     One line per run, and one per scope that did not end well, or host that installed updates (as `Ledger.updates` tells
-    them); the newest first, as both come. `customer` is who asks, and need not be told.
+    them); and one for each time when a host did by itself. The newest first, as all come. `customer` is who asks, and
+    need not be told.
     """
     told = ((entry.when, [*_entry(entry, customer)]) for entry in entries)
     installed = ((datetime.fromisoformat(page["when"]), [*_updates(page, customer)]) for page in updates)
-    for _, block in islice(merge(told, installed, key=itemgetter(0), reverse=True), limit):
+    own = ((each.began, [_by_itself(each, customer)]) for each in themselves)
+    for _, block in islice(merge(told, installed, own, key=itemgetter(0), reverse=True), limit):
         yield from map(visible, block)
 
 
@@ -57,19 +64,26 @@ def _updates(page: Page, customer: str) -> Iterator[str]:
         yield f"    {name}: {_installed(said)}"
 
 
+def _by_itself(each: Installed, customer: str) -> str:
+    whose = "" if each.customer == customer else f" of {each.customer}"
+    what = ", ".join(_packages(each.packages))
+    return f"{each.began:%Y-%m-%d %H:%M} {each.host}{whose} · installed by the host itself: {what}"
+
+
 def _installed(said: Page) -> str:
     if "rebooted" not in said:
         return said.get("error") or "it is not known how it ended"
     packages = said.get("installed")
-    if packages is None:
-        what = ["what was installed is not known"]
-    else:
-        what = [_package(*each) for each in packages[:PACKAGES]] or ["nothing was installed"]
-        left = len(packages) - PACKAGES
-        what += [f"{left} package{'' if left == 1 else 's'} more"] * (left > 0)
+    what = ["what was installed is not known"] if packages is None else _packages(packages) or ["nothing was installed"]
     return ", ".join(
         [*what, *["rebooted"] * bool(said["rebooted"]), *["the installation failed"] * bool(said.get("failed"))]
     )
+
+
+def _packages(packages: Sequence[Sequence[str]]) -> list[str]:
+    left = len(packages) - PACKAGES
+    more = [f"{left} package{'' if left == 1 else 's'} more"] * (left > 0)
+    return [*(_package(*each) for each in packages[:PACKAGES]), *more]
 
 
 def _package(name: str, before: str, after: str) -> str:
@@ -89,9 +103,18 @@ def _more(count: int) -> str:
     return f"{count:,} more scope" + ("" if count == 1 else "s")
 
 
-def as_json(entries: Iterable[Entry], updates: Iterable[Page] = ()) -> str:
+def as_json(entries: Iterable[Entry], updates: Iterable[Page] = (), themselves: Iterable[Installed] = ()) -> str:
     said = {"format": "mspctl.history/1", "runs": [_run(e) for e in entries], "updates": [*updates]}
+    said["installed by hosts themselves"] = installed(themselves)
     return json.dumps(said, indent=2, ensure_ascii=False)
+
+
+def installed(themselves: Iterable[Installed]) -> list[dict[str, object]]:
+    """[{"customer", "host", "began", "packages": [[name, version before, version now]]}]"""
+    return [
+        {"customer": e.customer, "host": e.host, "began": e.began.isoformat(), "packages": [[*p] for p in e.packages]}
+        for e in themselves
+    ]
 
 
 def _run(entry: Entry) -> dict[str, object]:

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -92,12 +92,15 @@ class Ansible:
                 needed.append(jump)
         return [self.hosts[name] for name in needed]
 
-    def _lines(self, do: Do, names: Iterable[str]) -> Mapping[str, Path]:
-        """Connections that outlive the run, by full name; none to hosts that may boot."""
+    def _lines(self, do: Do, names: Collection[str]) -> Mapping[str, Path]:
+        """
+        Connections that outlive the run, by full name; none to hosts that may boot. What another run has under way on
+        such a host, or through it, goes on.
+        """
         lines = shared.sockets(self._needed(names), self.key())
         if do == "install":
-            self.fleeting.update(lines)
-            private.hang_up(lines.values())
+            self.fleeting.update(names)
+            private.hang_up((lines[name] for name in names if name in lines), at_once=False)
         return {name: line for name, line in lines.items() if name not in self.fleeting}
 
     def _prepare(self, folder: Path, asks: Mapping[str, Ask], lines: Mapping[str, Path]) -> None:
@@ -181,6 +184,7 @@ _BROKEN = (
     r"connection (to \S+ )?closed|connection reset|broken pipe|lost connection|data could not be sent|"
     r"no start of json char found"
 )
+_RAISED = re.compile(r"(Task failed: )?Module failed: ")  # how Ansible begins what it tells of an exception of ours
 _CRASHED = re.compile(r"[A-Za-z_.]*(Error|Exception|Interrupt)\b|Killed$|Segmentation fault")
 
 # What Ansible and ssh say → what it means. `{user}` is who logs in.
@@ -215,10 +219,11 @@ def _answer(row: Mapping[str, Any], host: Host) -> Answer:
         meant = _meant(_SILENT, said, host)
         return Answer(error=Unreachable(f"{meant} ({short})" if meant == _SILENT[-1][1] and short else meant))
     if row["status"] == "failed" and "scopes" not in row:
+        short = _RAISED.sub("what we run there failed: ", short)
         meant = _meant(_FAILED, said, host) or short or "the task failed and gave no reason"
         if meant != _FAILED[-1][1]:
             return Answer(error=TargetError(meant))
-        spoken = _last_words(row)
+        spoken = _last_words(row)  # what was only cut off has none
         return Answer(error=TargetError(f"what we run there failed: {spoken}") if spoken else Unreachable(meant))
     return Answer(row)
 

@@ -11,11 +11,11 @@ from mspctl import checks
 from mspctl.checks import Facts
 from mspctl.desired import declarations
 from mspctl.finding import Finding
-from mspctl.kinds.antivirus import CLAMAV, SCAN
+from mspctl.kinds.antivirus import CLAMAV
 from mspctl.kinds.hosts import FACET, scope_name
 from mspctl.plan import ScopePlan
 from mspctl.record import Record, ScopeRecord
-from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.resource import Resource, Scope, Value
 from tests.checks.facts import NOW
 from tests.model.test_hosts import KEY, loaded
 
@@ -48,15 +48,11 @@ def facts(
     text: str = TEXT,
     error: str = "",
     recorded: str = "",
-    *,
-    applied: bool = False,
 ) -> Facts:
-    """`recorded`: what an apply left out; `applied`: whether the scan is on the host."""
+    """`recorded`: what an apply left out."""
     estate = loaded(tmp_path, HOSTS, "", **{"customers/acme/antivirus.yaml": text})
     left = Record((Resource(CLAMAV, {"exclude": frozenset({recorded})}),))
-    scan = Id(SCAN, "weekly")
-    known = {CLAMAV: left} if recorded else {scan: Record((Resource(scan, {}),))} if applied else {}
-    history = {SCOPE: ScopeRecord(SCOPE, known)} if known else {}
+    history = {SCOPE: ScopeRecord(SCOPE, {CLAMAV: left})} if recorded else {}
     plan = ScopePlan(SCOPE, facts=live, error=error)
     (made,) = checks.facts_of(estate, declarations(estate, checks.EVERYTHING, {}, NOW), [plan], history, NOW)
     return made
@@ -105,15 +101,27 @@ def test_what_a_host_says(tmp_path: Path, live: dict[str, Value], said: list[str
         ("mon-fri 03:00", 4, []),
         ("mon-fri 03:00", 4.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-11, and should be mon-fri"]),
         ("mon,thu 03:00", 5.1, ["scan weekly of srv-1 is late: it was made last on 2027-03-10, and should be mon,thu"]),
-        ("sun 03:00", 0, ["scan weekly of srv-1 was never made"]),
     ],
 )
 def test_scans_that_are_late(tmp_path: Path, schedule: str, days: float, said: list[str]) -> None:
-    ran = {"scan weekly ended": SECONDS - int(days * DAY)} if days else {}
-    of = facts(tmp_path, {**FINE, **ran}, TEXT.replace("sun 03:00", f'"{schedule}"'), applied=True)
+    ran = {"scan weekly ended": SECONDS - int(days * DAY), "scan weekly since": SECONDS - 99 * DAY}
+    of = facts(tmp_path, {**FINE, **ran}, TEXT.replace("sun 03:00", f'"{schedule}"'))
     assert [f.code for f in found(of)] == ["antivirus.scan"] * len(said)
     assert [f.what[: len(text)] for f, text in zip(found(of), said, strict=True)] == said
     assert all(f.source == "customers/acme/antivirus.yaml:6" for f in found(of))
+
+
+@pytest.mark.parametrize(
+    ("since", "said"),
+    [
+        (0, []),  # it is not on the host yet, which is a difference
+        (SECONDS - 60, []),
+        (SECONDS - 8 * DAY, []),
+        (SECONDS - 8 * DAY - 60, ["scan weekly of srv-1 was never made, and should be sun 03:00"]),
+    ],
+)
+def test_a_scan_that_is_new_has_its_first_turn_to_come(tmp_path: Path, since: int, said: list[str]) -> None:
+    assert [f.what for f in found(facts(tmp_path, {**FINE, "scan weekly since": since}))] == said
 
 
 def test_of_a_host_that_gave_no_answer_nothing_is_said(tmp_path: Path) -> None:

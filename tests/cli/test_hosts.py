@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +154,62 @@ def test_what_can_go_wrong_is_one_line_each(lan: Lan) -> None:
     hosts = reached(lan)
     hosts["srv-2.acme"] = Host("srv-2", "acme", "127.0.0.1", lan["srv-2"].port, "guest", (lan["srv-2"].host_key,))
     hosts["srv-4.acme"] = Host("srv-4", "acme", "127.0.0.1", lan["srv-4"].port, "root", (lan["srv-1"].host_key,))
+    hosts["srv-5.acme"] = Host("srv-5", "acme", "127.0.0.1", lan["srv-4"].port, "root", (lan["srv-4"].host_key,))
+    hosts["srv-6.acme"] = Host("srv-6", "acme", "127.0.0.1", lan["srv-1"].port, "root", (lan["srv-1"].host_key,))
+    asks = dict.fromkeys(hosts, LOOK) | {"srv-6.acme": Ask({"packages": 5})}  # what we run there does not expect that
     lan["srv-3"].sh("mv /usr/bin/python3 /usr/bin/python3.gone")
+    lan["srv-4"].sh("mv /usr/lib/python3.11/zipfile.py /root")
     try:
-        answers = Ansible(hosts, lambda: Secret("SSH_KEY", lan.key.read_bytes())).run(
-            "read", dict.fromkeys(hosts, LOOK)
-        )
+        answers = Ansible(hosts, lambda: Secret("SSH_KEY", lan.key.read_bytes())).run("read", asks)
     finally:
         lan["srv-3"].sh("mv /usr/bin/python3.gone /usr/bin/python3")
+        lan["srv-4"].sh("mv /root/zipfile.py /usr/lib/python3.11")
     assert answers["srv-1.acme"].result["facts"]["packages"].keys() == {"restic"}
     assert {name: (type(a.error).__name__, str(a.error)) for name, a in answers.items() if a.error} == {
         "srv-2.acme": ("TargetError", "guest may not use sudo there without a password"),
         "srv-3.acme": ("TargetError", "it has no /usr/bin/python3"),
         "srv-4.acme": ("Unreachable", "its host key is another than hosts.yaml says: nothing was sent"),
+        "srv-5.acme": ("TargetError", "what we run there failed: ModuleNotFoundError: No module named 'zipfile'"),
+        "srv-6.acme": ("TargetError", "what we run there failed: 'int' object is not iterable"),
+    }
+
+
+# Says that it is under way, and ends when it may.
+WAITS = """
+import os, time
+def answer(ask):
+    open("/run/under-way", "w").close()
+    for _ in range(1200):
+        if os.path.exists("/run/go-on"):
+            return "done"
+        time.sleep(0.05)
+"""
+
+
+def test_installing_ends_nothing_that_others_have_under_way(lan: Lan) -> None:
+    """Neither on the hosts themselves, nor through the one by which they are reached."""
+    behind = {f"{name}.acme": Host(name, "acme", lan[name].address, jump="srv-1.acme") for name in ("srv-2", "srv-3")}
+    hosts = reached(lan) | {n: replace(host, keys=reached(lan)[n].keys) for n, host in behind.items()}
+    one, other = (Ansible(hosts, lambda: Secret("SSH_KEY", lan.key.read_bytes())) for _ in range(2))
+    waits = Ask({"modules": [["waits", WAITS]], "ask": {}, "seconds": 60})
+    waiting = ("srv-1", "srv-3")
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(one.run, "run", {f"{name}.acme": waits for name in waiting})
+        for name in waiting:
+            lan[name].sh("for _ in $(seq 1200); do [ -e /run/under-way ] && exit; sleep 0.05; done; exit 1")
+        begins = Ask({"left": 60, "patience": 1})
+        said = other.run("install", {"srv-1.acme": begins, "srv-2.acme": begins})
+        for name in waiting:
+            lan[name].sh("touch /run/go-on")
+        answers = under_way.result(120)
+    for name in waiting:
+        lan[name].sh("rm /run/go-on /run/under-way")
+    assert {str(answer.error) for answer in said.values()} == {
+        "patching is not set up there as Git says: mspctl apply first"
+    }
+    assert {name: (answer.error, answer.result.get("answer")) for name, answer in answers.items()} == {
+        "srv-1.acme": (None, "done"),
+        "srv-3.acme": (None, "done"),
     }
 
 

@@ -17,6 +17,8 @@ from tests.servers.hosts import SECURITY, Lan, machines, unplugged
 
 TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts, connect: 5s}}}\n"
 NAMES = ("srv-1", "srv-2")
+DEMO = [["demo", "1.0", "1.1"]]
+BEFORE = "cd /srv/archive && dpkg-deb -b demo/1.0 old.deb && dpkg -i --force-downgrade old.deb && rm old.deb"
 VERSION, BOOT = "dpkg-query -W -f '${Version}' demo", "cat /proc/sys/kernel/random/boot_id"
 
 
@@ -84,6 +86,16 @@ def test_updates_are_installed_in_their_window_and_only_there_and_a_host_reboots
         if line.endswith("nothing left"):
             assert f"    {name}: demo 1.0 → 1.1{', rebooted' if more else ''}" in history
             assert page["hosts"][name]["installed"] == [["demo", "1.0", "1.1"]]
+
+    lan["srv-1"].sh(f"{BEFORE} && sleep 1 && systemctl start mspctl-patching.service")  # as its timer does
+    drift = run("drift", "--record", "--output", "json")
+    own = json.loads(drift.out)["installed"]
+    assert [(each["host"], each["packages"]) for each in own if each["host"] == "srv-1"] == [("srv-1", DEMO)]
+    assert "installed by hosts themselves this week: 1 package on 1 host" in run("report").out
+    history = run("show", "acme", "--history").out.splitlines()
+    itself = [line for line in history if "installed by the host itself" in line]
+    assert [line.partition(" · ")[2] for line in itself] == ["installed by the host itself: demo 1.0 → 1.1"]
+    assert history.index(itself[0]) < next(n for n, line in enumerate(history) if "updates on srv-1" in line)
 
     with unplugged(lan, lan["srv-1"]):
         again = run("apply", "--due", "--yes")

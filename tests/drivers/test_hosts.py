@@ -218,7 +218,9 @@ def test_updates_are_installed_as_declared(
     assert after["began"] == after["logged"] == pytest.approx(time.time(), abs=600)
     # What the test itself put there a second before may be in it too.
     assert isinstance(after["installed"], tuple)
+    assert isinstance(after["history"], tuple)
     assert ("demo 1.0 1.1" in after["installed"]) is (expected == "1.1")
+    assert (f"{after['began']} demo 1.0 1.1" in after["history"]) is (expected == "1.1")
     assert after["pending"] == (0 if held or expected == "1.1" else 1)
     assert after["asked"] == pytest.approx(time.time(), abs=600)
     machine.sh("dpkg --purge demo")
@@ -228,6 +230,7 @@ NEVER_COUNTED: Mapping[str, Value] = {
     **dict.fromkeys(("pending", "security"), -1),
     **dict.fromkeys(("at", "asked", "since", "began", "logged"), 0),
     "installed": (),
+    "history": (),
     "reboot": False,
     "failed": False,
     "running": False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from mspctl.drivers.hosts.bundle import Place
 from mspctl.kinds import backup as kind
 from mspctl.kinds.hosts import parts
 from mspctl.plan import REVERT
+from mspctl.playbooks.files import backup_job
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 from mspctl.secrets import Secret
 from tests.drivers.contract import DriverContract, Sample
@@ -347,3 +349,93 @@ def keys(private: bytes) -> Callable[..., list[Secret]]:
         return [Secret(said, private.rstrip() if "KEY" in said else b"word") for _, said in wanted]
 
     return of
+
+
+LOCK = f"write /mnt/b/locks/{'b498d559' * 8}-tmp-2996: no space left on device"
+TRACE = "github.com/restic/restic/internal/backend/local.(*Local).Save\n\tgithub.com/restic/restic/local.go:170\n"
+AGAIN = "Save(<data/357ce333bc>) returned error, retrying after 552.330144ms: server response unexpected: "
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Fatal: wrong password or no key found\n", "Fatal: wrong password or no key found"),
+        (
+            f"{LOCK}\n{TRACE}unable to create lock in backend\n",
+            "unable to create lock in backend: write /mnt/b/locks/b498d559…: no space left on device",
+        ),
+        (f"{TRACE}unable to create lock in backend\n", "unable to create lock in backend"),
+        (
+            f"{AGAIN}500 Internal Server Error (500)\n{AGAIN}403 Forbidden (403)\nFatal: unable to save: 403 Forbidden",
+            "Fatal: unable to save: 403 Forbidden (is the disk there full?)",
+        ),
+        (
+            'Fatal: unable to save snapshot: Write: sftp: "Failure" (SSH_FX_FAILURE)\n',
+            'Fatal: unable to save snapshot: Write: sftp: "Failure" (SSH_FX_FAILURE) (is the disk there full?)',
+        ),
+        ("Fatal: gh31m is wrong\n", "Fatal: *** is wrong"),
+        ("", "it failed without a word"),
+    ],
+)
+def test_what_restic_says_when_it_fails(said: str, meant: str) -> None:
+    restic = backup_job.Restic.__new__(backup_job.Restic)
+    restic.secrets = ["gh31m"]
+    assert restic.reason(said.splitlines()) == meant
+
+
+SMALL, NOTTE = "mount -t tmpfs -o size=3m,mode=777 tmpfs {0}", ("systemctl", "start", "mspctl-backup-notte.service")
+FULL = {
+    "in the middle": ("head -c 5000000 /dev/urandom >/srv/data/big", "Fatal: unable to save snapshot: "),
+    "before it began": (
+        "dd if=/dev/zero of=/mnt/backup/filler 2>/dev/null || true",
+        "unable to create lock in backend: ",
+    ),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("when", FULL)
+def test_a_disk_that_is_full_is_one_line_and_costs_its_host_only(rig: BackupRig, when: str) -> None:
+    bench, scopes = Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True), rig.scopes[:2]
+    machine, other = map(rig.machine, scopes)
+    for scope in scopes:
+        bench.declare(scope, but(NIGHT, paths=frozenset({"/srv/data"}), keep=frozenset({"last 2"})))
+        rig.machine(scope).sh("rm -rf /srv/data; mkdir -p /srv/data /mnt/backup; echo one >/srv/data/a")
+    bench.converge()
+    fill, said = FULL[when]
+    machine.sh(SMALL.format("/mnt/backup"))
+    try:
+        machine.run(*NOTTE)
+        machine.sh(fill)
+        machine.run(*NOTTE, check=False)
+        other.run(*NOTTE)
+        facts, fine = (bench.plan()[scope].facts for scope in scopes)
+        assert (facts["notte ok"], fine["notte ok"]) == (False, True)
+        assert facts["notte latest"] == pytest.approx(time.time(), abs=600)
+        assert re.fullmatch(rf"{said}write /mnt/\S+…: no space left on device", str(facts["notte error"])), facts
+        machine.sh("mount -o remount,size=20m /mnt/backup; rm -f /mnt/backup/filler")
+        machine.run(*NOTTE)
+        facts = bench.plan()[scopes[0]].facts
+        assert (facts["notte ok"], facts["notte error"], facts["notte copies"]) == (True, "", 2)
+    finally:
+        machine.sh("umount -l /mnt/backup")
+
+
+@pytest.mark.soak  # restic tries again for three quarters of a minute
+def test_a_disk_that_is_full_on_another_host(rig: BackupRig, lan: Lan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SFTP has no word for it."""
+    nas = lan["srv-2"]
+    monkeypatch.setattr(Kept, "of", keys(lan.key.read_bytes()))
+    where = f"sftp://root@{nas.address}:22/mnt/full/srv-1"
+    said = {"repository": where, "key": "NAS_KEY rev 1", "host_key": nas.host_key, "paths": frozenset({"/srv/data"})}
+    nas.sh("mkdir -p /mnt/full && " + SMALL.format("/mnt/full"))
+    try:
+        bench, scope, machine = backed_up(rig, but(NIGHT, **said))
+        machine.run(*NOTTE)
+        machine.sh("head -c 5000000 /dev/urandom >/srv/data/big")
+        machine.run(*NOTTE, check=False)
+        error = str(bench.plan()[scope].facts["notte error"])
+        assert error.startswith("Fatal: unable to save snapshot: ")
+        assert error.endswith("(is the disk there full?)")
+    finally:
+        nas.sh("umount -l /mnt/full")

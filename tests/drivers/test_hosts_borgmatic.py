@@ -197,6 +197,21 @@ def test_two_jobs_share_a_repository(rig: BackupRig) -> None:
     assert len(ask(rig, "find", "sshd_config", jobs=["notte", "notte-2"])["found"]) == 1
 
 
+@pytest.mark.soak
+def test_a_repository_that_somebody_uses_is_waited_for(rig: BackupRig) -> None:
+    bench, scope, machine = backed_up(rig, BORG)
+    run(machine)
+    own = "env BORG_CONFIG_DIR=/var/lib/mspctl/borg BORG_CACHE_DIR=/var/cache/mspctl-borg"
+    word = "BORG_PASSCOMMAND='tail -n 1 /etc/mspctl/backup/notte.password'"
+    held = f"{own} {word} borg with-lock /mnt/backup/acme/srv-1 sh -c 'touch /run/held; sleep 6; rm /run/held'"
+    with machine.open("sh", "-c", held) as other:
+        machine.sh("for _ in $(seq 600); do [ -e /run/held ] && exit; sleep 0.1; done; exit 1")
+        run(machine)
+        assert other.wait(60) == 0
+    facts = bench.plan()[scope].facts
+    assert (facts["notte ok"], facts["notte error"], facts["notte copies"]) == (True, "", 2)
+
+
 @pytest.fixture
 def far(
     rig: BackupRig, lan: Lan, monkeypatch: pytest.MonkeyPatch

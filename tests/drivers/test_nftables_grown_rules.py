@@ -121,3 +121,66 @@ def test_what_masks_ahead_of_an_exemption_stays_ahead_of_it(taken: Taken) -> Non
     )
     found = taken(table("postrouting", *rules) + table("input") + table("forward"))
     assert [text for chain, text, _ in told(found) if chain == "postrouting"] == [*rules[:2]]
+
+
+def test_what_hides_addresses_of_both_families_hides_them_afterwards(taken: Taken) -> None:
+    rules = (
+        'ip daddr 10.0.0.0/8 oifname "wan0" accept',
+        'iifname "lan0" oifname "wan0" masquerade',
+        'ip6 saddr 2001:db8:20::/64 oifname "dmz0" masquerade',
+    )
+    found = taken(table("postrouting", *rules) + table("input") + table("forward"))
+    assert told(found) == [
+        ("postrouting", rules[0], "it keeps others from being translated"),
+        ("postrouting", f"meta nfproto ipv6 {rules[1]}", "masquerade is for IPv4 only"),
+        ("postrouting", rules[2], "masquerade is for IPv4 only"),
+    ]
+    assert said(found, "firewall.masquerade") == {"lan > wan": {"source": frozenset({"any"})}}
+
+
+def test_what_cannot_be_said_of_either_family_is_one_raw_rule(taken: Taken) -> None:
+    rules = ('oifname "wan0" tcp dport 25 masquerade', 'ip saddr 10.20.0.0/24 oifname "wan0" masquerade')
+    found = taken(table("postrouting", *rules) + table("input") + table("forward"))
+    assert told(found) == [("postrouting", rules[0], "masquerade cannot say it")]
+
+
+FORWARDED = 'iifname "wan0" ip daddr 203.0.113.1 tcp dport 8443 dnat ip to 10.40.0.9:443'
+PAIR = (
+    'ip daddr 203.0.113.1 iifname "wan0" dnat ip to 10.40.0.9',
+    'ip saddr 10.40.0.9 oifname "wan0" snat ip to 203.0.113.1',
+)
+
+
+def test_what_lets_all_forwards_through_is_said_by_them(taken: Taken) -> None:
+    text = table("prerouting", FORWARDED) + table("forward", "ct status dnat accept") + table("input")
+    found = taken(text)
+    assert [*said(found, "firewall.forward")] == ["https-10-40-0-9"]
+    assert [(odd.native.text, odd.spare) for odd in found.odd] == [("ct status dnat accept", True)]
+
+
+def test_what_lets_a_host_with_its_own_address_through_stays(taken: Taken) -> None:
+    """A forward says by itself that it is open, and static NAT does not."""
+    text = table("prerouting", PAIR[0]) + table("postrouting", PAIR[1]) + table("input")
+    found = taken(text + table("forward", "ct status dnat accept"))
+    assert [*said(found, "firewall.nat")] == ["nat-10-40-0-9"]
+    assert [(odd.native.text, odd.spare) for odd in found.odd] == [("ct status dnat accept", False)]
+
+
+# -- everybody ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        ("ip saddr 0.0.0.0/0 tcp dport 4711 accept", "0.0.0.0/0"),
+        ("ip saddr { 0.0.0.0/1, 128.0.0.0/1 } tcp dport 4711 accept", "0.0.0.0/0"),
+        ("meta nfproto ipv4 tcp dport 4711 accept", "0.0.0.0/0"),
+        ("ip6 saddr ::/0 tcp dport 4711 accept", "::/0"),
+        ("tcp dport 4711 accept", "any"),
+    ],
+)
+def test_everybody_of_one_family_is_not_any(taken: Taken, rule: str, source: str) -> None:
+    found = taken(table("input", rule) + table("forward"))
+    (made,) = said(found, "firewall.rule").values()
+    assert isinstance(made, dict)
+    assert (made["source"], made["action"]) == (frozenset({source}), "accept")

@@ -29,8 +29,8 @@ from mspctl.resource import Cause, Change, Resource
 from mspctl.secrets import Secrets
 from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran
-from tests.drivers.test_nftables import SCOPES, default, forward, nat, policy, rule, several, zone
-from tests.servers import firewalls, wires
+from tests.drivers.nftables_rig import SCOPES, default, forward, nat, policy, rule, several, zone
+from tests.servers import firewalls, processes, wires
 from tests.servers.firewalls import FIREWALL, HOSTS, OFFICE, Firewall
 from tests.servers.namespaces import inside, run
 
@@ -245,6 +245,14 @@ def frozen(desk: Desk, seconds: float) -> None:
     for_a_while(seconds, lambda: server.send_signal(signal.SIGSTOP), lambda: server.send_signal(signal.SIGCONT))
 
 
+def nobody_stays(desk: Desk) -> None:
+    """All sessions end at once, and sshd takes no new ones for a while."""
+    with processes.held(*processes.below(desk.firewall.sshd.process.pid)) as sessions:
+        for session in sessions:
+            session.send(signal.SIGKILL)
+    frozen(desk, WINDOW + 2)
+
+
 def lost(desk: Desk) -> None:
     raise KeyboardInterrupt  # our own process ends here
 
@@ -256,6 +264,7 @@ HAPPENS: dict[str, tuple[Callable[[Desk], object], str]] = {
     "the link is cut for longer": (lambda d: link(d, WINDOW + 2), "took them back"),
     "the route to us is gone for longer": (lambda d: route(d, WINDOW + 2), "took them back"),
     "sshd answers nobody for longer": (lambda d: frozen(d, WINDOW + 2), "took them back"),
+    "all that sshd runs is killed": (nobody_stays, "took them back"),
     "the run folder is gone": (lambda d: run("rm", "-rf", f"{d.firewall.folder}/run"), "is gone"),
     "nothing can be written down for the next start": (lambda d: no_folder(d, WINDOW), "were not confirmed"),
     "our process dies": (lost, ""),
@@ -306,13 +315,60 @@ def test_all_files_gone_and_rules_that_lock_us_out(desk: Desk, monkeypatch: pyte
     desk.comes_back(before)
 
 
+LATE = {
+    "is slow": f"sleep {WINDOW + 3}",
+    "is stopped": "kill -STOP $$",
+    "does not hear": f"trap : TERM; (trap : TERM; sleep {WINDOW + 3}); (sleep {WINDOW + 3})",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, marks=() if each == "is stopped" else soak) for each in LATE])
+def test_what_would_land_late_does_not_land_at_all(desk: Desk, name: str) -> None:
+    """It would land on top of the old rules, after the timer has loaded them, with nobody left to take it back."""
+    before = desk.rules()
+    program = f'#!/bin/sh\nif [ "$1 $2" = "-j -f" ]; then {LATE[name]}; fi\nexec {{real}} "$@"\n'
+    with desk.firewall.instead_of("nft", program):
+        (failed,) = desk.apply(but(desk, default(log=True)))
+        assert isinstance(failed, Failed)
+        assert f"the new rules were not loaded after {WINDOW} s, so the device gave them up" in str(failed.error)
+        assert desk.rules() == before
+        begun = [each for each in processes.below(1) if str(desk.firewall.folder) in command(each)]
+        assert begun == []
+        if name != "is stopped":
+            time.sleep(5)  # when it would have landed
+            assert desk.rules() == before
+    (landed,) = desk.apply(but(desk, default(log=True)))
+    assert isinstance(landed, Landed)
+
+
+def command(process: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{process}/cmdline").read_text(errors="replace")
+    return ""
+
+
+@soak
+def test_a_program_that_is_missing_when_it_is_taken_back_is_waited_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, gone = desk.rules(), desk.firewall.folder / "gone"
+    program = f'#!/bin/sh\n[ ! -e {gone} ] || exit 127\nexec {{real}} "$@"\n'
+    with (
+        desk.firewall.instead_of("nft", program),
+        meanwhile(monkeypatch, lambda: for_a_while(WINDOW + 3, gone.touch, gone.unlink)),
+    ):
+        (*_, failed) = desk.apply(desk.usual()[2:])
+    assert isinstance(failed, Failed)
+    assert "took them back" in str(failed.error)
+    desk.comes_back(before)
+
+
 @soak
 @pytest.mark.parametrize("options", ["size=4k,nr_inodes=2", "ro"], ids=["full", "read-only"])
 def test_where_nothing_can_be_armed_nothing_is_loaded(desk: Desk, options: str) -> None:
     before, folder = desk.rules(), desk.firewall.folder / "run"
     folder.mkdir(exist_ok=True)
-    there = ("nsenter", f"--mount=/proc/{desk.firewall.sshd.process.pid}/ns/mnt")  # where who logs in sees files
-    run(*there, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    run(*desk.firewall.files, "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
     try:
         (*_, failed) = desk.apply(but(desk, default(log=True)))
         assert isinstance(failed, Failed)
@@ -320,7 +376,22 @@ def test_where_nothing_can_be_armed_nothing_is_loaded(desk: Desk, options: str) 
         assert desk.rules() == before
         assert desk.gets_in()
     finally:
-        run(*there, "umount", str(folder))
+        run(*desk.firewall.files, "umount", str(folder))
+
+
+@soak
+def test_a_disk_that_is_full_when_it_is_confirmed(desk: Desk) -> None:
+    """The new rules could not be written down for the next start."""
+    before, folder = desk.rules(), desk.firewall.folder / "boot"
+    run(*desk.firewall.files, "mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=1", "tmpfs", str(folder))
+    try:
+        (*_, failed) = desk.apply(but(desk, default(log=True)))
+        assert isinstance(failed, Failed)
+        assert "the new rules were not confirmed: " in str(failed.error)
+        assert f"the device takes them back by itself within {WINDOW} s" in str(failed.error)
+        desk.comes_back(before)
+    finally:
+        run(*desk.firewall.files, "umount", str(folder))
 
 
 @soak
@@ -358,9 +429,8 @@ def test_while_one_change_waits_there_is_no_other(desk: Desk, monkeypatch: pytes
         desk.apply(but(desk, default(log=True)))
     (failed,) = desk.apply(but(desk, default(action="reject")))
     assert isinstance(failed, Failed)
-    assert "another change waits to be confirmed" in str(failed.error) or "was changed on the device" in str(
-        failed.error
-    )
+    told = str(failed.error)
+    assert "another change waits to be confirmed, or is being" in told or "was changed on the device" in told
     desk.comes_back(before)
 
 

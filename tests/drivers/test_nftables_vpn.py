@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from mspctl.secrets import Secret, Secrets
 from mspctl.transports.machine import Session
 from tests.cli.test_firewall import SERVE
 from tests.drivers.contract import DriverContract, Sample
-from tests.drivers.test_nftables import SCOPES, Device, default, rule, several, zone
+from tests.drivers.nftables_rig import SCOPES, Device, default, rule, several, zone
 from tests.drivers.workbench import Workbench
-from tests.servers import firewalls, namespaces, tunnels, wires
+from tests.servers import firewalls, tunnels, wires
 from tests.servers.firewalls import FIREWALL, HOSTS, Firewall
 from tests.servers.tunnels import Keys
 
@@ -133,7 +134,9 @@ class Rig:
 
     def tunnel(self, *addresses_: str, port: int = 51820, key: str = "SEDE_WG rev 1") -> Resource:
         own = frozenset(addresses_ or ("10.90.0.1/24", "fd00:90::1/64"))
-        return Resource(Id(vpn.TUNNEL, self.interface), firewall.fields(port=port, addresses=own, key=key))
+        return Resource(
+            Id(vpn.TUNNEL, self.interface), firewall.fields(port=port, addresses=own, key=key, amiss=frozenset())
+        )
 
     def calling(self, who: Keys, address: str, shared: str = "") -> Any:
         return tunnels.calling(self.firewall, "wan", who, self.own.public, "203.0.113.1:51820", [address], shared)
@@ -282,6 +285,33 @@ def test_who_comes_in_through_the_tunnel_cannot_shut_it(firewall_: Firewall, rig
         assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("held", [True, False], ids=["a tunnel", "no tunnel"])
+def test_a_load_that_takes_too_long_leaves_what_was(rig: Rig, held: bool) -> None:
+    """`wg` waits for the DNS, say: then it is ended, and lands on nothing."""
+    rig.window = 6
+    bench = rig.bench()
+    luca, nora = user("luca", rig.luca.public, "10.90.0.10"), user("nora", rig.nora.public, "10.90.0.11")
+    tunnel_ = [rig.tunnel(), luca]
+    bench.declare(SCOPE, *rig.usual(*(tunnel_ if held else ())))
+    bench.converge()
+    slow = rig.folder / "slow"
+    slow.touch()
+    program = f'#!/bin/sh\n[ "$1" != syncconf ] || [ ! -e {slow} ] || {{ rm {slow}; sleep 10; }}\nexec {{real}} "$@"\n'
+    bench.declare(SCOPE, *rig.usual(*tunnel_, nora))
+    with rig.firewall.instead_of("wg", program):
+        error = str(bench.apply().scopes[SCOPE].error)
+        assert "the new settings of the VPN were not loaded after 6 s, so the device gave them up" in error
+        time.sleep(6)  # when they would have landed
+    bench.declare(SCOPE, *rig.usual(*(tunnel_ if held else ())))
+    assert bench.causes(SCOPE) == {}
+    assert (rig.interface in rig.firewall.on("fw", "ip", "link")) is held
+    bench.declare(SCOPE, *rig.usual(*tunnel_, nora))
+    bench.converge()
+    with rig.calling(rig.luca, "10.90.0.10/24"):
+        assert rig.reaches(HOSTS["lan"], 443) == "::ffff:10.90.0.10"
+
+
 def tables(rig: Rig) -> str:
     return rig.firewall.on("fw", "nft", "list", "tables").strip()
 
@@ -368,14 +398,15 @@ class Written(Device):
         secret = {said: Secret(said, value) for said, value in PSK.items()}
         self.file(scope).write_bytes(tunnel.conf(held, [], secret))
 
+    @contextmanager
+    def garbled(self, scope: Scope) -> Iterator[None]:
+        """The program fails that reads the tunnel."""
+        self.machine.failing = (nftables.table_of(scope), "read)")
+        yield
+        self.machine.failing = ("", "")
+
     def native(self, scope: Scope) -> object:
         return self.file(scope).read_text()
-
-
-@pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
-    with namespaces.made("fw") as names:
-        yield names["fw"]
 
 
 NORA_ = user("nora", NORA, "10.90.0.11")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from mspctl import guards
 from mspctl.kinds import firewall
-from mspctl.resource import Id, Resource, Value
+from mspctl.resource import Change, Id, Resource, Value
 
 ANY = frozenset({"any"})
 
@@ -116,6 +118,83 @@ def test_an_order_that_lets_in(was: Sequence[str], will: Sequence[str], opens: b
     }
     one, two = ([*(named[n] for n in names), firewall.order(names)] for names in (was, will))
     assert firewall.opens(one[-1], two[-1], one, two) is opens
+
+
+def named(kind: str, name: str, **said: Value) -> Resource:
+    return Resource(Id(kind, name), firewall.fields(**said))
+
+
+def a_zone(name: str, *interfaces: str, outside: bool = False) -> Resource:
+    return named(firewall.ZONE, name, interfaces=several(*interfaces), outside=outside)
+
+
+WAN, LAN = a_zone("wan", "wan1", outside=True), a_zone("lan", "lan0")
+HIDES, MASKED = a_zone("wan", "wan1"), named(firewall.MASQUERADE, "lan > wan", source=ANY)
+OPEN = forward(source=ANY)
+SHUT = rule("shut", action="drop", source=ANY, services=several("tcp/3389"))
+ALL = rule("all", source=ANY, services=several("tcp/1-65535"))
+
+
+def masked(pair: str) -> Resource:
+    return named(firewall.MASQUERADE, pair, source=ANY)
+
+
+def between(pair: str, action: str) -> Resource:
+    return named(firewall.POLICY, pair, action=action, log=False)
+
+
+def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
+    return [*names, firewall.order(order)] if order else [*names]
+
+
+@pytest.mark.parametrize(
+    ("was", "will", "needs"),
+    [
+        (held(WAN, LAN), held(WAN, LAN, OPEN), {"f"}),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, OPEN), {"f"}),  # it only masquerades
+        (held(HIDES, LAN), held(HIDES, LAN, MASKED, OPEN), {"f"}),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, OPEN), {"f", "lan > wan"}),
+        (held(), held(HIDES, LAN, MASKED, OPEN), {"f"}),
+        (held(LAN, HIDES), held(LAN, HIDES, OPEN), set()),
+        (held(WAN, LAN), held(HIDES, LAN), {"wan"}),
+        (held(WAN, LAN), held(HIDES, LAN, OPEN), {"wan", "f"}),
+        (held(WAN, LAN), held(HIDES, LAN, MASKED), set()),  # it is outside all the same
+        (held(WAN, LAN, MASKED), held(HIDES, LAN, MASKED), set()),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN), {"lan > wan"}),
+        (held(WAN, LAN, MASKED), held(WAN, LAN), set()),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > lan")), {"wan > lan"}),  # now neither is
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > wan"), OPEN), {"f"}),
+        (held(WAN, LAN, MASKED), held(WAN, LAN, MASKED, masked("vpn > lan"), forward(source=ANY, zone="lan")), set()),
+        (held(HIDES, LAN, MASKED), held(LAN), set()),  # the zone is gone, too
+        (held(WAN, LAN), held(a_zone("wan", outside=True), a_zone("lan", "lan0", "wan1")), {"lan"}),
+        (held(HIDES, LAN, MASKED), held(a_zone("lan", "lan0", "wan1")), {"lan"}),
+        (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1")), {"uplink"}),
+        (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1", outside=True)), set()),
+        (held(WAN, LAN), held(WAN, a_zone("lan", "lan0", "lan1")), set()),
+        (held(WAN, LAN), held(WAN, LAN, between("wan > lan", "accept")), {"wan > lan"}),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, between("wan > lan", "accept")), {"wan > lan"}),
+        (held(WAN, LAN, between("wan > lan", "drop")), held(WAN, LAN, between("wan > lan", "accept")), {"wan > lan"}),
+        (held(WAN, LAN), held(WAN, LAN, between("wan > lan", "drop")), set()),
+        (held(WAN, LAN), held(WAN, LAN, between("lan > wan", "accept")), set()),
+        (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]), held(WAN, LAN, ALL, order=["all"]), {"shut"}),
+        (held(WAN, LAN, SHUT, ALL, order=["all", "shut"]), held(WAN, LAN, ALL, order=["all"]), set()),
+        (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]), held(WAN, LAN, SHUT, ALL, order=["all", "shut"]), {"rules"}),
+        (held(WAN, LAN, SHUT, ALL, order=["all", "shut"]), held(WAN, LAN, SHUT, ALL, order=["shut", "all"]), set()),
+        (held(WAN, LAN, SHUT, order=["shut"]), held(WAN, LAN), set()),
+        (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]),
+         held(WAN, LAN, rule("shut", action="drop"), ALL, order=["shut", "all"]), {"shut"}),
+        (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]),
+         held(WAN, LAN, replace(SHUT, fields={**SHUT.fields, "action": "reject"}), ALL, order=["shut", "all"]), set()),
+        (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]),
+         held(WAN, LAN, rule("shut", action="reject", source=ANY), ALL, order=["shut", "all"]), {"shut"}),
+        (held(WAN, LAN, rule("shut", action="drop", source=ANY, until="2027-01-01 00:00"), ALL, order=["shut", "all"]),
+         held(WAN, LAN, ALL, order=["all"]), set()),
+    ],
+)  # fmt: skip
+def test_what_opens_to_everybody_needs_an_approval(was: list[Resource], will: list[Resource], needs: set[str]) -> None:
+    before, after = ({r.id: r for r in each} for each in (was, will))
+    changes = [Change(before.get(i), after.get(i)) for i in sorted({*before, *after}) if before.get(i) != after.get(i)]
+    assert {id_.name for id_ in guards.judge(changes, was, [])} == needs
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_the_tunnel_is_a_zone_and_rules_follow(tmp_path: Path) -> None:
     assert found[Id(firewall.ZONE, "vpn")].fields["interfaces"] == frozenset({"wg0"})
     tunnel = found[Id(vpn.TUNNEL, "wg0")]
     assert tunnel.fields == {
-        "port": 51820, "addresses": frozenset({"10.90.0.1/24", "fd00:90::1/64"}), "key": "SEDE_WG rev 1"
+        "port": 51820, "addresses": frozenset({"10.90.0.1/24", "fd00:90::1/64"}), "key": "SEDE_WG rev 1",
+        "amiss": frozenset(),
     }  # fmt: skip
     assert tunnel.source.endswith("sede.yaml:6")
     luca, site = found[Id(vpn.USER, "luca")], found[Id(vpn.SITE, "deposito")]
@@ -98,7 +99,7 @@ def test_a_raw_rule_keeps_its_place_when_a_leaver_goes(tmp_path: Path) -> None:
     before, after = was[firewall.ORDER], will[firewall.ORDER]
     assert before.fields["rules"] == ("management", "vpn", "mark", "vpn-luca", "vpn-luca-2", "to-deposito")
     assert after.fields["rules"] == ("management", "vpn", "mark", "to-deposito")
-    assert firewall.widens(before, after, [*will.values()]) == ""
+    assert firewall.widens(before, after, [*was.values()], [*will.values()]) == ""
 
 
 def several(text: str) -> frozenset[str]:
@@ -132,6 +133,9 @@ def test_a_leaver_who_may_be_a_user_is_told(tmp_path: Path) -> None:
         (LUCA, "YmFkIGtleQ==", "is not a public key of WireGuard"),
         ("id: nora", "id: luca", "luca is the id of luca"),
         ("networks: 10.40.0.0/24", "networks: 0.0.0.0/0", r"0\.0\.0\.0/0 is everything .*everything: true"),
+        ("networks: 10.40.0.0/24", "networks: [0.0.0.0/1, 128.0.0.0/1]", r"0\.0\.0\.0/1, 128\.0\.0\.0/1 is everything"),
+        ("networks: 10.40.0.0/24", 'networks: ["::/1", "8000::/1", 10.40.0.0/24]', "8000::/1 is everything"),
+        ("networks: 10.40.0.0/24", "networks: [128.0.0.0/2, 192.0.0.0/3]", "is nearly everything"),
         ("networks: 10.40.0.0/24", "networks: 10.90.0.0/16", r"write 10\.90\.0\.0/16|holds the tunnel's own network"),
         ("networks: 10.40.0.0/24", "networks: 10.20.1.0/24", r"10\.20\.1\.0/24 is of sede itself"),
         ("networks: 10.40.0.0/24", "networks: any", "'any' is no network"),
@@ -166,9 +170,10 @@ def test_everything_can_be_meant_and_a_user_that_is_over_is_told(tmp_path: Path)
     assert any("vpn.users[1].until: warning: 2027-03-01 is over" in each for each in said), said
 
 
-def test_only_one_site_has_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("everything", ["0.0.0.0/0", "[0.0.0.0/1, 128.0.0.0/1]"])
+def test_only_one_site_has_everything(tmp_path: Path, everything: str) -> None:
     text = SEDE.replace("      mail: luca@brenta.example\n", "")
-    text = text.replace("networks: 10.40.0.0/24", "networks: 0.0.0.0/0, everything: true")
+    text = text.replace("networks: 10.40.0.0/24", f"networks: {everything}, everything: true")
     other = f"    - {{id: second, key: {'d' * 42}A=, networks: 0.0.0.0/0, everything: true}}\n"
     text = text.replace("  sites:\n", f"  sites:\n{other}")
     with pytest.raises(InputError, match=r"0\.0\.0\.0/0 is what second \(customers.*sede\.yaml:\d+\) has already"):

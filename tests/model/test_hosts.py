@@ -162,6 +162,34 @@ def test_only_debian_is_patched(tmp_path: Path) -> None:
         loaded(tmp_path, WHOLE.replace("os: debian-12", "os: windows-2022"), POLICY)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "jobs.notte.repository: srv-1 has debian-13, and borgmatic is driven on debian-12 only so far"),
+        (
+            "thinning:\n  old: {host: srv-1, program: borgmatic, folder: /srv/borg, password: ACME_RESTIC,\n"
+            '        schedule: "sun 12:00", keep: {daily: 3}}\n',
+            "thinning.old.program: srv-1 has debian-13, and borgmatic is driven on debian-12 only so far",
+        ),
+    ],
+)
+def test_borgmatic_is_driven_where_it_was_tried(tmp_path: Path, text: str, said: str) -> None:
+    """Another release has another layout of its configuration; restic is the same on each."""
+    hosts = WHOLE.replace("role: files", "role: files, os: debian-13")
+    backup = text + BACKUP
+    loaded(tmp_path / "restic", hosts, **{"customers/acme/backup.yaml": BACKUP})
+    files = {"customers/acme/backup.yaml": backup.replace("local: /mnt", "program: borgmatic, local: /mnt")}
+    with pytest.raises(InputError) as raised:
+        loaded(tmp_path / "borg", hosts, **files)
+    assert said in [f"{p.path}: {p.text}"[: len(said)] for p in raised.value.problems]
+
+
+def test_what_is_no_debian_thins_out_nothing(tmp_path: Path) -> None:
+    hosts = WHOLE.replace("address: nas.acme", "os: windows-2022\n    address: nas.acme")
+    with pytest.raises(InputError, match="nas is no Debian, and nothing else is driven so far"):
+        loaded(tmp_path, hosts, **{"customers/acme/backup.yaml": VAULT + BACKUP.replace("{host: nas", "{host: srv-1")})
+
+
 BACKUP = """repositories:
   disk: {local: /mnt/backup/, password: ACME_RESTIC}
   far: {rest: "https://backup.msp.example:8000/", password: ACME_RESTIC, login: ACME_REST, rev: 2, append_only: true}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import namespaces, sshd
+from tests.servers import namespaces, require, sshd
 from tests.servers.namespaces import cable, inside, made, run
 
 OFFICE = "198.51.100.5"  # from where we administer it
@@ -38,6 +39,25 @@ class Firewall:
         return subprocess.Popen(
             [*inside(self.names[role]), *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+
+    @property
+    def files(self) -> list[str]:
+        """What stands before a command that is to see files as who logs in there does."""
+        return [require("nsenter"), f"--mount=/proc/{self.sshd.process.pid}/ns/mnt"]
+
+    @contextmanager
+    def instead_of(self, program: str, text: str) -> Iterator[None]:
+        """Who logs in there has another program under this name; `{real}` in its text is the program itself."""
+        found = require(program)
+        real, other = self.folder / f"{program}.real", self.folder / program
+        shutil.copy(found, real)
+        other.write_text(text.replace("{real}", str(real)))
+        other.chmod(0o755)
+        run(*self.files, "mount", "--bind", str(other), found)
+        try:
+            yield
+        finally:
+            run(*self.files, "umount", "--lazy", found)
 
 
 _NAMES = 'mount --bind "$1" /etc/hosts; shift; exec "$@"'

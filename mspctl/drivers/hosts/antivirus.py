@@ -301,7 +301,8 @@ def known(facts: Facts) -> Outputs:
     `engine` and `watch`: whether they run. `version`: of the engine that runs, `installed`: of its package. Times are
     seconds since 1970, 0 for never: `signatures` (how new the newest is), `updated`. `failed`: why the last update did
     not work. `outdated`: freshclam calls the engine too old. `exclude`: what is left out. `found`: the latest,
-    "<seconds> <name> <path>". `scan <name> …`: `ended`, `error`, `found` (how many).
+    "<seconds> <name> <path>". `scan <name> …`: `ended`, `error`, `found` (how many); `since`: when it was set up, or
+    set up otherwise.
     """
     if CLAMD not in facts["files"]:
         return {}
@@ -325,6 +326,11 @@ def known(facts: Facts) -> Outputs:
             found[f"scan {name} ended"] = _seconds(ran.get("ended"))
             found[f"scan {name} error"] = _short(ran.get("error"))
             found[f"scan {name} found"] = _seconds(ran.get("found"))
+    for path in facts["files"]:
+        name = PurePosixPath(path).stem.removeprefix("scan-")
+        if path == f"{FOLDER}/scan-{name}.conf":
+            parts = (path, f"{UNITS}/mspctl-antivirus-scan-{name}.timer")
+            found[f"scan {name} since"] = max(_seconds(facts["files"].get(each, {}).get("time")) for each in parts)
     return found
 
 

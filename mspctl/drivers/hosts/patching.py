@@ -10,7 +10,7 @@ the host, every six hours, because it takes seconds; it says when the archive wa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from mspctl.driver import Outputs
 from mspctl.drivers.hosts.bundle import UNITS, Bundle, Facts, File, Place, Watched, calendar, program
@@ -194,7 +194,8 @@ def _said(facts: Facts, name: str, otherwise: str) -> str:
 def known(facts: Facts) -> Outputs:
     """
     Counts are -1 when nobody could count; times are seconds since 1970, 0 for never. `installed`: what the installation
-    that began at `logged` did, "<package> <version before> <version now>", with - for none.
+    that began at `logged` did, "<package> <version before> <version now>", with - for none. `history`: the same of
+    those before it too, the time in front.
     """
     state = facts["state"].get(STATE)
     state = state if isinstance(state, dict) else {}
@@ -202,14 +203,21 @@ def known(facts: Facts) -> Outputs:
     times: dict[str, Value] = {name: _number(state.get(name), 0) for name in ("at", "asked", "since", "began")}
     active = facts["units"].get(f"{RUN}.service", {}).get("active")
     now = {"failed": active == "failed", "running": active in ("activating", "deactivating")}
-    last = facts["state"].get(INSTALLED)
-    last = last if isinstance(last, dict) else {}
-    done: dict[str, Value] = {"logged": _number(last.get("began"), 0), "installed": tuple(_installed(last))}
+    runs = [*_runs(facts["state"].get(INSTALLED))]
+    began, packages = runs[-1] if runs else (0, [])
+    history = tuple(f"{when} {each}" for when, some in runs for each in some)
+    done: dict[str, Value] = {"logged": began, "installed": tuple(packages), "history": history}
     return counted | times | now | done | {"reboot": bool(facts["reboot"]), "boot": str(facts.get("boot", ""))}
 
 
-def _installed(said: Mapping[str, object]) -> Iterator[str]:
-    packages = said.get("packages")
+def _runs(state: object) -> Iterator[tuple[int, list[str]]]:
+    runs = state.get("runs") if isinstance(state, dict) else None
+    for run in runs if isinstance(runs, list) else ():
+        if isinstance(run, dict):
+            yield _number(run.get("began"), 0), [*_installed(run.get("packages"))]
+
+
+def _installed(packages: object) -> Iterator[str]:
     for each in packages if isinstance(packages, list) else ():
         if isinstance(each, list) and len(each) == 3:
             yield " ".join("".join(str(word).split()) or "-" for word in each)

@@ -5,8 +5,10 @@ The device itself takes the change back unless it is told in time that we still 
 both rename the same file, and only one of them can. The timer and the load are detached from our connection, which the
 new rules may cut at once; and a connection that was open before says nothing about the next one.
 
-The timer holds the old rules in memory, so that neither a full disk nor a hand in its files takes them away. What
-cannot be written down for the next start is not confirmed, and neither is a table that is not there any more.
+The timer holds the old rules in memory, so that neither a full disk nor a hand in its files takes them away. It begins
+the load itself, so that it can end one that still runs when the window is over: what lands late would land on top of
+the old rules. What cannot be written down for the next start is not confirmed, and neither is a table that is not there
+any more.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran, Session
 
 PAUSE = 0.2  # seconds before each attempt to log in
+TRIES = 600  # a second apart, to take a change back; a program may be missing while it is updated
 LONGEST_LOGIN = 10  # seconds; one that hangs must leave time for another
 
 
@@ -58,8 +61,8 @@ class Way:
     check: str  # ends with an error if it cannot be loaded
     old: str  # writes what is there, as `undo` takes it
     now: str  # prints what `before` is the digest of
-    load: str
-    undo: str
+    load: str  # runs in a session of its own, which is ended with all that is in it if it takes too long
+    undo: str  # is tried again until it succeeds
     stands: str  # whether it is there
     unit: boot.Unit
     program: str = ""  # "$8" in `check`, `old` and `now`, "$5" in the others, where "$4" is what "$7" is there
@@ -138,8 +141,9 @@ def carry_out(
     if end is not None and end.code == _GONE:
         text = "what waited to be confirmed is gone (did it start anew?); it has what it starts with"
         raise TargetError(f"{session.name}: the new {way.name} were not confirmed: {text}")
-    if end is None or end.code == _TAKEN_BACK:
-        raise _taken_back(afresh, session.name, way.name, place, settings.confirm_within, begun)
+    if end is None or end.code in (_TAKEN_BACK, _TOO_EARLY):
+        late = end is not None and end.code == _TOO_EARLY
+        raise _taken_back(afresh, session.name, way.name, place, settings.confirm_within, begun, late=late)
     if end.code == _NOT_LOADED:
         raise TargetError(f"{session.name}: the device does not take the {way.name}: {end.complaint}")
     if end.code:
@@ -160,19 +164,24 @@ def _at_boot(device: Machine, folder: str, way: Way) -> None:
 
 def _confirm(device: Machine, place: Sequence[str], until: float, script: str) -> Ran | None:
     """Log in afresh and say that all is well; None when nobody could until then."""
+    last = None
     while time.monotonic() < until:
         time.sleep(PAUSE)
+        last = None
         with suppress(Unreachable), device.session() as session:
-            ran = session.run(["sh", "-c", script, "sh", *place])
-            if ran.code != _TOO_EARLY:
-                return ran
-    return None
+            last = session.run(["sh", "-c", script, "sh", *place])
+            if last.code != _TOO_EARLY:
+                return last
+    return last
 
 
-def _taken_back(device: Machine, name: str, what: str, place: Sequence[str], window: int, begun: float) -> TargetError:
-    """What became of it, once the window is over."""
+def _taken_back(
+    device: Machine, name: str, what: str, place: Sequence[str], window: int, begun: float, *, late: bool
+) -> TargetError:
+    """What became of it, once the window is over; `late`: it was not loaded yet when we were last there."""
     over = begun + window
     time.sleep(max(0.0, over - time.monotonic()))
+    ran: Ran | None = None
     for _ in range(1 + window):
         try:
             with device.session() as session:
@@ -180,25 +189,49 @@ def _taken_back(device: Machine, name: str, what: str, place: Sequence[str], win
         except Unreachable:
             time.sleep(1)
             continue
+        if ran.code == 0 and late:
+            return TargetError(f"{name}: the new {what} were not loaded after {window} s, so the device gave them up")
         if ran.code == 0:
             text = f"nobody could log in with the new {what}, so the device took them back after {window} s"
             return TargetError(f"{name}: {text}")
-        text = "were not confirmed, and it is not known whether they are taken back"
-        return TargetError(f"{name}: the new {what} {text}")
-    text = "were loaded; the device was to take them back by itself"
-    return Unreachable(f"{name}: no answer since the new {what} {text}")
+        if ran.code != _TOO_EARLY:
+            break
+        time.sleep(1)
+    if ran is None:
+        text = "were loaded; the device was to take them back by itself"
+        return Unreachable(f"{name}: no answer since the new {what} {text}")
+    text = "were not confirmed, and it is not known whether they are taken back"
+    if ran.code == _TOO_EARLY:
+        text = f"were not confirmed, and the device did not take them back yet; it tries for {TRIES} s"
+    return TargetError(f"{name}: the new {what} {text}")
 
 
 _CHANGED, _TAKEN_BACK, _TOO_EARLY, _GONE, _NOT_LOADED = 72, 73, 74, 75, 76  # exit codes
 
-# Token, seconds, table, folder of what is loaded at the next start, program. If the files are gone, nobody can have
-# confirmed.
-_TIMER = """
+# Token, seconds, table, folder of what is loaded at the next start, program, what loads. If the files are gone, nobody
+# can have confirmed. A load that was killed may still be in the kernel: what takes it back is to come after it.
+_TIMER = f"""
 old=$(cat "$1.old")
-{prepare}
+{{prepare}}
+setsid sh -c "$6" sh "$1" "$2" "$3" "$4" "$5" &
+load=$!
 sleep "$2"
 if mv "$1.armed" "$1.fired" 2>/dev/null || [ ! -e "$1.over" ]; then :; else rm -f -- "$1".*; exit; fi
-{undo}
+if grep -q "^PPid:[^0-9]*$$\\$" "/proc/$load/status" 2>/dev/null; then
+  kill -s KILL -- "-$load"
+  wait "$load"
+  for try in 1 2 3 4 5; do
+    kill -0 -- "-$load" 2>/dev/null || break
+    sleep 1
+  done
+fi
+try=0
+until {{undo}}; do
+  try=$((try + 1))
+  if [ "$try" -ge {TRIES} ]; then rm -f -- "$1.fired"; exit; fi
+  sleep 1
+done
+mv "$1.fired" "$1.undone" 2>/dev/null
 """
 
 # Folder, token, table, digest of what is there, seconds, length of the input, folder of what is loaded at the next
@@ -207,9 +240,14 @@ _GIVEN = """set -eu
 umask 077
 mkdir -p -m 700 -- "$1"
 cd -- "$1"
-for other in *.armed; do
-  if [ -e "$other" ]; then echo "another change waits to be confirmed" >&2; exit 1; fi
-done
+alone() {
+  for other in *.armed *.fired; do
+    if [ -e "$other" ] && [ "$other" != "$2.armed" ]; then
+      echo "another change waits to be confirmed, or is being taken back" >&2; exit 1
+    fi
+  done
+}
+alone "$@"
 trap 'rm -f -- "$2".*' EXIT
 cat >"$2.new"
 if [ "$(wc -c <"$2.new")" -ne "$6" ]; then echo "cut off" >&2; exit 1; fi
@@ -218,14 +256,15 @@ export TZ=UTC
 """
 _ARM = f"""{_GIVEN}
 {{old}}
+: >"$2.armed"
+alone "$@"  # of two who come at once, none loads before the other has looked
 now=$({{now}} | sha256sum)
 [ "${{now%% *}}" = "$4" ] || exit {_CHANGED}
-: >"$2.armed"
 trap - EXIT
 exec </dev/null >/dev/null 2>&1
-setsid sh -c '{{timer}}' sh "$2" "$5" "$3" "$7" "$8" &
+load='sleep 0.1; ({{load}}) >"$1.out" 2>&1; echo $? >"$1.code"'  # a moment, for our connection to end
+setsid sh -c '{{timer}}' sh "$2" "$5" "$3" "$7" "$8" "$load" &
 echo $! >"$2.timer"
-setsid sh -c 'sleep 0.1; ({{load}}) >"$1.out" 2>&1; echo $? >"$1.code"' sh "$2" "$5" "$3" "$7" "$8" &
 """
 
 # Folder, token, table, folder of what is loaded at the next start, "gone" if nothing is to stay. A connection that is
@@ -243,16 +282,21 @@ forget() {{ rm -f -- "$2.new" "$2.old" "$2.code" "$2.out" "$2.timer"; }}
 if [ "$(cat "$2.code")" != 0 ]; then end "$@"; cat "$2.out" >&2; forget "$@"; exit {_NOT_LOADED}; fi
 if [ "$5" = gone ]; then
   end "$@"
-  rm -f -- "$4/$3.{{suffix}}"
+  rm -f -- "$4/$3.{{suffix}}" "$4/$3.{{suffix}}.sum"
 else
   if ! {{ {{stands}}; }}; then echo "somebody took the {{thing}} away" >&2; exit 1; fi
   mkdir -p -m 700 -- "$4"
   cp -- "$2.new" "$4/.$3.{{suffix}}"
-  sync -- "$4/.$3.{{suffix}}"
+  sha256sum <"$2.new" >"$4/.$3.{{suffix}}.sum"
+  sync -- "$4/.$3.{{suffix}}" "$4/.$3.{{suffix}}.sum"
   end "$@"
   mv -f -- "$4/.$3.{{suffix}}" "$4/$3.{{suffix}}"
+  mv -f -- "$4/.$3.{{suffix}}.sum" "$4/$3.{{suffix}}.sum"
 fi
 forget "$@"
 """
 
-_FIRED = """cd -- "$1" && [ -e "$2.fired" ] && rm -f -- "$2".*"""
+_FIRED = f"""cd -- "$1" || exit
+if [ -e "$2.fired" ]; then exit {_TOO_EARLY}; fi
+[ -e "$2.undone" ] && rm -f -- "$2".*
+"""

@@ -175,13 +175,14 @@ class _Maker:
         """Rules of one chain in their order; the last entry is given back."""
         *seen, last = _with_logs(self.lists[hook])
         behind: list[Odd] = []
-        raw = any(odd.native.chain == "prerouting" for odd in self.odd)
+        said = not any(odd.native.chain == "prerouting" for odd in self.odd)  # all of it by forwards
+        said = said and not any(r.id.kind == firewall.NAT for r in self.resources)
         for each in seen:
             entry = each.entry
             if entry.verdict == "log":
                 self.odd.append(Odd(Native(hook, "", entry.place, entry.comment), f"logs only: {entry.text}"))
-            elif entry.cond.dnat and entry.verdict == "accept" and not raw and not entry.cond.odd:
-                continue  # said by forwards
+            elif entry.cond.dnat and entry.verdict == "accept" and said and not entry.cond.odd:
+                behind.append(replace(self._kept(hook, each), spare=True))
             elif entry.cond.odd or entry.verdict not in _ENDS or entry.cond.dnat:
                 behind.append(self._kept(hook, each))
             else:
@@ -321,6 +322,9 @@ class _Maker:
         if seen.cond.destination == addresses.ANY and "fib daddr type local" not in seen.entry.text:
             text = f"{id_.name} now takes only what is sent to the device itself, and no more what goes through it"
             self.notes.append(f"{seen.entry.place}: {text}")
+        elif seen.cond.destination != addresses.ANY and not self.tables.local:
+            text = f"{id_.name} takes what is sent to any address of the device there, and was for "
+            self.notes.append(f"{seen.entry.place}: {text}{', '.join(addresses.in_order(seen.cond.destination))}")
 
     def _why_no_forward(self, seen: Seen) -> str:
         if seen.entry.verdict != "dnat" or seen.cond.odd:
@@ -397,13 +401,14 @@ class _Maker:
         """As in prerouting: what is ahead of a raw rule and meets it is raw as well."""
         sources: dict[str, list[frozenset[str]]] = {}
         odd: list[Seen] = []
-        for seen in reversed(_translating(self.lists["postrouting"])):
-            pairs = self._masked(seen) if not any(seen.cond.meet(each.cond) for each in odd) else []
+        for seen in reversed([*_by_family(_translating(self.lists["postrouting"]))]):
+            pairs = self._masked(seen) if not any(_meet(seen, each) for each in odd) else []
             for pair in pairs:
                 sources.setdefault(pair, []).append(seen.cond.source)
             odd = odd if pairs else [seen, *odd]
-        for seen in odd:
+        for seen in _together(odd):
             why = _why(seen.entry) if seen.cond.odd or seen.entry.verdict not in ("masquerade", "snat") else ""
+            why = why or ("masquerade is for IPv4 only" if seen.version == 6 else "")
             why = why or ("it comes before a raw rule" if self._masked(seen) else "masquerade cannot say it")
             self.odd.append(Odd(self._native("postrouting", seen), why))
         for pair, found in sorted(sources.items()):
@@ -522,6 +527,28 @@ def _with_logs(seen: Sequence[Seen]) -> list[Seen]:
         last = found[-1] if found else None
         if last and last.entry.verdict == "log" and (last.cond, last.version) == (each.cond, each.version):
             found[-1] = replace(each, entry=replace(each.entry, log=True))
+        else:
+            found.append(each)
+    return found
+
+
+def _meet(one: Seen, other: Seen) -> bool:
+    return bool({one.version, other.version} != {4, 6} and one.cond.meet(other.cond))
+
+
+def _by_family(seen: Sequence[Seen]) -> Iterator[Seen]:
+    """What hides addresses of both families, for each by itself: our masquerade is for IPv4."""
+    for each in seen:
+        both = each.entry.verdict == "masquerade" and not each.version
+        yield from (replace(each, version=version) for version in (4, 6)) if both else (each,)
+
+
+def _together(seen: Sequence[Seen]) -> list[Seen]:
+    """Those that are the same for both families after all."""
+    found: list[Seen] = []
+    for each in seen:
+        if found and found[-1].entry is each.entry and {found[-1].version, each.version} == {4, 6}:
+            found[-1] = replace(each, version=0)
         else:
             found.append(each)
     return found

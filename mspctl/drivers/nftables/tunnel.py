@@ -105,7 +105,7 @@ load | back)
   [ -n "$i" ] || exit 0
   set -e
   if ! ip link show dev "$i" >/dev/null 2>&1; then
-    ip link add dev "$i" type wireguard 2>/dev/null || wireguard-go "$i" >/dev/null 2>&1 || {
+    ip link add dev "$i" type wireguard 2>/dev/null || setsid wireguard-go "$i" >/dev/null 2>&1 || {
       echo "neither its kernel nor wireguard-go makes a WireGuard interface" >&2; exit 1; }
     ip link set dev "$i" alias mspctl
   fi
@@ -391,13 +391,13 @@ WAY = Way(
     now='sh -c "$8" sh read "$7" "$3" | grep -v "^seen " | sort',
     load=(
         'new=$(sed -n "s/^# interface //p" "$1.new"); old=$(sed -n "s/^# interface //p" "$1.old"); '
-        # It must not still wait for the DNS when the timer has taken it back: two tries, a few seconds.
+        # Whether the DNS knows a name is said after a few seconds, and not when the window is over.
         'WG_ENDPOINT_RESOLUTION_RETRIES=2 sh -c "$5" sh load "$4" "$3" "$old" <"$1.new" || '
         '{ sh -c "$5" sh back "$4" "$3" "$new" <"$1.old" 2>/dev/null; false; }'
     ),
     prepare='new=$(sed -n "s/^# interface //p" "$1.new")',
     undo='printf "%s\\n" "$old" | sh -c "$5" sh back "$4" "$3" "$new"',
     stands='i=$(sed -n "s/^# interface //p" "$2.new"); [ -z "$i" ] || ip link show dev "$i" >/dev/null 2>&1',
-    unit=boot.Unit("mspctl-vpn.service", "wg", unit),
+    unit=boot.Unit("mspctl-vpn.service", "wg", unit, START, start),
     program=PROGRAM,
 )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mspctl.model.inventory import Inventory
 
 SYSTEMS = ("debian-",)  # what the driver was tried on
+OF_BORG = "debian-12"  # whose borgmatic, 1.7, takes what we write; those before and after it want another layout
 
 
 def _path(value: Any) -> str:
@@ -300,6 +301,16 @@ def _check(customer: Customer, section: Section, problems: Problems) -> None:
                 text = f"{entry.os or 'a system of which nothing is said'} is not backed up so far, only Debian is"
                 mark = hosts.place(customer, name, "os")
                 problems.add(mark, f"hosts.{name}.os", f"{text} (leave target out and waive backup)")
+            elif mine and entry.target and repository and (text := _not_there(repository.program, name, entry)):
+                add(key, "repository", text)
+
+
+def _not_there(program: str, name: str, entry: Entry) -> str:
+    """Why a program cannot be driven on a host's release; "" when it can."""
+    if program != "borgmatic" or entry.os == OF_BORG:
+        return ""
+    has = entry.os or "a system of which nothing is said"
+    return f"{name} has {has}, and borgmatic is driven on {OF_BORG} only so far (restic on any Debian)"
 
 
 def _check_others(customer: Customer, section: Section, problems: Problems) -> None:
@@ -312,8 +323,14 @@ def _check_others(customer: Customer, section: Section, problems: Problems) -> N
         text = f"there is no host {host} in hosts.yaml{nearest(host, known)}"
         if entry and not (entry.target and entry.address):
             text, entry = f"{host} is not driven: give it target and address in hosts.yaml", None
+        elif entry and not (entry.os or "").startswith(SYSTEMS):
+            text, entry = f"{host} is no Debian, and nothing else is driven so far", None
         if entry is None:
             problems.add(find(customer.data["backup"], (*path, "host")), f"{'.'.join(path)}.host", text)
+    for name, it in section.thinning.items():
+        entry = known.get(it.host)
+        if entry and entry.target and (text := _not_there(it.program, it.host, entry)):
+            problems.add(find(customer.data["backup"], ("thinning", name, "program")), f"thinning.{name}.program", text)
     for name, report in section.reports.items():
         for host in report.covers:
             if host not in known:

@@ -12,6 +12,7 @@ import calendar
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -130,6 +131,10 @@ class Engine:
 
 class Restic(Engine):
     matters = ("Fatal",)
+    trace = re.compile(r"\t|(github\.com|golang\.org|main|runtime)[./]\S")  # where in itself it was
+    long = re.compile(r"([0-9a-f]{8})[0-9a-f]{56}(-tmp-\d+)?")  # what a file of a repository is called
+    # What servers say instead when their disk takes no more; restic tries again for a while.
+    full = ("SSH_FX_FAILURE", "500 Internal Server Error", "507 Insufficient Storage")
     missing = ("repository at the following location", "unable to open config")
 
     def __init__(self, job: Job, folder: str) -> None:
@@ -160,6 +165,16 @@ class Restic(Engine):
             self.secrets += [word, quoted]
             where = where.replace("https://", f"https://{urllib.parse.quote(user, safe='')}:{quoted}@", 1)
         return f"rest:{where}/"
+
+    def reason(self, said: Sequence[str]) -> str:
+        """Before a trace it says why, and behind it what it was about."""
+        plain = [line for line in said if line.strip() and not self.trace.match(line)]
+        traced = any(map(self.trace.match, said))
+        if traced and len(plain) > 1 and not any(word in line for word in self.matters for line in plain):
+            plain = [f"{plain[-1]}: {plain[0]}"]
+        text = self.long.sub(r"\1…", super().reason(plain))
+        asked = any(word in line for word in self.full for line in plain)
+        return f"{text[:270]} (is the disk there full?)" if asked else text
 
     def run(self, *words: str) -> str:
         """What it said. Raises Failed; a copy that lacks some files is one, and `why` says so."""

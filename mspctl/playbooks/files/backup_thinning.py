@@ -87,7 +87,8 @@ class Restic:
         return done
 
     def reason(self, said: Sequence[str]) -> str:
-        return next((line for line in said if "Fatal" in line), "") or "".join(said[-1:])
+        matters = (line for word in ("Fatal", "no space left") for line in said if word in line)
+        return next(matters, "") or "".join(said[-1:])
 
     def copies(self) -> List[Dict[str, str]]:
         """[{"id", "name", "time", "whose"}]"""

@@ -1,6 +1,7 @@
 """
 Asks the archive, and counts what could be installed; a timer starts it on each host that mspctl patches. `began`: an
-installation begins. `ended`: it is over, or the host goes down because of it; what it did to packages is written down.
+installation begins. `ended`: it is over, or the host goes down because of it; what it did to packages is written down,
+beside what those before it did.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from typing import Any, Dict, Iterator, List, Tuple
 STATE, INSTALLED = "/var/lib/mspctl/patching.json", "/var/lib/mspctl/patching-installed.json"
 LOGS = ("/var/log/dpkg.log.1", "/var/log/dpkg.log")
 MOST = 500  # packages of one installation that are written down
+RUNS, ALL = 20, 1000  # installations that are remembered, and packages of all of them
 
 
 def main() -> None:
-    before, now = known(), int(time.time())
+    before, now = known(STATE), int(time.time())
     strict = ("-o", "APT::Update::Error-Mode=any", "-o", "DPkg::Lock::Timeout=300")
     asked, _ = apt(*strict, "update")
     simulated, said = apt("-s", "dist-upgrade")
@@ -39,8 +41,13 @@ def main() -> None:
 
 
 def ended() -> None:
-    began = known().get("began", 0)
-    write(INSTALLED, {"began": began, "packages": [*logged(began)][:MOST]})
+    """Called twice of each; those that did nothing are forgotten when the next one ends."""
+    began = known(STATE).get("began", 0)
+    runs = [run for run in known(INSTALLED).get("runs", []) if run["began"] != began and run["packages"]]
+    runs = [*runs, {"began": began, "packages": [*logged(began)][:MOST]}][-RUNS:]
+    while len(runs) > 1 and sum(len(run["packages"]) for run in runs) > ALL:
+        del runs[0]
+    write(INSTALLED, {"runs": runs})
 
 
 def logged(since: int) -> Iterator[List[str]]:
@@ -67,9 +74,9 @@ def write(path: str, what: object) -> None:
     os.replace(path + ".new", path)
 
 
-def known() -> Dict[str, Any]:
+def known(path: str) -> Dict[str, Any]:
     try:
-        with open(STATE) as file:
+        with open(path) as file:
             return dict(json.load(file))
     except (OSError, TypeError, ValueError):
         return {}

@@ -117,17 +117,19 @@ def said_by(path: str) -> Dict[str, List[str]]:
 
 def one_file(path: str, secret: bool = False) -> Facts:
     """
-    {"text", "mode": "0644", "sum", "ours"}. Of a secret one only its lines in front that are comments; its sum is its
-    age and size, for a digest of a password can be guessed.
+    {"text", "mode": "0644", "sum", "ours", "time"}, the last is when it was written, in seconds since 1970. Of a secret
+    one only its lines in front that are comments; its sum is its age and size, for a digest of a password can be
+    guessed.
     """
     about = os.lstat(path)
     if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-        return {"text": "", "mode": "", "sum": f"{about.st_mtime_ns}", "ours": False}
+        return {"text": "", "mode": "", "sum": f"{about.st_mtime_ns}", "ours": False, "time": int(about.st_mtime)}
     with open(path, "rb") as file:
         octets = file.read()
     text = octets.decode("utf-8", "replace")
     lines = text.splitlines(True)
     found = {"mode": f"{stat.S_IMODE(about.st_mode):04o}", "ours": any(MARK in line for line in lines[:3])}
+    found["time"] = int(about.st_mtime)
     if secret:
         front = [line for line in lines if line.startswith("#")]
         return dict(found, text="".join(front), sum=f"{about.st_mtime_ns} {about.st_size}")

@@ -28,7 +28,9 @@ LISTENS = "vpn"  # the rule that opens the port
 def outside(device: Device) -> set[str]:
     """Zones in which everybody else is: they say so, or one has another address there."""
     said = {name for name, zone in device.zones.items() if zone.outside}
-    return said.union(*(each.destination_zones for each in device.masquerade))
+    return said | firewall.beyond(
+        (came, goes) for each in device.masquerade for came in each.source_zones for goes in each.destination_zones
+    )
 
 
 def peers(device: Device) -> Iterator[tuple[Path, VpnUser | VpnSite]]:
@@ -112,7 +114,7 @@ def _once(device: Device, data: Map, add: Add) -> None:
     seen = [(own, _own(device.vpn))] if device.vpn else []
     ids: dict[str, str] = {}
     keys: dict[str, str] = {}
-    whole: dict[str, str] = {}
+    whole: list[tuple[str, frozenset[str]]] = []
     for path, peer in peers(device):
         where = f"{peer.id} ({_place(data, path)})"
         if (first := ids.setdefault(peer.id, where)) != where:
@@ -120,10 +122,13 @@ def _once(device: Device, data: Map, add: Add) -> None:
         if (first := keys.setdefault(peer.key, where)) != where:
             add((*path, "key"), f"is the key of {first} too (one key, one peer)")
         name, found = ("address", peer.address) if isinstance(peer, VpnUser) else ("networks", peer.networks)
-        for each in sorted(vpn.WORLD & addresses.joined(found)):  # WireGuard gives a network to the last only
-            if (first := whole.setdefault(each, where)) != where:
-                add((*path, name), f"{each} is what {first} has already (one site only can have everything)")
-        mine = addresses.joined(found) - vpn.WORLD  # what is more special comes first
+        for each in vpn.everything(found):  # WireGuard gives a network to the last only
+            for first, theirs in whole:
+                if both := addresses.overlap(each, theirs):
+                    text = f"{', '.join(addresses.in_order(both))} is what {first} has already"
+                    add((*path, name), f"{text} (one site only can have everything)")
+            whole.append((where, each))
+        mine = vpn.of_its_own(found)
         other = next((who for who, theirs in seen if addresses.meet(mine, theirs)), None)
         if other is not None:
             add((*path, name), f"{', '.join(found)} overlaps with what {other} has")
@@ -153,14 +158,16 @@ def _address(path: Path, user: VpnUser, own: Interfaces, add: Add) -> None:
 
 
 def _networks(path: Path, site: VpnSite, own: Interfaces, add: Add) -> None:
-    whole = vpn.WORLD & {*site.networks}
     if not site.networks:
         add((*path, "networks"), "is empty (write what is behind it: 10.40.0.0/24)")
-    if whole and not site.everything:
-        add((*path, "networks"), f"{', '.join(sorted(whole))} is everything (if that is meant, write everything: true)")
-    for each in site.networks:
+    if not site.everything:
+        for whole in vpn.everything(site.networks):
+            said = ", ".join(each for each in site.networks if addresses.meet(frozenset({each}), whole))
+            what = "everything" if whole & vpn.WORLD else "nearly everything"
+            add((*path, "networks"), f"{said} is {what} (if that is meant, write everything: true)")
+    for each in vpn.of_its_own(site.networks):
         for one in own:
-            if each not in vpn.WORLD and addresses.covers(frozenset({each}), frozenset({str(one.network)})):
+            if addresses.covers(frozenset({each}), frozenset({str(one.network)})):
                 add((*path, "networks"), f"{each} holds the tunnel's own network {one.network}")
 
 
@@ -173,7 +180,7 @@ def check_customer(customer: Customer, name: str, device: Device, data: Map, pro
     here = frozenset(filter(None, [customer.info.sites.get(name)]))
     for path, peer in peers(device):
         if not isinstance(peer, VpnUser):
-            both = [n for n in peer.networks if n not in vpn.WORLD and addresses.meet(frozenset({n}), here)]
+            both = sorted(n for n in vpn.of_its_own(peer.networks) if addresses.meet(frozenset({n}), here))
             if both:
                 text = f"{', '.join(both)} is of {name} itself (customer.yaml: sites)"
                 problems.add(find(data, (*path, "networks")), dotted((*path, "networks")), text)
