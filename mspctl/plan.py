@@ -126,7 +126,7 @@ class Plan:
     emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
     only_due: bool = False  # nothing was looked at but what time made due
     asked: Asked = NOBODY
-    doubts: Sequence[str] = ()  # what is wrong with who is said to have asked
+    doubts: Sequence[str] = ()  # what is told first: who is said to have asked, where secrets would go
 
     @property
     def changes(self) -> int:
