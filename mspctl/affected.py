@@ -91,6 +91,13 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     return Affected(old or base, new, sorted(names), sorted(gone), found.program, shards, ringed)
 
 
+def touched_since(estate: Estate, base: str) -> frozenset[str]:
+    """Customers that are there and that what was committed since `base` touches. Raises InputError."""
+    git = Git(estate.root)
+    old, new = _commit(git, base), _commit(git, "HEAD")
+    return frozenset(named(touched(changed(git, old, new)), estate) & estate.everyone.keys()) if old else frozenset()
+
+
 def named(found: Touched, estate: Estate) -> set[str]:
     """Customers that changed files touch, also those that are not there any more."""
     if found.everybody:

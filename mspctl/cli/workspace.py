@@ -17,6 +17,7 @@ from threading import Thread
 from typing import TypeVar
 
 from mspctl import archive, assets, due, emergency, guards, retired, sealed, soft_delete
+from mspctl.affected import touched_since
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers, of_commits
@@ -109,6 +110,7 @@ class Workspace:
         self.trusted = trusted(self.estate, base) if base else None
         since = of_commits(Git(self.root), base) if base else UNSAID
         self.said = Trailers([*said.tickets, *since.tickets], [*said.by, *since.by])
+        self.touched = touched_since(self.estate, base) if base and self.said.by else frozenset[str]()
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
@@ -196,8 +198,9 @@ class Workspace:
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
-        asked, doubts = who_asked(self.estate, plans, self.said)
-        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, doubts)
+        asked, doubts = who_asked(self.estate, plans, self.said, self.touched)
+        moved = self.trusted.moved() if self.trusted else ()
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, [*moved, *doubts])
 
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""

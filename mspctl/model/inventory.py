@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -170,6 +170,22 @@ class TargetInfo(Model):
     timezone: Timezone | None = None  # of the window; by default each customer's own
     jobs: Count | None = None  # of CI, that may use it at once; as many as there are unless it is said
     note: Text | None = None
+
+
+def addresses(target: TargetInfo) -> frozenset[str]:
+    """Everything that says where a target is: its address, those of its drivers' settings, and where its mail goes."""
+    mail = target.mail
+    places = [mail.smtp, mail.submission, mail.imap, mail.judge.imap if mail.judge else None] if mail else []
+    found = [target.address, *(place.host for place in places if place)]
+    return frozenset(filter(None, [*found, *_places([facet.settings for facet in target.facets.values()])]))
+
+
+def _places(data: Any) -> Iterator[str]:
+    """What settings call a host or an address."""
+    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from _places(value)
+    if isinstance(data, dict):
+        yield from (str(data[key]) for key in ("host", "address") if isinstance(data.get(key), str))
 
 
 class TargetsFile(Model):
