@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -73,7 +74,8 @@ class Crowd:
         assert (
             self.run("plan", "-c", name, "--base", "HEAD^1", "--exit-zero", "--save", str(folder / "x.plan.json")) == 0
         )
-        run = self.github.artifact(f"reviewed-{number}-{head}", ".github/workflows/plan.yml")
+        made = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        run = self.github.artifact(f"reviewed-{number}-{head}", ".github/workflows/plan.yml", made=made)
         self.desk.executor.artifacts[run, f"reviewed-{number}-{head}"] = folder
 
     def merged(self, number: int, head: str) -> dict[str, Any]:
