@@ -194,6 +194,8 @@ def plan_scope(
         approval = allowed.approval(scope, difference.id, record.used if record else ())
         acceptance = allowed.acceptance(scope, difference.id)
         asked = causes | declaration.also if causes and wanted(scope, difference.id) else frozenset()
+        if declaration.seen is not None and not difference.was_shown(declaration.seen.get(difference.id)):
+            asked &= PENDING
         mine = _causes(asked, approval, acceptance)
         change, rest = difference.change(mine), difference.without(mine)
         chosen += [(change, approval)] if change else []

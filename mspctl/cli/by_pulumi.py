@@ -68,6 +68,8 @@ class Workspace(workspace.Workspace):
             raise InputError.at(
                 f"customers/{others[0]}/customer.yaml", "does not say engine: pulumi, so our own engine carries it out"
             )
+        theirs = {name: self.estate.customers[name] for name in self.mine}
+        self.estate = replace(self.estate, customers=theirs)
         if self.mine:
             self.narrow(self.mine)
         else:

@@ -140,11 +140,12 @@ class Cli(automation.PulumiCommand):
             errors="replace",
             start_new_session=True,
         ) as process:
-            self._process = process
+            # Only what works on targets is interrupted: what tells of it afterwards shall come to its end.
+            self._process = process if args[0] in ("preview", "up") else None
             try:
                 out, err = process.communicate()
             except BaseException:
-                self.interrupt()
+                process.send_signal(signal.SIGINT)
                 raise
             finally:
                 self._process = None
@@ -155,8 +156,8 @@ class Cli(automation.PulumiCommand):
 
     def interrupt(self) -> None:
         """Once: it cancels what it does, and ends in order. Twice: it ends at once."""
+        self.interrupted = True
         if self._process is not None:
-            self.interrupted = True
             self._process.send_signal(signal.SIGINT)
 
 
@@ -190,7 +191,7 @@ class Stacks:
         seen = Seen(customer)
         with self._place() as place:
             if (stack := self._stack(place, customer, automation.Stack.select)) is not None:
-                seen.recorded = recorded(customer, stack.export_stack().deployment)
+                seen.recorded = recorded(customer, _opened_with(stack))
                 self._run(seen, stack.preview, refresh=refresh)
                 return seen
         with self._nowhere() as place:
@@ -203,7 +204,7 @@ class Stacks:
         seen = Seen(customer)
         with self._place() as place:
             if (stack := self._stack(place, customer, automation.Stack.select)) is not None:
-                seen.recorded = recorded(customer, stack.export_stack().deployment)
+                seen.recorded = recorded(customer, _export(stack))
         return seen
 
     def update(self, customer: str, *, refresh: bool, message: str) -> Seen:
@@ -212,9 +213,10 @@ class Stacks:
         with self._place() as place:
             stack = self._stack(place, customer, automation.Stack.create_or_select)
             assert stack is not None, "it is created where it is not there"
+            _opened_with(stack)
             self._run(seen, stack.up, refresh=refresh, message=message, continue_on_error=True, show_secrets=False)
             seen.interrupted = self.cli.interrupted
-            seen.recorded = recorded(customer, stack.export_stack().deployment)
+            seen.recorded = recorded(customer, _export(stack))
         return seen
 
     def _run(self, seen: Seen, operation: Callable[..., Any], **options: Any) -> None:
@@ -322,6 +324,24 @@ def _plugin() -> Path:
     if found is None:
         raise Error(f"{PLUGIN} is not beside {sys.executable}, or in PATH (pip install 'mspctl[pulumi]')")
     return Path(found).parent
+
+
+def _export(stack: automation.Stack) -> Mapping[str, Any]:
+    try:
+        return stack.export_stack().deployment or {}
+    except errors.CommandError as error:
+        raise Error(f"pulumi: {_last(error)}") from None
+
+
+def _opened_with(stack: automation.Stack) -> Mapping[str, Any]:
+    """The state; what its secrets were encrypted with goes into the stack's settings, which by hand Git would keep."""
+    deployment = _export(stack)
+    key = (deployment.get("secrets_providers") or {}).get("state") or {}
+    settings = stack.workspace.stack_settings(stack.name)
+    settings.encryption_salt = key.get("salt") or settings.encryption_salt
+    settings.encrypted_key = key.get("encryptedkey") or settings.encrypted_key
+    stack.workspace.save_stack_settings(stack.name, settings)
+    return deployment
 
 
 def _last(error: errors.CommandError) -> str:

@@ -9,7 +9,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from pulumi.automation import EngineEvent
 
 from mspctl.cli.by_pulumi import ended
 from mspctl.errors import Error
+from mspctl.locks import Locks
 from mspctl.plan import ScopePlan, Standing, Step
 from mspctl.pulumi import automation
 from mspctl.pulumi.automation import Seen, opened, plain, recorded
@@ -258,8 +262,6 @@ def test_a_zone_on_a_bind_that_somebody_has_locked(
     server: Bind,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from mspctl.locks import Locks
-
     settled(estate, monkeypatch)
     for name, value in secrets_of(server).items():
         monkeypatch.setenv(name, value)
@@ -275,6 +277,29 @@ def test_a_zone_on_a_bind_that_somebody_has_locked(
     done = run("apply", "-y", *PULUMI)
     assert done.code == 0, done.out + done.err
     assert run("plan", *PULUMI).code == 0
+
+
+@pytest.mark.soak
+def test_a_job_that_is_cancelled_tells_what_landed(run: Command, by_hand: Callable[..., str], repository: Path) -> None:
+    """It waits for a lock when the signal comes; what it had finished by then is known afterwards."""
+    command = [sys.executable, "-m", "mspctl", "apply", "-y", "--wait", "20", *PULUMI]
+    zone = repository / "scratch/ns-lab/0.20.10.in-addr.arpa.zone"
+    held = Locks(repository).hold({"ns-1/dns/brenta.example"}, Run("r1", "Ada <ada@msp.example>"))
+    with (
+        held,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=repository) as job,
+    ):
+        for _ in range(600):
+            if zone.exists() or job.poll() is not None:
+                break
+            time.sleep(0.1)
+        job.send_signal(signal.SIGTERM)
+        out, err = job.communicate(timeout=120)
+    assert job.returncode == 130, out + err
+    assert "interrupted: Pulumi finishes what it began" in err
+    assert "✓ created  1 PTR" in out
+    assert "✗ not created  voip A" in out
+    assert run("apply", "-y", *PULUMI).code == 0
 
 
 def test_without_its_program_one_line_says_so(
@@ -297,6 +322,11 @@ def test_without_its_program_one_line_says_so(
         assert "pulumi is not installed, or not in PATH (https://www.pulumi.com/docs/install/ says how)" in said.err
     (repository / "inventory/pulumi.yaml").unlink()
     assert "inventory/pulumi.yaml: is missing" in run("drift", *PULUMI).err
+    edit(repository, "customer.yaml", "engine: pulumi\n", "")
+    for command in ("plan", "drift"):
+        said = run(command, *PULUMI)
+        assert (said.code, "no customer says engine: pulumi" in said.err) == (0, True), said.out
+        assert "0 scopes on 0 targets" in said.out
 
 
 @pytest.mark.parametrize(

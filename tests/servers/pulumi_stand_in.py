@@ -33,6 +33,7 @@ from tests.provider import engine
 from tests.provider.engine import Kept
 from tests.provider.wire import Json
 
+SALT = "v1:c2FsdA==:v1:bm90IHJlYWw="
 SCRIPT = """#!/bin/sh
 [ "$*" = version ] && exec echo "v${{PULUMI_STAND_IN_VERSION:-3.272.0}}"
 exec "{python}" -m {module} "$@"
@@ -191,7 +192,10 @@ def operate(backend: Backend, said: Arguments, stack: str) -> int:
     """preview, up, refresh, destroy: the exit code."""
     what, state = said.words[0], backend.load(stack)
     dry = what == "preview" or "--preview-only" in said.flags
-    config = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text())["config"]
+    settings = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text())
+    if what in ("preview", "up") and settings.get("encryptionsalt") != SALT:
+        fail("the settings of the stack do not say what its secrets are encrypted with")
+    config = settings["config"]
     made = Telling(Path.cwd(), stack, config, state, goes_on="--continue-on-error" in said.flags)
     made.events, made.client, made.components = (
         queue.Queue(),
@@ -245,7 +249,9 @@ def export(state: dict[str, Kept]) -> Json:
         kind = urn.split("::")[2].rpartition("$")[2]
         each = {"urn": urn, "custom": bool(kept.id), "type": kind, "inputs": kept.inputs, "outputs": kept.outputs}
         resources.append(each | ({"id": kept.id, "initErrors": [*kept.failed]} if kept.id else {}))
-    return {"version": 3, "deployment": {"manifest": {}, "resources": [_with_secrets(each) for each in resources]}}
+    providers = {"type": "passphrase", "state": {"salt": SALT}}
+    found = [_with_secrets(each) for each in resources]
+    return {"version": 3, "deployment": {"manifest": {}, "secrets_providers": providers, "resources": found}}
 
 
 def _with_secrets(data: Any) -> Any:
@@ -268,6 +274,8 @@ def stacks(backend: Backend, said: Arguments) -> None:
         if backend.file(stack).exists():
             fail(f"stack '{stack}' already exists")
         backend.save(stack, {})
+        with Path(f"Pulumi.{stack}.yaml").open("a") as out:
+            out.write(f"encryptionsalt: {SALT}\n")
         return
     state = backend.load(stack)
     if what == "export":
