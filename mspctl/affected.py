@@ -81,7 +81,8 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     estate = load(root)
     names = named(found, estate) & estate.everyone.keys()
     runners = _runners_now(estate, names) if merged or not old else _runners_then(git, old, names)
-    ringed = rings(estate, names) if found.everybody or found.baselines else []
+    # Without a base nothing has changed: all customers are looked at, in whichever order.
+    ringed = rings(estate, names) if old and (found.everybody or found.baselines) else []
     if len(ringed) > 1 and merged:  # a job for each ring, one after the other
         shards = [shard for ring in ringed for shard in _shards(estate, sorted(ring.customers), runners, 1)]
     else:

@@ -464,7 +464,7 @@ class Workspace:
         if self.urgent:
             closed = [d.closed for d in self._meant(self.outputs()) if d.scope in busy and d.closed]
             run = self.urgent.begin(run, self.now, closed, keep=bool(busy))
-        self.locks = Locks(self.root, alone=self.alone)
+        self.locks = Locks(self.root, alone=self.alone, tell=console.hint)
         with interrupt.orderly(run.id) as signals, ExitStack() as stack:
             stack.callback(lambda: _sweep(self.locks))
             held: Held = Unheld()
@@ -495,7 +495,7 @@ class Workspace:
             return stack.enter_context(self.locks.hold(names, run, wait=wait))
         except RemoteError as error:
             self._go_alone(error)
-            self.locks = Locks(self.root, alone=True)
+            self.locks = Locks(self.root, alone=True, tell=console.hint)
             return stack.enter_context(self.locks.hold(names, run, wait=wait))
 
     def _again(self, plan: Plan, busy: set[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:
