@@ -62,7 +62,7 @@ def command(
     if not found.quick or pull is None or head is None:
         return Exit.DONE if found.quick else Exit.DIFFERS
     try:
-        return merge(forge.github(), pull, head, into, wait)
+        return merge(forge.connect(), pull, head, into, wait)
     except Unreachable as error:
         console.error(f"{error}; it may be merged or not (run the job, or this command, again)")
         return Exit.UNREACHABLE
@@ -75,18 +75,20 @@ def merge(forge: Forge, number: int, head: str, into: str, wait: float) -> Exit:
     while True:
         pull = forge.pull(number)
         if not pull.open or pull.head != head or pull.into != into:
-            console.say(f"#{number} is {'not as it was planned' if pull.open else 'closed'}; nothing is merged.")
+            console.say(
+                f"{forge.sign}{number} is {'not as it was planned' if pull.open else 'closed'}; nothing is merged."
+            )
             return Exit.DONE
         checks = [check for check in forge.checks(head) if not (own and check.run == own)]
         bad = next((check for check in checks if check.good is False), None)
         if bad:
-            console.say(f"#{number} waits for somebody: {bad.name} failed.")
+            console.say(f"{forge.sign}{number} waits for somebody: {bad.name} failed.")
             return Exit.DIFFERS
         if checks and all(check.good for check in checks):
             forge.merge(number, head)
-            console.say(f"#{number} is merged.")
+            console.say(f"{forge.sign}{number} is merged.")
             return Exit.DONE
         if time.monotonic() >= until:
-            console.say(f"#{number} waits for somebody: its checks are not over.")
+            console.say(f"{forge.sign}{number} waits for somebody: its checks are not over.")
             return Exit.DIFFERS
         time.sleep(EVERY)

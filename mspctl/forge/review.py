@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mspctl.errors import InputError
-from mspctl.forge import Forge, Pull
-
-EVENT = "pull_request_target"
+from mspctl.forge import PLANNED, Forge, Pull
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def plan_of(forge: Forge, pull: Pull, workflow: str) -> Reviewed:
     """The plan that is kept of a pull request as it is. Raises InputError when there is none."""
     name = name_of(pull.number, pull.head)
     for artifact in forge.artifacts(name):
-        if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, EVENT):
+        if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, PLANNED):
             return Reviewed(pull.number, artifact.run, name)
     text = "its plan is not kept (any more), so nothing is applied (mspctl plan, then mspctl apply)"
-    raise InputError.at("", f"#{pull.number} at {pull.head[:12]}: {text}")
+    raise InputError.at("", f"{forge.sign}{pull.number} at {pull.head[:12]}: {text}")
