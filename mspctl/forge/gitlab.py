@@ -221,7 +221,11 @@ class GitLab:
     def status(self, commit: str, *, state: str, text: str, url: str) -> None:
         """What the merge request shows of its plan: `state` is running, success or failed."""
         said = {"state": state, "name": STATUS, "description": text[:255], "target_url": url}
-        self._call("POST", f"/statuses/{quote(commit, safe='')}", said)
+        try:
+            self._call("POST", f"/statuses/{quote(commit, safe='')}", said)
+        except Refused as error:
+            if state != "running" or error.status != 400:  # it is running already, of a run that died
+                raise
 
     # -- how it is asked
 

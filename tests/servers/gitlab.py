@@ -237,6 +237,9 @@ class GitLabSimulator:
         return found
 
     def _set_status(self, commit: str, asked: Json, body: Json) -> Json:
+        mine = [s for s in self.statuses if (s["sha"], s["name"]) == (commit, body.get("name", "default"))]
+        if mine and mine[-1]["status"] == body["state"] == "running":
+            raise Refusal(400, "Cannot transition status via :run from :running")
         said = {"sha": commit, "status": body["state"], "target_url": body.get("target_url"), "pipeline_id": None}
         said |= {"name": body.get("name", "default"), "description": body.get("description")}
         self.statuses.append(said)
