@@ -8,6 +8,7 @@ record misread would be taken for somebody's change: what is not exactly right r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -116,6 +117,15 @@ def scope_from_json(data: object) -> Scope:
         raise ValueError(f'"after" must be a list, not {_shown(after)}')
     target, facet, name, customer, engine = (text(document, key) for key in names)
     return Scope(target, facet, name, customer, engine, tuple(map(scope_from_json, after)))
+
+
+def digest_of(parts: Iterable[str]) -> str:
+    """Of everything that is planned, from the digests of its scopes; those in which nothing is due do not count."""
+    return hashed("".join(sorted(filter(None, parts))))
+
+
+def hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def members(data: object, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, object]:

@@ -160,8 +160,11 @@ class Lists(Protocol):
 class Grows(Protocol):
     """Optional: puts into our words what other people wrote there, for import."""
 
-    def grown(self) -> Grown:
-        """All rules that are not ours. Raises TargetError."""
+    def grown(self, file: str | None = None, outside: Sequence[str] = ()) -> Grown:
+        """
+        All rules that are not ours; of what was saved in a `file` there, without asking the target. The rest of the
+        world is reached by `outside`, besides what is seen. Raises TargetError.
+        """
 
 
 @runtime_checkable

@@ -9,8 +9,9 @@ _waiting: list[Callable[[], object]] = []
 
 
 def at_end(do: Callable[[], object]) -> None:
-    """Once; the last that was asked for is done first."""
-    _waiting.append(do)
+    """Once, however often it is asked for; the last that was asked for is done first."""
+    if do not in _waiting:
+        _waiting.append(do)
 
 
 def end() -> None:

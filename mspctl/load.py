@@ -19,7 +19,7 @@ from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
 from mspctl.kinds import mail_log, shown
-from mspctl.model import permissions, sections
+from mspctl.model import lapses, permissions, sections
 from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
@@ -300,6 +300,8 @@ def _customer(folder: Folder, inventory: Inventory, now: datetime, problems: Pro
         model: Model | None = validate(module.Section, merged, folder.shown(f"{section}.yaml"), problems)
         if model is not None:
             data[section], models[section] = merged, model
+            if info is not None:
+                lapses.tell(model, merged, now, info.timezone, problems)
         else:
             model = partly(module.Section, merged)
         if model is not None and hasattr(module, "read"):

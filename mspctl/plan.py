@@ -7,7 +7,6 @@ Holds readers only, so it cannot write. A plan is data: reports print it, apply 
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -98,6 +97,12 @@ class ScopePlan:
     def due(self) -> list[Change]:
         return [step.change for step in self.steps if step.standing is Standing.DUE]
 
+    @property
+    def digest(self) -> str:
+        """Of what is due; "" where nothing is."""
+        changes = [str(self.scope), [_sealed(c) for c in self.due]]
+        return document.hashed(json.dumps(changes, sort_keys=True)) if self.due else ""
+
     def of(self, cause: Cause) -> list[Difference]:
         return [d for d in self.left if d.cause is cause]
 
@@ -137,9 +142,11 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Seals what will be carried out: equal digests mean equal changes, wherever in the files they stand."""
-        changes = sorted([str(s.scope), [_sealed(c) for c in s.due]] for s in self.scopes if s.due)
-        return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:16]
+        """
+        Seals what will be carried out: equal digests mean equal changes, wherever in the files they stand, and in
+        however many parts they were planned.
+        """
+        return document.digest_of(s.digest for s in self.scopes)
 
 
 def _sealed(change: Change) -> document.Object:

@@ -48,7 +48,7 @@ def joined(found: Sequence[Sealed]) -> Sealed:
         if twice := changes.keys() & each.changes.keys():
             raise InputError.at("", f"{min(twice)} is in two of these plans (name one of them)")
         changes |= each.changes
-    digest = " ".join(each.digest for each in found)
+    digest = Plan(_plans(changes), found[0].read_at).digest
     said = [each.asked for each in found]
     asked = Asked(_once(t for each in said for t in each.tickets), _once(name for each in said for name in each.by))
     return Sealed(digest, min(each.read_at for each in found), found[0].revert, changes, asked)
@@ -103,10 +103,13 @@ def parse(text: str, file: str) -> Sealed:
         sealed = Sealed(content["digest"], read_at, revert, changes, asked)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError.at(file, f"is not a plan that mspctl saved ({error})") from None
-    plans = [ScopePlan(scope, steps=[Step(c) for c in found]) for scope, found in changes.items()]
-    if Plan(plans, sealed.read_at).digest != sealed.digest:
+    if Plan(_plans(changes), sealed.read_at).digest != sealed.digest:
         raise InputError.at(file, "was changed since mspctl saved it (its digest does not fit)")
     return sealed
+
+
+def _plans(changes: Mapping[Scope, Sequence[Change]]) -> list[ScopePlan]:
+    return [ScopePlan(scope, steps=[Step(c) for c in found]) for scope, found in changes.items()]
 
 
 def limit(plans: Iterable[ScopePlan], sealed: Sealed) -> list[ScopePlan]:

@@ -8,11 +8,12 @@ have the secret sent to themselves. So a plan with a base compares where things 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mspctl.affected import changed
 from mspctl.errors import Error, InputError
 from mspctl.git_branch import Git
 from mspctl.kinds import hosts
@@ -36,14 +37,25 @@ def check_merge(root: Path, head: str) -> None:
         raise InputError.at("", f"what is checked out does not merge {head[:12]} (run it again in a minute)")
 
 
-def check_base(root: Path, base: str, main: Path) -> None:
+def check_base(root: Path, base: str, main: Path) -> str:
     """
-    Fail unless `base` is in the history of what is checked out in `main`: what somebody says there who may push a
-    branch, but not into main, is believed by nobody. Raises InputError.
+    The commit of `base`. Fails unless it is in the history of what is checked out in `main`: what somebody says there
+    who may push a branch, but not into main, is believed by nobody. Raises InputError.
     """
     commit = Git(root).call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}").text.strip()
     if not commit or Git(main).call("merge-base", "--is-ancestor", commit, "HEAD").code:
         raise InputError.at("", f"{base} is no commit of main: what is merged into another branch gets no plan")
+    return commit
+
+
+def check_newest(main: Path, commit: str, concerned: Callable[[Sequence[str]], Collection[str]]) -> None:
+    """
+    Fail when what came into `main` after `commit` concerns the same customers: the forge makes a merge when it gets
+    round to it, and until then a plan of it would be of what is not so any more. Raises InputError.
+    """
+    if names := concerned(changed(Git(main), commit, "HEAD")):
+        text = f"has other files of {min(names)} by now than what this would be merged into (run it again in a minute)"
+        raise InputError.at("", f"main {text}")
 
 
 @dataclass(frozen=True, slots=True)

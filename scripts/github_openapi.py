@@ -25,6 +25,8 @@ OPERATIONS = {
     f"{REPO}/pulls/{{pull_number}}": ("get", "patch"),
     f"{REPO}/pulls/{{pull_number}}/files": ("get",),
     f"{REPO}/pulls/{{pull_number}}/merge": ("put",),
+    f"{REPO}/pulls/{{pull_number}}/reviews": ("get",),
+    f"{REPO}/pulls/{{pull_number}}/reviews/{{review_id}}/dismissals": ("put",),
     f"{REPO}/commits/{{ref}}/check-runs": ("get",),
     f"{REPO}/commits/{{commit_sha}}/pulls": ("get",),
     f"{REPO}/actions/artifacts": ("get",),

@@ -6,13 +6,18 @@ import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mspctl import cli, proofs, rings
+from mspctl.cli import ringing
+from mspctl.cli.workspace import now
 from mspctl.kinds import dns
+from mspctl.observations import Observations
 from mspctl.proof import Proof, Step, Trial, Verdict
 from mspctl.record import Record, ScopeRecord
+from mspctl.record import Run as RunOf
 from mspctl.resource import Change, Scope
 from tests.conftest import Run, Said
 from tests.estate import estate
@@ -128,6 +133,34 @@ def test_a_live_test_that_fails_stops_it(run: Run, root: Path, monkeypatch: pyte
     verdicts.append(Verdict.PASSED)
     assert run("apply", "--rings", "--yes").code == 0
     assert lowered(root) == {*NAMES}
+
+
+def test_what_goes_wrong_while_a_ring_soaks_stops_the_next(
+    run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, slept = Trial(Scope("alpha", "dns", "alpha.example", "alpha"), "mail", 3600, "x:1"), []
+
+    def made(trial: Trial, targets: object, when: datetime) -> Proof:
+        return Proof(trial.scope, trial.section, when, 1, (Step("x", Verdict.PASSED),))
+
+    def sleep(seconds: float) -> None:
+        """Somebody else makes the test meanwhile, on another machine."""
+        slept.append(seconds)
+        assert len(slept) < 10, "it looks again, and sees it"
+        bad = Proof(trial.scope, trial.section, now(), 1, (Step("x", Verdict.FAILED),))
+        Observations.fetched(root).record_proofs(
+            RunOf("20270304T140000Z-aaaaaa", "Anna <anna@msp.example>"), [bad], now()
+        )
+
+    monkeypatch.setattr(proofs, "trials", lambda estate, selection: [trial] if "alpha" in estate.customers else [])
+    monkeypatch.setattr(proofs, "make", made)
+    monkeypatch.setattr(ringing, "time", SimpleNamespace(sleep=sleep))
+    (root / "inventory/rings.yaml").write_text(RINGS.replace("[alpha]", "[alpha], prove: true, soak: 10m"))
+    done = run("apply", "--rings", "--yes")
+    assert done.code == 3
+    assert "Ring ours has landed; the next one begins in 10 min." in done.out
+    assert "ring ours: the live test of mail alpha.example: failed" in " ".join(done.out.split())
+    assert (slept, lowered(root)) == ([30.0], {"alpha"})
 
 
 def test_ci_gets_one_job_after_the_other(run: Run, root: Path) -> None:

@@ -22,7 +22,7 @@ HELP = """Tell which customers were touched since a commit: by their own files, 
 @click.command("affected", help=HELP)
 @click.option("--base", required=True, metavar="REF", help="What is committed since then counts: a commit or a branch.")
 @click.option("--head", metavar="COMMIT", help="Fail unless what is checked out merges this commit into REF.")
-@click.option("--within", metavar="FOLDER", help="Fail unless REF is in the history of what is checked out there.")
+@click.option("--within", metavar="FOLDER", help="Fail unless REF is what is checked out there, or its past.")
 @click.option("--merged", is_flag=True, help="It was merged: believe what it says of runners.")
 @click.option("--shards", default=8, show_default=True, type=click.IntRange(1, 256), help="Jobs at most.")
 @click.option("--runner", default="ubuntu-latest", show_default=True, metavar="LABEL", help="The usual runner.")
@@ -43,15 +43,18 @@ def command(
     from pathlib import Path
 
     from mspctl import trusted
-    from mspctl.affected import affected
+    from mspctl.affected import affected, named, touched
     from mspctl.cli.workspace import find_root
+    from mspctl.load import load
 
     root = find_root(directory)
     if head:
         trusted.check_merge(root, head)
-    if within:
-        trusted.check_base(root, base, Path(within))
+    commit = trusted.check_base(root, base, Path(within)) if within else ""
     found = affected(root, base, shards, merged=merged)
+    if within:
+        main, mine = Path(within), {*found.customers, *found.gone}
+        trusted.check_newest(main, commit, lambda paths: named(touched(paths), load(main)) & mine if paths else ())
     if matrix:
         lines = [*_outputs(found, runner)]
     else:

@@ -35,6 +35,7 @@ Several files are carried out together."""
 @click.option("--reason", default="", metavar="TEXT", help="Pull request or ticket, for the ledger.")
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
+@click.option("--digest", default="", metavar="DIGEST", help="Only if FILE is the plan of this digest.")
 @options.rings
 @options.asked
 @options.kept
@@ -50,6 +51,7 @@ def command(
     reason: str,
     yes: bool,
     wait: float,
+    digest: str,
     report: str | None,
     form: str,
     ringed: bool,
@@ -66,6 +68,7 @@ def command(
     whole = saved(selected.paths)
     review = whole.of(selected.customers) if whole else None
     check_options(due, emergency, revert, reason, review, ringed, said)
+    check_digest(whole, digest)
     if open_pr and not emergency:
         raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
@@ -112,6 +115,17 @@ def check_options(
         raise click.UsageError("--emergency needs --reason TEXT: the next report begins with it")
     if due and (emergency or revert or review):
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
+
+
+def check_digest(whole: Sealed | None, digest: str) -> None:
+    """Fail unless the plans in the files are the one that was shown. Raises InputError."""
+    from mspctl.errors import InputError
+
+    if digest and whole is None:
+        raise click.UsageError("--digest is of plans in files (mspctl apply FILE)")
+    if digest and whole and whole.digest != digest:
+        text = f"is not the plan {digest} that was reviewed, but {whole.digest}: nothing is applied"
+        raise InputError.at("FILE", text)
 
 
 def saved(paths: Sequence[str]) -> Sealed | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from mspctl.cli import console
 from mspctl.exits import Exit
 
+if TYPE_CHECKING:
+    from mspctl.forge import Forge
+    from mspctl.report.view import View
+
 HELP = """Write what jobs reported into one comment on a pull request, which is kept up to date.
 
 REPORT is what plan --report, or apply --report, kept. In a job of GitHub everything is in its summary as well, and what
-can hurt is an annotation."""
+can hurt is an annotation. A plan that came out otherwise than one that was approved takes those approvals back."""
 
 
 @click.command("comment", help=HELP)
@@ -22,7 +28,6 @@ can hurt is an annotation."""
 def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | None, dry_run: bool) -> Exit:
     from mspctl.cli import forge
     from mspctl.errors import Unreachable
-    from mspctl.forge.posting import keep_comment
     from mspctl.report.as_comment import render
     from mspctl.secrets import redact
 
@@ -38,10 +43,28 @@ def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | Non
         if head is not None and github.pull(pull).head != head:
             console.hint(f"{known} has gone on since {head[:12]}; the run for what it is now says the rest.")
             return Exit.DONE
-        keep_comment(github, pull, shown.kind, text)
+        done = write(github, pull, shown, text)
     except Unreachable as error:
         console.error(str(error))
         console.hint("The comment is not up to date; the reports are kept: run the job, or this command, again.")
         return Exit.UNREACHABLE
     console.say(f"The comment on {known} is up to date.")
-    return Exit.DONE
+    return done
+
+
+def write(forge: Forge, number: int, shown: View, text: str) -> Exit:
+    """The comment; one of a plan also takes approvals of another plan back."""
+    from mspctl.cli.workspace import now
+    from mspctl.forge.posting import keep_comment
+    from mspctl.forge.review import show
+
+    if shown.kind != "plan":
+        keep_comment(forge, number, shown.kind, text)
+        return Exit.DONE
+    stale = show(forge, number, str(shown.document["digest"]), text, now())
+    for each in stale:
+        if each.wrong:
+            console.error(f"the approval of {each.approval.by} is of another plan: {each.wrong}")
+        else:
+            console.hint(f"The approval of {each.approval.by} was of another plan, and is taken back.")
+    return Exit.PARTLY if any(each.wrong for each in stale) else Exit.DONE

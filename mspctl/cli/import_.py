@@ -24,8 +24,9 @@ HELP = """Write YAML from zone files, octoDNS, a target, a mail server, a firewa
 
 --from octodns PATH and --from zonefiles PATH read a folder with a file per zone; --from TARGET reads
 what lives on a target of inventory/targets.yaml, and --from DRIVER does so where one target has that driver; of a
-mail server, the domains that --zone names; of a firewall, all rules that others put there. --from csv PATH
-reads mailboxes and groups from a spreadsheet. Everything that cannot come in is named."""
+mail server, the domains that --zone names; of a firewall, all rules that others put there, or with PATH what
+"nft list ruleset" wrote into that file. --from csv PATH reads mailboxes and groups from a spreadsheet.
+Everything that cannot come in is named."""
 
 
 @click.command("import", help=HELP)
@@ -43,6 +44,7 @@ reads mailboxes and groups from a spreadsheet. Everything that cannot come in is
     metavar="ADDRESS",
     help="Of a firewall: from where it is administered, if no rule says it.",
 )
+@click.option("--outside", multiple=True, metavar="INTERFACE", help="Of a firewall: by it the Internet is reached.")
 @click.pass_obj
 def command(
     directory: str | None,
@@ -55,6 +57,7 @@ def command(
     generate_passwords: bool,
     site: str,
     management: tuple[str, ...],
+    outside: tuple[str, ...],
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
@@ -64,7 +67,7 @@ def command(
     if source == CSV:
         return import_csv(work, path, customer, target, name, zones, passwords=generate_passwords)
     if device := firewall_target(work, source, target):
-        return import_firewall(work, device, customer, site, management, name)
+        return import_firewall(work, device, customer, site, management, name, path, outside)
     if server := mail_server(work, source):
         return import_mail(work, server, customer, name, zones)
     if source not in FOLDERS or path is None:
@@ -136,7 +139,14 @@ def firewall_target(work: Workspace, source: str, target: str | None) -> str:
 
 
 def import_firewall(
-    work: Workspace, target: str, customer: str, site: str, management: tuple[str, ...], full_name: str
+    work: Workspace,
+    target: str,
+    customer: str,
+    site: str,
+    management: tuple[str, ...],
+    full_name: str,
+    path: Path | None,
+    outside: tuple[str, ...],
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
@@ -144,7 +154,7 @@ def import_firewall(
     from mspctl.errors import InputError
     from mspctl.fields import name
     from mspctl.imports import firewall
-    from mspctl.kinds.firewall import FACET
+    from mspctl.kinds.firewall import FACET, ZONE
     from mspctl.resource import Scope
 
     check_customer(customer)
@@ -155,9 +165,12 @@ def import_firewall(
     reader = work.targets.reader(Scope(target, FACET, ""))
     if not isinstance(reader, Grows):
         raise InputError.at("--from", f"{target} cannot say in our words what others put there")
-    found = reader.grown()
+    found = reader.grown(_text(path) if path else None, outside)
     if not found.taken:
-        raise InputError.at("--from", f"{target} has no rules but those that mspctl put there; nothing was written")
+        where = str(path) if path else target
+        raise InputError.at("--from", f"{where} has no rules but those that mspctl put there; nothing was written")
+    if path and not any(r.fields["outside"] for r in found.resources if r.id.kind == ZONE):
+        raise InputError.at("--outside", f"is needed: {path} does not say by which interface the Internet is reached")
     made = firewall.write(work.root, customer, target, site, found, management, full_name)
     if made.told or made.left_out:
         console.problems([*made.told, *made.left_out])
@@ -169,6 +182,25 @@ def import_firewall(
     )
     Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
     return Exit.PARTLY if made.left_out else Exit.DONE
+
+
+MOST_RULES = 32 * 1024 * 1024  # octets of a file
+
+
+def _text(path: Path) -> str:
+    """Raises InputError."""
+    from mspctl.errors import InputError
+
+    try:
+        with path.open("rb") as file:
+            held = file.read(MOST_RULES + 1)
+        if len(held) > MOST_RULES:
+            raise InputError.at(str(path), f"is larger than {MOST_RULES // 1024**2} MiB")
+        return held.decode("utf-16" if held[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except OSError as error:
+        raise InputError.at(str(path), f"cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise InputError.at(str(path), "is no text (nft list ruleset >FILE on the device writes it)") from None
 
 
 def import_mail(work: Workspace, target: str, customer: str, name: str, domains: tuple[str, ...]) -> Exit:

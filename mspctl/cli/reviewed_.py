@@ -16,8 +16,9 @@ LABELS = ("mspctl", "apply")
 
 HELP = """Find the plan that was reviewed before a merge: the artifact that the plan of its pull request left.
 
-It prints lines for $GITHUB_OUTPUT: pull, run and name. Nothing was reviewed, and so nothing is applied, when a commit
-has no merged pull request, or its plan is not kept any more; then it ends with 1."""
+It prints lines for $GITHUB_OUTPUT: pull, run, name, and the digest of the plan that its comment shows. Nothing was
+reviewed, and so nothing is applied, when a commit has no merged pull request, its plan is not kept any more, or came
+out otherwise after it was approved; then it ends with 1."""
 
 
 @click.command("reviewed", help=HELP)
@@ -43,7 +44,7 @@ def command(commit: str, told: bool, workflow: str) -> Exit:
     except Unreachable as error:
         console.error(f"{error}; nothing is applied before it is known what was reviewed (run the job again)")
         return Exit.UNREACHABLE
-    for name, value in (("pull", found.pull), ("run", found.run), ("name", found.name)):
+    for name, value in (("pull", found.pull), ("run", found.run), ("name", found.name), ("digest", found.digest)):
         console.say(f"{name}={value}")
     return Exit.DONE
 

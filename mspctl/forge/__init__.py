@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+
+from mspctl.errors import TargetError
 
 LONGEST = 65_536  # characters of a comment or an issue
 PLANNED = "pull_request_target"  # why a job ran that plans a pull request, and is the base's
@@ -43,6 +46,7 @@ class Pull:
     open: bool = True
     fork: bool = False  # its branch is in somebody else's repository
     into: str = ""  # the branch it would be merged into
+    merged_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,20 @@ class Artifact:
     run: int
     workflow: str
     event: str
+    made: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What somebody said of a pull request who may write to the repository, and was not taken back."""
+
+    id: int
+    by: str
+    when: datetime
+
+
+class Running(TargetError):
+    """A run that is under way is not begun once more: it is tried again when it is over."""
 
 
 class Forge(Protocol):
@@ -102,7 +120,11 @@ class Forge(Protocol):
     def merge(self, number: int, head: str) -> None:
         """If `head` still is its last commit."""
 
+    def approvals(self, number: int) -> Sequence[Approval]: ...
+    def dismiss(self, number: int, approval: int, why: str) -> None:
+        """An approval counts no more; who gave it is told why."""
+
     def rerun(self, run: int) -> None:
-        """All of a workflow's run once more, on what is there now."""
+        """All of a workflow's run once more, on what is there now. Raises Running while it is under way."""
 
     def artifacts(self, name: str) -> Sequence[Artifact]: ...

@@ -8,16 +8,19 @@ for unless it is long.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from mspctl.errors import InputError, Unreachable
-from mspctl.forge import Artifact, Check, Comment, Issue, Pull
+from mspctl.errors import InputError, TargetError, Unreachable
+from mspctl.forge import Approval, Artifact, Check, Comment, Issue, Pull, Running
 from mspctl.secrets import Secret
-from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
+from mspctl.transports.http import FORBIDDEN, MOST_SAID, READS, Http, Refused, Settings, making_sense
 
 API = "https://api.github.com"
 VERSION = "2022-11-28"
@@ -131,8 +134,28 @@ class GitHub:
     def merge(self, number: int, head: str) -> None:
         self._call("PUT", f"/pulls/{number}/merge", {"sha": head})
 
+    def approvals(self, number: int) -> Sequence[Approval]:
+        with making_sense("GitHub", "reviews"):
+            found = [*self._pages(f"/pulls/{number}/reviews")]
+            return [
+                Approval(int(each["id"]), str((each.get("user") or {}).get("login")), _when(each["submitted_at"]))
+                for each in found
+                if each["state"] == "APPROVED" and _believed(each)
+            ]
+
+    def dismiss(self, number: int, approval: int, why: str) -> None:
+        try:
+            self._call("PUT", f"/pulls/{number}/reviews/{approval}/dismissals", {"message": why, "event": "DISMISS"})
+        except Refused as error:
+            raise TargetError(f"GitHub does not dismiss it: {_said(error)}") from None
+
     def rerun(self, run: int) -> None:
-        self._call("POST", f"/actions/runs/{run}/rerun", {})
+        try:
+            self._call("POST", f"/actions/runs/{run}/rerun", {})
+        except Refused as error:
+            if error.status == FORBIDDEN and self._call("GET", f"/actions/runs/{run}")["status"] != "completed":
+                raise Running("its plan is being made just now") from None
+            raise TargetError(f"GitHub does not run its plan again: {_said(error)}") from None
 
     def open_pull(self, title: str, body: str, branch: str, base: str) -> Pull:
         """The open one of this branch, else a new one."""
@@ -149,7 +172,13 @@ class GitHub:
             runs = {int(each["workflow_run"]["id"]) for each in found if each.get("workflow_run")}
             of = {run: self._call("GET", f"/actions/runs/{run}") for run in sorted(runs, reverse=True)[:PAGE]}
             return [
-                Artifact(str(each["name"]), run, str(of[run]["path"]).partition("@")[0], str(of[run]["event"]))
+                Artifact(
+                    str(each["name"]),
+                    run,
+                    str(of[run]["path"]).partition("@")[0],
+                    str(of[run]["event"]),
+                    _when(each["created_at"]),
+                )
                 for each in found
                 if (run := int((each.get("workflow_run") or {}).get("id", 0))) in of
             ]
@@ -181,16 +210,28 @@ def _believed(said: Mapping[str, Any]) -> bool:
     return user.get("type") == "Bot" or said.get("author_association") in TRUSTED
 
 
+def _said(error: Refused) -> str:
+    """The reason that an answer gives, in one line."""
+    with suppress(ValueError, TypeError, KeyError):
+        words = "".join(c if c.isprintable() else " " for c in str(json.loads(error.content)["message"]))
+        return f"{' '.join(words.split())[:MOST_SAID]} ({error.status})"
+    return str(error)
+
+
+def _when(said: object) -> datetime:
+    return datetime.fromisoformat(str(said).replace("Z", "+00:00"))
+
+
 def _issue(said: Mapping[str, Any]) -> Issue:
     labels = [each if isinstance(each, str) else str(each["name"]) for each in said.get("labels") or ()]
     return Issue(int(said["number"]), str(said["title"]), str(said.get("body") or ""), labels, said["state"] == "open")
 
 
 def _pull(said: Mapping[str, Any]) -> Pull:
-    head, merged = said["head"], said.get("merged_at") is not None
+    head, at = said["head"], _when(said["merged_at"]) if said.get("merged_at") else None
     ours = str((head.get("repo") or {}).get("id")) == str(said["base"]["repo"]["id"])
-    texts = (str(said["title"]), str(head["sha"]), merged, str(said.get("body") or ""), str(head["ref"]))
-    return Pull(int(said["number"]), *texts, said["state"] == "open", not ours, str(said["base"]["ref"]))
+    texts = (str(said["title"]), str(head["sha"]), at is not None, str(said.get("body") or ""), str(head["ref"]))
+    return Pull(int(said["number"]), *texts, said["state"] == "open", not ours, str(said["base"]["ref"]), at)
 
 
 _RUN = re.compile(r"/actions/runs/(\d+)(/|$)", re.ASCII)

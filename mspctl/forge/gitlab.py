@@ -15,13 +15,14 @@ import copy
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from mspctl.errors import InputError, TargetError, Unreachable
-from mspctl.forge import PLANNED, Artifact, Check, Comment, Issue, Pull
+from mspctl.forge import PLANNED, Approval, Artifact, Check, Comment, Issue, Pull
 from mspctl.secrets import Secret
 from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
 
@@ -29,6 +30,7 @@ API = "https://gitlab.com/api/v4"
 PAGE, PAGES = 100, 50  # entries of a list at once, and lists at most
 WRITES = 30  # the access level of a Developer, who may push branches
 STATUS = "mspctl/plan"  # of a commit: where its plan is kept
+NEVER = datetime.min.replace(tzinfo=UTC)
 PAYLOAD = "TRIGGER_PAYLOAD"  # the variable that holds what a webhook said
 # An edit sets what it says and a delete takes away what it names: twice is as good as once.
 REPEATED = READS | {"PUT", "DELETE"}
@@ -174,6 +176,24 @@ class GitLab:
             if not self.pull(number).merged:  # by the request before, whose answer was lost
                 raise
 
+    def approvals(self, number: int) -> Sequence[Approval]:
+        """Those that count now. When each was given GitLab tells in a note of its own."""
+        with making_sense("GitLab", "approvals"):
+            given = self._call("GET", f"/merge_requests/{number}/approvals")["approved_by"]
+            notes = [*self._pages(f"/merge_requests/{number}/notes", sort="asc")] if given else []
+            mine = [each for each in notes if each["system"] and str(each["body"]).startswith("approved this")]
+            when = {int(each["author"]["id"]): _when(each["created_at"]) for each in mine}
+            users = [each["user"] for each in given]
+            # One of which nobody knows when it was given was given for no plan that we know.
+            return [Approval(int(u["id"]), str(u["username"]), when.get(int(u["id"]), NEVER)) for u in users]
+
+    def dismiss(self, number: int, approval: int, why: str) -> None:
+        """GitLab takes back all of them or none, for a token of the project."""
+        try:
+            self._call("PUT", f"/merge_requests/{number}/reset_approvals")
+        except Refused as error:
+            raise TargetError(f"GitLab does not take approvals back ({error.status})") from None
+
     def artifacts(self, name: str) -> Sequence[Artifact]:
         """The newest first; `name` is `reviewed-NUMBER-COMMIT`, and so is the name of the job."""
         found = _KEPT.fullmatch(name)
@@ -182,24 +202,25 @@ class GitLab:
         with making_sense("GitLab", "plans"):
             said = self._pages(f"/repository/commits/{found[2]}/statuses", name=STATUS, all="true")
             jobs = {int(job[1]) for each in said if (job := _JOB.search(str(each.get("target_url") or "")))}
-            return [
-                Artifact(name, job, self.plans, PLANNED) for job in sorted(jobs, reverse=True) if self._is(job, name)
-            ]
+            made = ((job, self._made(job, name)) for job in sorted(jobs, reverse=True))
+            return [Artifact(name, job, self.plans, PLANNED, when) for job, when in made if when]
 
-    def _is(self, number: int, name: str) -> bool:
-        """Whether a job kept a plan of that name, and is one of the protected branch: its own commits say what ran."""
+    def _made(self, number: int, name: str) -> datetime | None:
+        """When a job kept a plan of that name; None unless it is the protected branch's, whose commits say what ran."""
         try:
             job = self._call("GET", f"/jobs/{number}")
             pipeline = self._call("GET", f"/pipelines/{int(job['pipeline']['id'])}")
             if (job["name"], job["status"], bool(job["tag"]), job["ref"]) != (name, "success", False, self.main):
-                return False
+                return None
             if (pipeline["source"], pipeline["ref"]) != ("parent_pipeline", self.main):
-                return False
+                return None
             asked = urlencode([("refs[]", self.main), ("refs[]", str(pipeline["sha"]))])
-            return bool(self._call("GET", f"/repository/merge_base?{asked}")["id"] == pipeline["sha"])
+            if self._call("GET", f"/repository/merge_base?{asked}")["id"] != pipeline["sha"]:
+                return None
+            return _when(job["finished_at"])
         except Refused as error:
             if error.status == 404:
-                return False
+                return None
             raise
 
     def rerun(self, run: int) -> None:
@@ -273,7 +294,12 @@ def _pull(said: Mapping[str, Any]) -> Pull:
     merged, fork = said["state"] == "merged", said["source_project_id"] != said["target_project_id"]
     texts = (str(said["title"]), str(said["sha"] or ""), merged, _as_written(said.get("description")))
     where = (str(said["source_branch"]), said["state"] == "opened", fork, str(said["target_branch"]))
-    return Pull(int(said["iid"]), *texts, *where)
+    at = _when(said["merged_at"]) if said.get("merged_at") else None
+    return Pull(int(said["iid"]), *texts, *where, at)
+
+
+def _when(said: object) -> datetime:
+    return datetime.fromisoformat(str(said).replace("Z", "+00:00"))
 
 
 def _good(said: Mapping[str, Any]) -> bool | None:

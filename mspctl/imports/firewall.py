@@ -182,9 +182,14 @@ class _Maker:
 
     def _said(self, kind: str) -> Sequence[Resource | Odd]:
         """As the YAML lists it."""
-        if kind == "rules":
-            return [each for each in self.rules if isinstance(each, Resource)]
-        return {"raw": self._raw(), "forwards": self.forwards}.get(kind, self.nats)
+        rules = [each for each in self.rules if isinstance(each, Resource)]
+        said: Mapping[str, Sequence[Resource | Odd]] = {
+            "rules": rules,
+            "raw": self._raw(),
+            "forwards": self.forwards,
+            "static_nat": self.nats,
+        }
+        return said[kind]
 
     def _refused(self, kind: str, one: Resource | Odd, problem: Problem) -> None:
         if isinstance(one, Odd):

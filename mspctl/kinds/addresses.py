@@ -134,6 +134,12 @@ def of_family(texts: frozenset[str], version: int) -> frozenset[str]:
     return frozenset(text for text in texts if (found := span(text)) and found.version == version)
 
 
+def families(texts: frozenset[str]) -> frozenset[int]:
+    """Of which families a set holds something; `any` and names may be of both."""
+    found = {span(text) for text in texts}
+    return frozenset({4, 6} if None in found else {each.version for each in found if each})
+
+
 def holds(texts: frozenset[str], address: Address) -> bool:
     """Whether an address is in a set. Names hold nothing that we could know."""
     return texts == ANY or any(

@@ -9,7 +9,8 @@ A firewall's policy, as kinds of resources in the scope of one device.
 * `firewall.nat` "mail": one host's two addresses, `inside` and, in `zone`, `outside`.
 * `firewall.masquerade` "lan > wan": who of `source` goes from the one to the other has the device's address there.
 * `firewall.policy` "lan > wan": `action` and `log` where no rule decides.
-* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides.
+* `firewall.default` "default": `action` (drop or reject) and `log` of what nothing else decides; and `amiss`, sentences
+  why all of this is not there after the device's next start. Git always says that there are none.
 * `firewall.name` "updates.vendor.example.": a name of the DNS that something speaks of. It has no fields; its
   addresses, as the device sees them, are an output of the scope. Rules hold the addresses.
 * `firewall.raw` "slow-syn": a rule in the device's own language, as `text`, in one of its chains: `chain` is input,
@@ -70,7 +71,7 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
     NAT: {"zone": str, "outside": str, "inside": str},
     MASQUERADE: {"source": frozenset},
     POLICY: _DECIDES,
-    DEFAULT.kind: _DECIDES,
+    DEFAULT.kind: {**_DECIDES, "amiss?": frozenset},
     NAME: {},
     RAW: {"chain": str, "text": str},
     ORDER.kind: {"rules": tuple},
@@ -213,8 +214,15 @@ def widens(before: Resource | None, after: Resource | None, was: Sequence[Resour
 
 def outside(resources: Iterable[Resource]) -> frozenset[str]:
     """Zones in which everybody else is: they say so, or others have the device's address there."""
-    said = {r.id.name for r in resources if r.id.kind == ZONE and r.fields["outside"]}
-    return frozenset(said | {zones_of(r.id.name)[1] for r in resources if r.id.kind == MASQUERADE})
+    held = [*resources]
+    said = frozenset(r.id.name for r in held if r.id.kind == ZONE and r.fields["outside"])
+    return said | beyond(zones_of(r.id.name) for r in held if r.id.kind == MASQUERADE)
+
+
+def beyond(pairs: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Where others have the device's address, and nobody from there has it elsewhere; within a zone is no matter."""
+    there = [(came, goes) for came, goes in pairs if came != goes]
+    return frozenset(goes for _, goes in there) - {came for came, _ in there}
 
 
 def _raw_widens(before: Resource | None, after: Resource | None, was: Any, will: Any) -> str:
@@ -254,9 +262,10 @@ def _zone_widens(
 def _masquerade_widens(
     before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
 ) -> str:
-    goes = zones_of(before.id.name)[1] if before else ""
-    stays = any(r.id == Id(ZONE, goes) for r in will)
-    return _no_more(goes) if stays and goes in outside(was) - outside(will) else ""
+    resource = after or before
+    there = {r.id.name for r in will if r.id.kind == ZONE} & {*(zones_of(resource.id.name) if resource else ())}
+    lost = sorted(there & (outside(was) - outside(will)))
+    return _no_more(lost[0]) if lost else ""
 
 
 def _no_more(zone: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from mspctl.kinds import shown
 
@@ -97,6 +98,7 @@ def _ports(protocol: str, low: int, high: int) -> str:
     return f"{protocol}/{low}" if low == high else f"{protocol}/{low}-{high}"
 
 
+@lru_cache(maxsize=65_536)
 def ports(text: str) -> tuple[str, int, int] | None:
     """Protocol, first and last port of a service in normal form; None where it has no ports."""
     protocol, _, rest = text.partition("/")
@@ -141,6 +143,12 @@ def _in(text: str, texts: frozenset[str]) -> bool:
     if not wanted:
         return text in texts or f"{text.partition('/')[0]}/any" in texts
     return any(p[0] == wanted[0] and p[1] <= wanted[1] <= wanted[2] <= p[2] for p in filter(None, map(ports, texts)))
+
+
+def families(texts: frozenset[str]) -> frozenset[int]:
+    """In which families of addresses a set is something."""
+    one = {"icmp": (4,), "icmpv6": (6,)}
+    return frozenset(v for text in texts for v in one.get(text.partition("/")[0], (4, 6)))
 
 
 def is_everything(texts: frozenset[str]) -> bool:

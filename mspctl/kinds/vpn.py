@@ -2,7 +2,8 @@
 A WireGuard tunnel that a firewall has, as kinds of resources in that device's scope (`firewall.FACET`).
 
 * `vpn.tunnel` "wg0", an interface: the UDP `port` it listens on, its own `addresses` there ("10.90.0.1/24"), and which
-  secret its private `key` is ("SEDE_WG rev 1"), never what it is.
+  secret its private `key` is ("SEDE_WG rev 1"), never what it is. `amiss`: sentences why it is not there after the
+  device's next start; Git always says that there are none.
 * `vpn.user` "luca" and `vpn.site` "deposito", who may send something through it: the public `key` they have, and from
   which `networks` (`addresses.py`). Of a site also `endpoint` ("vpn.example.com:51820"; "": it calls us), `keepalive`
   (seconds; 0: none) and which secret is `preshared` ("" for none).
@@ -36,7 +37,7 @@ _PEER: Mapping[str, type] = {
     "preshared": str,
 }
 FIELDS: Mapping[str, Mapping[str, type]] = {
-    TUNNEL: {"port": int, "addresses": frozenset, "key": str},
+    TUNNEL: {"port": int, "addresses": frozenset, "key": str, "amiss?": frozenset},
     USER: _PEER,
     SITE: _PEER,
 }

@@ -14,6 +14,8 @@ import os
 import signal
 import sys
 
+from mspctl import ending
+
 GRACE = 4  # seconds for what was begun; the engine waits five
 MOST = 400 << 20  # octets of a message, as the engine has it
 
@@ -28,7 +30,10 @@ def main() -> None:
     parser.add_argument("-v")
     parser.add_argument("--tracing")
     parser.add_argument("engine", nargs="?", default="")
-    asyncio.run(_serve(parser.parse_known_args()[0].engine, out))
+    try:
+        asyncio.run(_serve(parser.parse_known_args()[0].engine, out))
+    finally:
+        ending.end()
     os._exit(0)  # a driver that hangs is not waited for
 
 

@@ -338,6 +338,7 @@ FirewallDefault = TypedDict(
     {
         "action": pulumi.Input[str],
         "log": pulumi.Input[bool],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -367,6 +368,7 @@ FirewallTunnel = TypedDict(
         "port": pulumi.Input[int],
         "addresses": pulumi.Input[Sequence[pulumi.Input[str]]],
         "key": pulumi.Input[str],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 

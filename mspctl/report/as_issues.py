@@ -21,7 +21,7 @@ LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
 _SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
-_CODE = re.compile(r"\[[a-z-]+\.[a-z-]+\]$")
+_COUNTED = re.compile(r"\d[\d.,]*(?: ([a-z]+?)s?\b)?")  # "3 days", "1 day", "2027-03-04"
 SILENT = "unreachable"  # the label of what gave no answer
 NEWS = 20  # lines of what is new that are said one by one
 
@@ -79,9 +79,12 @@ def _heavy(shown: View) -> Iterator[Place]:
 
 
 def fact(heading: str, line: Line) -> str:
-    """The same as long as it is the same thing, whenever it was seen; what a finding counts goes on from day to day."""
-    code = _CODE.search(line.detail) if heading == FINDINGS else None
-    return "\n".join((where(heading), line.label, line.name, code[0] if code else _SINCE.sub("", line.detail)))
+    """
+    The same as long as it is the same thing, whenever it was seen. What a finding counts goes on from day to day, and
+    what else it says makes it another one: a second thing that was found on a host is told of.
+    """
+    said = _COUNTED.sub(r"# \1", line.detail) if heading == FINDINGS else _SINCE.sub("", line.detail)
+    return "\n".join((where(heading), line.label, line.name, said))
 
 
 def where(heading: str) -> str:

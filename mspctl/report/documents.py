@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
 
@@ -15,8 +14,6 @@ from mspctl.finding import Finding, Findings
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Scope, Value
-
-EPOCH = datetime.fromtimestamp(0, UTC)  # a digest knows no time
 
 
 def ordered(scopes: Iterable[ScopePlan]) -> list[ScopePlan]:
@@ -100,7 +97,7 @@ def _scope_document(plan: ScopePlan) -> dict[str, object]:
         **_scope(plan.scope),
         "section": section_of(plan.scope.facet),
         "after": [_scope(other) for other in plan.scope.after],
-        "digest": Plan([plan], EPOCH).digest if plan.due else "",
+        "digest": plan.digest,
         "source": plan.source,
         "declared": plan.declared,
         "exists": plan.exists,

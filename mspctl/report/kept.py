@@ -7,7 +7,6 @@ spelled here, with its document beside it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mspctl import edit
-from mspctl.document import a_list, an_object, members, text
+from mspctl.document import a_list, an_object, digest_of, members, text
 from mspctl.errors import InputError
 from mspctl.report import drifts, outcomes, plans
 from mspctl.report.view import Block, Line, Tone, View, count
@@ -136,8 +135,7 @@ def _document(found: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     if "read_at" in document:
         document["read_at"] = min(str(each["read_at"]) for each in found)
     if "digest" in document:
-        digests = sorted(str(each["digest"]) for each in found)
-        document["digest"] = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+        document["digest"] = digest_of(str(scope["digest"]) for each in found for scope in each["scopes"])
     if "command" in document:
         unfinished = (str(each["command"]) for each in found if each["counts"]["failed"] or each["counts"]["unread"])
         document["command"] = " && ".join(dict.fromkeys(unfinished))

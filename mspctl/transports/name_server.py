@@ -16,6 +16,7 @@ Sources: RFC 5936 (AXFR), RFC 2136 (updates), RFC 8945 (TSIG), RFC 7766 (many qu
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,7 +39,10 @@ from mspctl.transports.dns_wire import Answer, Malformed, Record
 MAX_RECORDS = 1_000_000  # of one zone
 LONGEST = 600.0  # seconds that one transfer may take
 ATTEMPTS = 3  # at a transfer that breaks off: Knot gives up a client that was too busy to read for half a second
+TRANSFERS = 5  # under way at once from one server: of more than ten (transfers-out) BIND refuses some with SERVFAIL
 AT_ONCE = 16  # queries under way on one connection; BIND reads no further than 23
+
+_turns: dict[tuple[str, int], threading.Semaphore] = {}  # of transfers, by server
 
 _STALE = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN})
 
@@ -106,7 +110,8 @@ class Connection:
 
     def transfer(self, zone: str) -> Transfer:
         """Every record of a zone. Raises Refused when the server does not give it away."""
-        with self._told(f"transfer {zone}"):
+        turn = _turns.setdefault((self.server.address, self.server.port), threading.Semaphore(TRANSFERS))
+        with turn, self._told(f"transfer {zone}"):
             for _ in range(ATTEMPTS - 1):
                 with suppress(EOFError, ConnectionResetError):
                     return self._transferred(zone)
@@ -326,7 +331,10 @@ _NO_TRANSFER = {
         "the server does not let the TSIG key {key} transfer {zone}"
         ' (BIND: allow-transfer {{ key "{key}"; }}; Knot: an acl with action transfer)'
     ),
-    dns.rcode.SERVFAIL: "the server has {zone}, and cannot answer for it (SERVFAIL; its log says why)",
+    dns.rcode.SERVFAIL: (
+        "the server has {zone}, and cannot answer for it (SERVFAIL; its log says why; BIND also when it gives away"
+        " as many zones as transfers-out lets it)"
+    ),
 }
 _NO_UPDATE = {
     dns.rcode.REFUSED: (

@@ -1,7 +1,8 @@
 """
 Folders in memory that only we can read, for what programs that we start have to find in files.
 
-Such a folder is gone when we are done with it. A process that is killed cannot take its own away: the next one does,
+Such a folder is gone when we are done with it, and at the latest when our command ends, though a thread that hangs may
+still be at it. A process that is killed cannot take its own away: the next one does,
 with whatever still runs for it.
 """
 
@@ -16,10 +17,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from mspctl import ending
+
 MEMORY = Path("/dev/shm")  # noqa: S108  # where there is none, the system's folder for temporary files has to do
 ALIVE = "alive"  # a file in such a folder, locked while its process lives
 SOCKET = "ssh-"  # what sockets are called at which OpenSSH waits; see `shared.py`
 AT_ONCE, PATIENCE = 20, 5  # connections that are ended side by side, and seconds for each
+
+_open: set[Path] = set()
 
 
 @contextmanager
@@ -33,10 +38,23 @@ def folder() -> Iterator[Path]:
     ):
         fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
         Path(held.name).rename(Path(made) / ALIVE)  # locked before anybody else can look for it
+        _open.add(Path(made))
+        ending.at_end(_remove_open)
         try:
             yield Path(made)
         finally:
+            _open.discard(Path(made))
             hang_up(Path(made).glob(f"{SOCKET}*"))
+
+
+def _remove_open() -> None:
+    while _open:
+        _remove(_open.pop())
+
+
+def _remove(path: Path) -> None:
+    hang_up(path.glob(f"{SOCKET}*"))
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def write(path: Path, text: str) -> Path:
@@ -73,5 +91,4 @@ def _sweep(parent: Path) -> None:
                 continue  # whatever somebody else calls so
             with held.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                hang_up(held.parent.glob(f"{SOCKET}*"))
-                shutil.rmtree(held.parent, ignore_errors=True)
+                _remove(held.parent)

@@ -196,6 +196,20 @@ def test_a_job_that_did_not_report_is_told_and_not_pinged(tell: Run, repository:
     assert service.pings == []
 
 
+def test_that_no_job_reported_is_told_once(
+    run: Run, repository: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSPCTL_SECRET_CHAT", f"json://127.0.0.1:{service.port}/{TOKEN}")
+    monkeypatch.setenv("MSPCTL_SECRET_ALIVE", f"http://127.0.0.1:{service.port}/ping/{TOKEN}")
+    who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
+    glob = "reports/*.json"  # what a shell leaves of a pattern that fits nothing
+    assert (said := run("notify", glob, "--of", "2")).code == 0, said.err
+    assert service.said()[1].startswith("Only 0 of 2 jobs reported: ")
+    assert run("notify", glob, "--of", "2").out == "team: nothing is new\n"
+    assert service.pings == []
+    assert "is not a report that mspctl kept" in run("notify", glob).err
+
+
 def test_a_ping_that_nobody_answers_is_told(tell: Run, repository: Path, service: Service) -> None:
     who(repository, "team: {url: CHAT, alive: never}", more="ping: ALIVE\n")
     service.status = 404

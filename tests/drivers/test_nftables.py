@@ -70,7 +70,7 @@ def masquerade(name: str, source: frozenset[str] = ANY) -> Resource:
 
 
 def default(**said: Value) -> Resource:
-    usual: Said = {"action": "drop", "log": False}
+    usual: Said = {"action": "drop", "log": False, "amiss": frozenset()}
     return fields(firewall.DEFAULT, **usual | said)
 
 
@@ -210,6 +210,7 @@ def bench(rig: Device) -> Workbench:
 
 
 class TestNftables(DriverContract):
+    constant = frozenset({"amiss"})
     samples = (
         Sample(RULE, VARIANTS),
         Sample(FORWARD, FORWARDS),
@@ -292,7 +293,8 @@ RULES = st.builds(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(RULES, max_size=4, unique_by=lambda r: r.id), st.permutations("abc"))
 def test_what_is_loaded_is_read_back(rig: Device, made: list[Resource], names: list[str]) -> None:
-    said = [*map(native.held, made), firewall.order(names), default()]
+    last = Resource(firewall.DEFAULT, {"action": "drop", "log": False})
+    said = [*map(native.held, made), firewall.order(names), last]
     commands = native.commands("mspctl-sede", said, Table())
     rig.nft("-j", "-f", "-", given=json.dumps({"nftables": commands}))
     assert sorted(rig.table(SCOPES[0]).resources, key=lambda r: r.id) == sorted(said, key=lambda r: r.id)

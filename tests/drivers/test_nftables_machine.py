@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from mspctl.diff import Difference, diff
 from mspctl.driver import Access, Failed, Landed, Reading, Work
 from mspctl.drivers import nftables
 from mspctl.drivers.nftables import boot, commit
 from mspctl.kinds import firewall
+from mspctl.record import Record
 from mspctl.resource import Cause, Change, Resource
 from mspctl.secrets import Secrets
 from mspctl.transports.machine import Machine as Device
@@ -67,6 +69,12 @@ def resources(lan: Lan, port: int = 22) -> list[Resource]:
     return [us, firewall.order([firewall.MANAGEMENT]), zone("lan", "eth0"), default()]
 
 
+def differences(found: Reading, lan: Lan) -> list[Difference]:
+    """What a plan would show, once all of it was applied."""
+    declared = resources(lan)
+    return diff(declared, {r.id: Record((r,)) for r in declared}, found.resources)
+
+
 @pytest.mark.soak
 def test_rules_are_there_when_the_machine_starts(lan: Lan, tmp_path: Path) -> None:
     rig = Rig(lan, tmp_path)
@@ -89,13 +97,18 @@ def test_rules_are_there_when_the_machine_starts(lan: Lan, tmp_path: Path) -> No
         (f"echo '# mine' >>{boot.PLACE}", "was changed by hand"),
         (f"rm {boot.PLACE}", "is missing"),
         (f"rm /etc/mspctl/{NAME}.json", f"{NAME}.json is missing"),
+        (f"echo >>/etc/mspctl/{NAME}.json", f"{NAME}.json was changed by hand"),
     ):
         rig.machine.sh(command)
-        assert str(rig.reading().facts["boot_amiss"]).endswith(amiss)
-        for log in (True, False):
-            (landed,) = rig.apply(*resources(lan)[:-1], default(log=log))
-            assert isinstance(landed, Landed)
+        found = rig.reading()
+        assert str(found.facts["boot_amiss"]).endswith(amiss)
+        (drift,) = differences(found, lan)
+        assert (drift.id, drift.fields) == (firewall.DEFAULT, {"amiss": Cause.DRIFT})
+        (landed,) = rig.apply(*resources(lan))
+        assert isinstance(landed, Landed)
         assert rig.reading().facts == {}
+        assert differences(rig.reading(), lan) == []
+        assert rig.table() == before
     changes = [Change(each, None, Cause.PENDING) for each in rig.reading().resources]
     done = [*rig.driver().apply([Work(SCOPE, changes, (), gone=True)])]
     assert len(done) == len(changes)

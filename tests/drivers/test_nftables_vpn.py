@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ class Rig:
 
     def tunnel(self, *addresses_: str, port: int = 51820, key: str = "SEDE_WG rev 1") -> Resource:
         own = frozenset(addresses_ or ("10.90.0.1/24", "fd00:90::1/64"))
-        return Resource(Id(vpn.TUNNEL, self.interface), firewall.fields(port=port, addresses=own, key=key))
+        return Resource(
+            Id(vpn.TUNNEL, self.interface), firewall.fields(port=port, addresses=own, key=key, amiss=frozenset())
+        )
 
     def calling(self, who: Keys, address: str, shared: str = "") -> Any:
         return tunnels.calling(self.firewall, "wan", who, self.own.public, "203.0.113.1:51820", [address], shared)
@@ -394,6 +397,13 @@ class Written(Device):
         held = [r for r in reading.resources if r.id != id_] + ([resource] if resource else [])
         secret = {said: Secret(said, value) for said, value in PSK.items()}
         self.file(scope).write_bytes(tunnel.conf(held, [], secret))
+
+    @contextmanager
+    def garbled(self, scope: Scope) -> Iterator[None]:
+        """The program fails that reads the tunnel."""
+        self.machine.failing = (nftables.table_of(scope), "read)")
+        yield
+        self.machine.failing = ("", "")
 
     def native(self, scope: Scope) -> object:
         return self.file(scope).read_text()

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.servers.gitlab import PROJECT, GitLabSimulator
+from tests.servers.gitlab import PROJECT, WHEN, GitLabSimulator
 from tests.test_schema import as_an_editor
 
 KEYWORDS = {"include", "workflow", "default", "variables", "stages"}
@@ -163,7 +163,7 @@ class Executor:
             dotenv |= each.dotenv
         variables = self._variables(job, config, {**predefined, "CI_JOB_ID": str(number)}, given, dotenv, place, number)
         state = {"id": number, "name": name, "status": "running", "tag": False, "ref": predefined["CI_COMMIT_REF_NAME"]}
-        self.gitlab.jobs[number] = {**state, "pipeline": {"id": pipeline}}
+        self.gitlab.jobs[number] = {**state, "pipeline": {"id": pipeline}, "finished_at": WHEN}
         lines = [*config["default"]["before_script"], *job["script"]] if "default" in config else job["script"]
         done = self._script(lines, place, variables)
         self.said.append(f"{name} ({done.returncode})\n{done.stdout}{done.stderr}")

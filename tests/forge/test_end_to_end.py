@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ class Desk:
         commit = self.git("rev-parse", "HEAD")
         if number:
             pull = next(pull for pull in self.github.pulls if pull["number"] == number)
-            pull |= {"merged_at": "2027-03-05T14:02:00Z", "state": "closed"}
+            pull |= {"merged_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "state": "closed"}
             self.github.of_commit[commit] = [number]
         return self.executor.run("apply", "push", commit, before=before)
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from mspctl import cli
 from mspctl.errors import InputError, TargetError, Unreachable
-from mspctl.forge import LONGEST
+from mspctl.forge import LONGEST, Pull
 from mspctl.forge.again import again
 from mspctl.forge.github import GitHub, from_environment
 from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, marker
-from mspctl.forge.review import name_of, reviewed
+from mspctl.forge.review import name_of, reviewed, show
 from mspctl.load import load
+from mspctl.secrets import Secret
 from mspctl.transports.http import Refused
-from tests.servers.github import TOKEN, GitHubSimulator, description, of, wrong
+from tests.servers.github import REPOSITORY, TOKEN, GitHubSimulator, description, of, wrong
 
 LABELS = ("mspctl", "drift")
 
@@ -240,7 +244,8 @@ def test_the_command_prints_what_a_workflow_needs(
     assert cli.run(["reviewed", "--commit", "b" * 40]) == 1
     github.artifact(name_of(number, "a" * 40), PLAN)
     assert cli.run(["reviewed", "--commit", "b" * 40]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"pull={number}", "run=2", f"name=reviewed-{number}-{'a' * 40}"]
+    said = [f"pull={number}", "run=2", f"name=reviewed-{number}-{'a' * 40}", "digest="]
+    assert capsys.readouterr().out.splitlines() == said
     github.broken = lambda method, path: (502, {})
     assert cli.run(["reviewed", "--commit", "b" * 40]) == 4
 
@@ -261,6 +266,81 @@ def test_what_nobody_reviewed_is_an_issue_until_its_plan_is_found(
     github.artifact(name_of(number, "a" * 40), PLAN)
     assert cli.run(["reviewed", "--commit", "b" * 40, "--issue"]) == 0
     assert github.issues[issue["number"]]["state"] == "closed"
+
+
+# -- a plan that came out otherwise ---------------------------------------------------------------------------
+
+BEFORE, SHOWN, AFTER = "2027-03-05T13:00:00Z", datetime(2027, 3, 5, 13, 30, tzinfo=UTC), "2027-03-05T14:00:00Z"
+
+
+def test_an_approval_of_another_plan_is_taken_back_and_told(github: GitHubSimulator, client: GitHub) -> None:
+    number = github.pull("a" * 40)
+    assert show(client, number, "d1", "one", SHOWN - timedelta(hours=2)) == []
+    review = github.approved(number, BEFORE)
+    github.approved(number, BEFORE, by=github.stranger())  # counts for nobody
+    assert show(client, number, "d1", "one, at another time", SHOWN) == []  # the same changes
+    assert review["state"] == "APPROVED"
+    (stale,) = show(client, number, "d2", "two", SHOWN)
+    assert (stale.approval.by, stale.wrong, review["state"]) == ("jane", "", "DISMISSED")
+    plan, told = github.bodies(number)
+    assert plan.endswith("\ntwo")
+    assert "not the one that was approved.** Look at it, and approve it again: what `jane` approved was older" in told
+    assert show(client, number, "d2", "two", SHOWN) == []
+    assert len(github.bodies(number)) == 2
+
+
+def test_where_few_may_take_approvals_back_somebody_has_to_approve_again(
+    github: GitHubSimulator, client: GitHub
+) -> None:
+    number = github.pull("a" * 40)
+    github.protected = True
+    github.approved(number, BEFORE)
+    for _ in range(2):
+        (stale,) = show(client, number, "d1", "one", SHOWN)
+        assert stale.wrong == "GitHub does not dismiss it: Could not dismiss the review (403)"
+    assert len(github.bodies(number)) == 2
+    github.approved(number, AFTER)
+    assert show(client, number, "d1", "one", SHOWN) == []
+
+
+@pytest.mark.parametrize(
+    ("approved", "merged", "applied"),
+    [
+        ([BEFORE], AFTER, False),
+        ([AFTER], AFTER, True),
+        ([BEFORE, AFTER], AFTER, True),
+        ([], AFTER, True),  # who merged it saw it
+        ([], BEFORE, False),  # made again after the merge
+    ],
+)
+def test_what_was_approved_as_another_plan_is_not_applied(
+    github: GitHubSimulator, client: GitHub, approved: list[str], merged: str, applied: bool
+) -> None:
+    number = github.pull("a" * 40, merged=True)
+    github.pulls[0]["merged_at"] = merged
+    github.of_commit["b" * 40] = [number]
+    github.artifact(name_of(number, "a" * 40), PLAN, made=AFTER)
+    github.protected = True
+    show(client, number, "d1", "one", SHOWN)
+    for when in approved:
+        github.approved(number, when)
+    if applied:
+        assert reviewed(client, "b" * 40, PLAN).digest == "d1"
+        return
+    with pytest.raises(InputError, match="came out otherwise at 2027-03-05 13:30 UTC, and nobody has approved that"):
+        reviewed(client, "b" * 40, PLAN)
+
+
+def test_without_a_comment_a_plan_counts_from_when_it_was_made(github: GitHubSimulator, client: GitHub) -> None:
+    number = github.pull("a" * 40, merged=True)
+    github.of_commit["b" * 40] = [number]
+    github.artifact(name_of(number, "a" * 40), PLAN, made=AFTER)
+    github.commented(number, f"{marker('plan')}\n<!-- mspctl shows:d1 since:2020-01-01 -->", by=github.stranger())
+    github.approved(number, BEFORE)
+    with pytest.raises(InputError, match="came out otherwise"):
+        reviewed(client, "b" * 40, PLAN)
+    github.approved(number, AFTER)
+    assert reviewed(client, "b" * 40, PLAN).digest == ""
 
 
 # -- planned again --------------------------------------------------------------------------------------------
@@ -294,3 +374,41 @@ def test_other_pull_requests_on_the_same_customers_are_planned_again(
         ("unplanned", True),
     ]
     assert [*again(client, load(repository), [], "main", PLAN)] == []
+
+
+def test_a_plan_that_is_being_made_is_made_again_when_that_is_over(
+    github: GitHubSimulator, client: GitHub, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = github.pull("a" * 40)
+    github.files[number] = ["customers/officine-brenta/dns.yaml"]
+    run = github.artifact(name_of(number, "a" * 40), PLAN)
+    github.runs[run]["status"] = "in_progress"
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", PLAN)
+    assert one.wrong == "its plan is being made just now, and may be older than the merge (mspctl replan, later)"
+    over = partial(github.runs[run].update, status="completed")
+    monkeypatch.setattr("mspctl.forge.again.time.sleep", lambda seconds: over())
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", PLAN, 60)
+    assert (one.wrong, github.again) == ("", [run])
+    github.old.add(run)
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", PLAN)
+    assert one.wrong.startswith("GitHub does not run its plan again: Unable to retry this workflow run")
+
+
+def test_what_was_closed_or_went_on_meanwhile_is_not_planned_again(
+    github: GitHubSimulator, client: GitHub, repository: Path
+) -> None:
+    for head in ("a", "b"):
+        number = github.pull(head * 40)
+        github.files[number] = ["customers/officine-brenta/dns.yaml"]
+        github.artifact(name_of(number, head * 40), PLAN)
+    seen = client.pulls("main")
+
+    class Later(GitHub):
+        def pulls(self, base: str) -> Sequence[Pull]:
+            return seen
+
+    github.pulls[0] |= {"state": "closed"}
+    github.pulls[1]["head"] |= {"sha": "c" * 40}
+    later = Later(github.address, REPOSITORY, Secret("GITHUB_TOKEN", TOKEN.encode()))
+    assert [*again(later, load(repository), ["officine-brenta"], "main", PLAN)] == []
+    assert github.again == []

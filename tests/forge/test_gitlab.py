@@ -16,12 +16,12 @@ from mspctl.cli.gitlab_plan_ import wanted
 from mspctl.cli.quick_lane_ import merge
 from mspctl.errors import InputError, TargetError, Unreachable
 from mspctl.forge.again import again
-from mspctl.forge.gitlab import GitLab, from_environment, is_named
+from mspctl.forge.gitlab import NEVER, GitLab, from_environment, is_named
 from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, marker
 from mspctl.forge.review import name_of, reviewed
 from mspctl.load import load
 from mspctl.transports.http import Refused
-from tests.servers.gitlab import STRANGER, GitLabSimulator, simulated
+from tests.servers.gitlab import BOT, STRANGER, WHEN, GitLabSimulator, simulated
 
 LABELS = ("mspctl", "drift")
 MR, ISSUE = "merge_requests", "issues"
@@ -212,6 +212,18 @@ def test_the_quick_lane_merges_what_is_good_and_nothing_else(
     assert "!1 is merged" in capsys.readouterr().out
 
 
+def test_approvals_are_those_that_count_with_their_time_and_all_are_taken_back(
+    gitlab: GitLabSimulator, client: GitLab
+) -> None:
+    gitlab.approved[7] = [BOT, 5]
+    note = gitlab.noted(MR, 7, "approved this merge request")
+    gitlab.notes[note["id"]] |= {"system": True, "created_at": WHEN}
+    gitlab.noted(MR, 7, "approved this merge request", 5)  # somebody's own words
+    assert [(each.by, each.when > NEVER) for each in client.approvals(7)] == [("user-1", True), ("user-5", False)]
+    client.dismiss(7, BOT, "another plan")
+    assert client.approvals(7) == []
+
+
 # -- what was reviewed ----------------------------------------------------------------------------------------
 
 
@@ -273,7 +285,7 @@ def test_the_command_finds_and_fetches_it_and_tells_when_there_is_none(
     gitlab.planned(number, "a" * 40, job)
     capsys.readouterr()
     assert cli.run(["reviewed", "--commit", "b" * 40, "--issue"]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"pull={number}", f"run={job}", f"name={name}"]
+    assert capsys.readouterr().out.splitlines() == [f"pull={number}", f"run={job}", f"name={name}", "digest="]
     assert gitlab.issues[1]["state"] == "closed"
     gitlab.kept[job] = tmp_path / "kept"
     gitlab.kept[job].mkdir()

@@ -136,7 +136,7 @@ def test_of_a_pull_request_only_data_is_taken() -> None:
     for job in found["jobs"].values():
         checkouts = [s["with"] for s in job["steps"] if s.get("uses", "").startswith("actions/checkout@")]
         assert [c.get("path") for c in checkouts] in ([None, "change"], [None])
-        assert "ref" not in checkouts[0]  # the base: it is what runs
+        assert checkouts[0]["ref"] == "main"  # it is what runs, also when a run is begun once more
         assert all(c["persist-credentials"] is False for c in checkouts)
         for step in job["steps"]:
             # What is checked out of it is read by `mspctl -C change`, and by nothing else.

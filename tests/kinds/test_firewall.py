@@ -135,6 +135,10 @@ SHUT = rule("shut", action="drop", source=ANY, services=several("tcp/3389"))
 ALL = rule("all", source=ANY, services=several("tcp/1-65535"))
 
 
+def masked(pair: str) -> Resource:
+    return named(firewall.MASQUERADE, pair, source=ANY)
+
+
 def between(pair: str, action: str) -> Resource:
     return named(firewall.POLICY, pair, action=action, log=False)
 
@@ -158,6 +162,9 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
         (held(WAN, LAN, MASKED), held(HIDES, LAN, MASKED), set()),
         (held(HIDES, LAN, MASKED), held(HIDES, LAN), {"lan > wan"}),
         (held(WAN, LAN, MASKED), held(WAN, LAN), set()),
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > lan")), {"wan > lan"}),  # now neither is
+        (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > wan"), OPEN), {"f"}),
+        (held(WAN, LAN, MASKED), held(WAN, LAN, MASKED, masked("vpn > lan"), forward(source=ANY, zone="lan")), set()),
         (held(HIDES, LAN, MASKED), held(LAN), set()),  # the zone is gone, too
         (held(WAN, LAN), held(a_zone("wan", outside=True), a_zone("lan", "lan0", "wan1")), {"lan"}),
         (held(HIDES, LAN, MASKED), held(a_zone("lan", "lan0", "wan1")), {"lan"}),

@@ -255,6 +255,12 @@ TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::
         ("policies: [", "policies: [{from: lan, to: dmz, action: drop}, ", "is said at"),
         ("policies: [", f"static_nat: [{MAIL}, {TWO}]\npolicies: [", r"203\.0\.113\.9 is at .* already"),
         ("policies: [", f"static_nat: [{MAIL6}]\npolicies: [", "is of another family"),
+        ("masquerade: [", "masquerade: [{from: lan, to: wan, source: office}, ", "lan > wan is said at .* already"),
+        ("policies: [", "policies: [{from: any, to: wan, action: drop}, ", "any is of rules: here each zone is named"),
+        ("services: [ssh]}", "zones: guest}", "guest is a guest zone: strangers are there"),
+        ("forwards:\n", 'forwards:\n  - {id: x, listen: "guest:80", to: nvr, only_from: any}\n', "lets guests .* into"),
+        ("forwards:\n", 'forwards:\n  - {id: x, listen: "wan:22", to: nvr, only_from: any}\n', "takes what lets us in"),
+        ("only_from: [198.51.100.24]", "only_from: '2001:db8::1'", "nvr and only_from are not of one family"),
         ("target: fw-sede", "target: fw-sed", r"fw-sed is not in inventory/targets\.yaml"),
         ("services: {machines", "services: {https", "is a well-known service"),
         ("objects: {nvr", "objects: {10.0.0.1: 10.0.0.2, nvr", "cannot name an object"),
@@ -309,7 +315,33 @@ def test_names_are_resolved_by_the_device(tmp_path: Path) -> None:
     [
         ([("lan", "wan", "https", "accept", "")], f"warning: late never counts: browse ({FILE}:8) has said the same"),
         ([("lan", "wan", "https", "drop", "")], f"late never counts: browse ({FILE}:8) says the contrary before"),
-        ([("lan", "wan", "[https, tcp/81]", "drop", "")], ""),
+        ([("lan", "wan", "[https, tcp/81]", "drop", "")], f"https is decided already: browse ({FILE}:8) says the"),
+        ([("lan", "wan", "[https, tcp/81]", "accept", "")], ""),
+        ([("lan", "wan", "tcp/1-1000", "drop", "")], ""),  # all the rest
+        ([("any", "self", "ssh", "drop", ", source: 198.51.100.7")], f"management ({FILE}:6) says the contrary before"),
+        ([("any", "self", "ssh", "drop", "")], ""),
+        ([("dmz", "wan", "https", "accept", ", destination: 192.0.2.0/25"),
+          ("dmz", "wan", "https", "accept", ", destination: 192.0.2.128/25"),
+          ("dmz", "wan", "https", "drop", ", destination: 192.0.2.0/24")],
+         f"late2 never counts: late ({FILE}:12), late1 ({FILE}:13) say the contrary before"),
+        ([("dmz", "wan", "https", "accept", ", destination: 192.0.2.0/25"),
+          ("dmz", "wan", "https", "drop", ", destination: 192.0.2.128/25"),
+          ("dmz", "wan", "https", "drop", ", destination: 192.0.2.0/24")],
+         f"warning: late2 never counts: late ({FILE}:12), late1 ({FILE}:13) have decided about all of it before"),
+        ([("dmz", "wan", "https", "accept", ", destination: 192.0.2.0/25"),
+          ("dmz", "wan", "https", "accept", ", destination: 192.0.2.192/26"),
+          ("dmz", "wan", "https", "drop", ", destination: 192.0.2.0/24")], ""),
+        ([("dmz", "wan", "https", "accept", ""), ("dmz", "wan", "ssh", "accept", ""),
+          ("dmz", "wan", "[https, ssh]", "accept", ", source: 10.9.0.1")], "late2 never counts: late"),
+        ([("dmz", "wan", "https", "accept", ""), ("lan", "wan", "ssh", "accept", ""),
+          ("[dmz, lan]", "wan", "[https, ssh]", "accept", "")], ""),
+        ([("guest", "self", "ssh", "accept", "")], "opens the device's administration to guests (late: guest)"),
+        ([("guest", "self", "[dns, https]", "accept", "")], ""),
+        ([("lan", "wan", "8443", "accept", "")], "there is no service 8443 (write tcp/8443 or udp/8443)"),
+        ([("lan", "wan", "tcp", "accept", "")], "there is no service tcp (write tcp/443, or tcp/1-65535 for all"),
+        ([("lan", "wan", "ftp", "accept", ", source: 10.0.0.1, destination: '2001:db8::1'")], "are not of one family"),
+        ([("lan", "wan", "icmpv6", "accept", ", source: 10.0.0.1")], "there is no service icmpv6"),
+        ([("lan", "wan", "icmpv6/echo-request", "accept", ", source: 10.0.0.1")], "late are not of one family"),
         ([("guest", "wan", "https", "drop", "")], ""),  # ospiti counts at some hours only
         ([("wan", "dmz", "any", "accept", "")], "lets everybody outside reach everything"),
         ([("wan", "dmz", "any", "accept", ", source: 192.0.2.1")], ""),
@@ -330,7 +362,10 @@ def test_names_are_resolved_by_the_device(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_rules_that_cannot_be_meant(tmp_path: Path, rules: list[tuple[str, ...]], said: str) -> None:
-    lines = "".join(RULE.format(id="late", a=a, b=b, s=s, action=act, more=more) for a, b, s, act, more in rules)
+    lines = "".join(
+        RULE.format(id=f"late{n or ''}", a=a, b=b, s=s, action=act, more=more)
+        for n, (a, b, s, act, more) in enumerate(rules)
+    )
     text = SEDE.replace("forwards:\n", f"{lines}forwards:\n")
     if "halves" in lines:
         text = text.replace("objects: {", "objects: {halves: [one, 128.0.0.0/1], one: 0.0.0.0/1, ")

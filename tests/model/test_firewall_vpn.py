@@ -54,7 +54,8 @@ def test_the_tunnel_is_a_zone_and_rules_follow(tmp_path: Path) -> None:
     assert found[Id(firewall.ZONE, "vpn")].fields["interfaces"] == frozenset({"wg0"})
     tunnel = found[Id(vpn.TUNNEL, "wg0")]
     assert tunnel.fields == {
-        "port": 51820, "addresses": frozenset({"10.90.0.1/24", "fd00:90::1/64"}), "key": "SEDE_WG rev 1"
+        "port": 51820, "addresses": frozenset({"10.90.0.1/24", "fd00:90::1/64"}), "key": "SEDE_WG rev 1",
+        "amiss": frozenset(),
     }  # fmt: skip
     assert tunnel.source.endswith("sede.yaml:6")
     luca, site = found[Id(vpn.USER, "luca")], found[Id(vpn.SITE, "deposito")]

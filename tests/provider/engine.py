@@ -26,11 +26,11 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc,
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from mspctl.provider.values import opened
-from tests.provider.wire import ROOT, SECONDS, Json, plain, refusal, struct
+from tests.provider.wire import ROOT, SECONDS, Json, plain, refusal, started, struct
 
 PLUGINS = {
     "mspctl": (sys.executable, "-m", "mspctl.provider.serve"),
-    "pulumi-python": (sys.executable, "-m", "pulumi.dynamic"),
+    "pulumi-python": (sys.executable, "-u", "-m", "pulumi.dynamic"),  # as Pulumi starts it: it does not flush its port
 }
 PROGRAM = """
 import asyncio, runpy, sys
@@ -187,25 +187,17 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
     def _provider(self, package: str) -> Any:
         with self.lock:
             if package not in self.providers:
-                self.providers[package] = self._started(package)
+                self._start(package)
             return self.providers[package][1]
 
-    def _started(self, package: str) -> tuple[subprocess.Popen[str], Any, Any]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PULUMI_PROJECT": self.project}
-        process = subprocess.Popen(
-            [*PLUGINS[package], self.address],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=self.program,
-        )
-        assert process.stdout is not None
-        with process.stdout as out:
-            channel = grpc.insecure_channel(f"127.0.0.1:{int(out.readline())}")
+    def _start(self, package: str) -> None:
+        environment = {"PULUMI_PROJECT": self.project}
+        process, port = started(self.address, command=PLUGINS[package], env=environment, cwd=self.program)
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
+        self.providers[package] = process, stub, channel  # from here on it is ended with the others
         mine = {k.partition(":")[2]: v for k, v in self.config.items() if k.startswith(f"{package}:")}
         stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=struct(mine)), timeout=SECONDS)
-        return process, stub, channel
 
     def _stop_providers(self) -> None:
         for process, _, channel in self.providers.values():

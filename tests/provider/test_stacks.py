@@ -75,7 +75,6 @@ def test_a_customers_whole_life(estate: Path, capsys: pytest.CaptureFixture[str]
     assert not (estate / "scratch/ns-1/brenta.example.zone").exists()  # nothing of ours brings it back
 
 
-@pytest.mark.soak  # a program of Pulumi that began beside many others did not end once
 def test_what_is_wrong_is_one_line(estate: Path) -> None:
     ended = Stack(estate / "stacks/customer", "studio-dentistico-sala").up()
     assert ended.code == 1
@@ -85,7 +84,7 @@ def test_what_is_wrong_is_one_line(estate: Path) -> None:
     assert "has no customer 'nobody'" in ended.said
 
 
-@pytest.mark.soak  # a program of Pulumi that began beside many others did not end once
+@pytest.mark.soak
 def test_an_address_of_a_cloud_flows_into_a_zone(estate: Path) -> None:
     config = {"customer": CUSTOMER, "zone": "cloud.example", "name-server": "ns-1"}
     stack = Stack(estate / "stacks/with-cloud", "test", {f"with-cloud:{key}": said for key, said in config.items()})

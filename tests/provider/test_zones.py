@@ -333,7 +333,6 @@ def test_import_adopts_what_a_customer_declares(wire: Wire, estate: Path, server
     assert wire.details(TOKEN, plain(read.properties), wire.checked(TOKEN, inputs), inputs) == {}
 
 
-@pytest.mark.soak  # failed once on a busy machine, with an error of gRPC that nobody has explained
 def test_twelve_zones_at_once(wire: Wire, server: Bind) -> None:
     wanted = [wire.checked(TOKEN, zone({"www A": [f"192.0.2.{n + 1}"]}, name)) for n, name in enumerate(MANY)]
     with ThreadPoolExecutor(12) as executor:

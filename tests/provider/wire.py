@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,19 +148,32 @@ def refusal(error: Any) -> Refusal:
     return Refusal(error.code(), error.details(), partial)
 
 
-def started(engine: str = "", arguments: Sequence[str] = (), **popen: Any) -> tuple[subprocess.Popen[str], int]:
-    """A process and its port."""
+def started(
+    engine: str = "", arguments: Sequence[str] = (), command: Sequence[str] = COMMAND, **popen: Any
+) -> tuple[subprocess.Popen[str], int]:
+    """A process and its port; one that does not say it is ended."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **popen.pop("env", {})}
     process = subprocess.Popen(
-        [*COMMAND, *arguments, *([engine] if engine else [])],
+        [*command, *arguments, *([engine] if engine else [])],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
         **popen,
     )
+    try:
+        return process, _port(process)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _port(process: subprocess.Popen[str]) -> int:
     assert process.stdout is not None
     with process.stdout as out:  # it says no more
-        return process, int(out.readline())
+        ready, _, _ = select.select([out], [], [], SECONDS)
+        assert ready, f"{process.args!r} did not say its port"
+        return int(out.readline())
 
 
 @contextmanager

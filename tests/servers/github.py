@@ -99,8 +99,16 @@ def of(component: str, **said: object) -> Json:
 # -- the simulator --------------------------------------------------------------------------------------------
 
 
-class NotFound(Exception):
+class Refusal(Exception):
+    status = 404
+
+
+class NotFound(Refusal):
     pass
+
+
+class Forbidden(Refusal):
+    status = 403
 
 
 Broken = Callable[[str, str], tuple[int, dict[str, str]] | str | None]
@@ -119,7 +127,10 @@ class GitHubSimulator:
     runs: dict[int, Json] = field(default_factory=dict)
     files: dict[int, list[str]] = field(default_factory=dict)  # pull request → paths that it changes
     checks: dict[str, list[Json]] = field(default_factory=dict)  # commit → what jobs said of it
+    reviews: dict[int, list[Json]] = field(default_factory=dict)  # pull request → what was said of it
     again: list[int] = field(default_factory=list)  # runs that were begun once more
+    old: set[int] = field(default_factory=set)  # runs that are not begun once more
+    protected: bool = False  # whether few may dismiss reviews
     asked: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(
         default_factory=list
@@ -150,6 +161,13 @@ class GitHubSimulator:
         self.pulls.append(found)
         return int(found["number"])
 
+    def approved(self, number: int, when: str = WHEN, *, by: Json | None = None) -> Json:
+        said = of("pull-request-review", id=self.number(), state="APPROVED", submitted_at=when, commit_id="0" * 40)
+        said |= {"user": by or of("simple-user", login="jane", type="User")}
+        said |= {"author_association": "NONE" if by else "MEMBER"}
+        self.reviews.setdefault(number, []).append(said)
+        return said
+
     def commented(self, issue: int, body: str, *, by: Json | None = None) -> Json:
         said = of("issue-comment", id=self.number(), body=body, user=by or self.bot(), author_association="NONE")
         self.comments[said["id"]] = {**said, "_issue": issue}
@@ -158,10 +176,11 @@ class GitHubSimulator:
     def bodies(self, issue: int) -> list[str]:
         return [each["body"] for each in self.comments.values() if each["_issue"] == issue]
 
-    def artifact(self, name: str, workflow: str, event: str = "pull_request_target") -> int:
+    def artifact(self, name: str, workflow: str, event: str = "pull_request_target", made: str = WHEN) -> int:
         run = self.number()
-        self.runs[run] = of("workflow-run", id=run, path=workflow, event=event)
-        self.artifacts.insert(0, of("artifact", id=self.number(), name=name, expired=False, workflow_run={"id": run}))
+        self.runs[run] = of("workflow-run", id=run, path=workflow, event=event, status="completed")
+        said = {"name": name, "expired": False, "workflow_run": {"id": run}, "created_at": made}
+        self.artifacts.insert(0, of("artifact", id=self.number(), **said))
         return run
 
     def answer(self, method: str, path: str, body: Json | None) -> tuple[int, Any]:
@@ -237,9 +256,23 @@ class GitHubSimulator:
         found |= {"state": "closed", "merged_at": WHEN}
         return of("pull-request-merge-result")
 
+    def _pulls_list_reviews(self, number: str, asked: Json, body: Json) -> list[Json]:
+        return _page(self.reviews.get(int(number), []), asked)
+
+    def _pulls_dismiss_review(self, number: str, review: str, asked: Json, body: Json) -> Json:
+        found = next(each for each in self.reviews[int(number)] if each["id"] == int(review))
+        if self.protected:
+            raise Forbidden("Could not dismiss the review")
+        found |= {"state": "DISMISSED"}
+        return found
+
     def _actions_re_run_workflow(self, run: str, asked: Json, body: Json) -> Json:
         if int(run) not in self.runs:
             raise NotFound
+        if self.runs[int(run)]["status"] != "completed":
+            raise Forbidden("This workflow is already running")
+        if int(run) in self.old:
+            raise Forbidden("Unable to retry this workflow run because it was created over a month ago")
         self.again.append(int(run))
         return {}
 
@@ -341,8 +374,8 @@ def simulated() -> Iterator[GitHubSimulator]:
                 return 401, {"message": "Requires authentication"}, {}
             try:
                 status, result = simulator.answer(self.command, self.path, body)
-            except NotFound:
-                return 404, {"message": "Not Found"}, {}
+            except Refusal as error:
+                return error.status, {"message": str(error) or "Not Found"}, {}
             except ValueError as error:
                 simulator.refused.append(f"{self.command} {self.path}: {error}")
                 return 422, {"message": str(error)}, {}

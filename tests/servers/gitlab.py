@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 TOKEN = "a-token-of-the-project"
 PROJECT = "msp/customers"
 BOT, STRANGER = 1, 99
+WHEN = "2027-03-05T14:02:00.000Z"
 Json = dict[str, Any]
 Broken = Callable[[str, str], tuple[int, dict[str, str]] | str | None]
 
@@ -72,6 +73,8 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
         "GET": Endpoint(),
         "PUT": Endpoint(body={**_SAID, "state_event": ("close", "reopen"), "target_branch": str}),
     },
+    "/merge_requests/(n)/approvals": {"GET": Endpoint()},
+    "/merge_requests/(n)/reset_approvals": {"PUT": Endpoint()},
     "/merge_requests/(n)/diffs": {"GET": Endpoint(PAGED)},
     "/merge_requests/(n)/merge": {"PUT": Endpoint(body={"sha": str, "squash": bool})},
     "/repository/commits/(s)/merge_requests": {"GET": Endpoint(PAGED)},
@@ -112,6 +115,7 @@ class GitLabSimulator:
     pipelines: dict[int, Json] = field(default_factory=dict)
     kept: dict[int, Path] = field(default_factory=dict)  # job → folder of its artifacts
     files: dict[int, list[str]] = field(default_factory=dict)  # merge request → paths that it changes
+    approved: dict[int, list[int]] = field(default_factory=dict)  # merge request → users
     begun: list[Json] = field(default_factory=list)  # pipelines that somebody asked for
     members: dict[int, int] = field(default_factory=lambda: {BOT: 40, STRANGER: 20})
     on_main: Callable[[str], bool] = lambda commit: True
@@ -153,7 +157,7 @@ class GitLabSimulator:
         number, pipeline = self.number(), self.number()
         self.pipelines[pipeline] = {"id": pipeline, "source": source, "ref": ref, "sha": "c" * 40}
         said = {"id": number, "name": name, "status": "success", "tag": False, "ref": ref, "pipeline": {"id": pipeline}}
-        self.jobs[number] = {**said, **more}
+        self.jobs[number] = {**said, "finished_at": WHEN, **more}
         return number
 
     def planned(self, number: int, head: str, job: int) -> None:
@@ -284,6 +288,10 @@ class GitLabSimulator:
         ("POST", "/merge_requests"): _open_request,
         ("GET", "/merge_requests/(n)"): _get_request,
         ("PUT", "/merge_requests/(n)"): _edit_request,
+        ("GET", "/merge_requests/(n)/approvals"): lambda s, n, **_: {
+            "approved_by": [{"user": {"id": user, "username": f"user-{user}"}} for user in s.approved.get(int(n), ())]
+        },
+        ("PUT", "/merge_requests/(n)/reset_approvals"): lambda s, n, **_: s.approved.pop(int(n), None) and {},
         ("GET", "/merge_requests/(n)/diffs"): lambda s, n, **_: [
             {"old_path": path, "new_path": path} for path in s.files.get(int(n), ())
         ],

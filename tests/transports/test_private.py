@@ -41,3 +41,30 @@ def test_what_a_killed_run_left_is_taken_away_and_that_of_others_is_not(
             assert {*tmp_path.iterdir()} == {own, held, tmp_path / "mspctl-of-somebody"}
         lives.communicate("")
     assert [*tmp_path.iterdir()] == [tmp_path / "mspctl-of-somebody"]
+
+
+ENDS = """
+import os, sys, threading
+from mspctl import ending
+from mspctl.transports import private
+private.MEMORY = private.Path(sys.argv[1])
+begun = threading.Event()
+def hangs():
+    with private.folder() as folder:
+        (folder / "key").write_text("secret")
+        begun.set()
+        threading.Event().wait()
+threading.Thread(target=hangs, daemon=True).start()
+begun.wait()
+print(*private.MEMORY.iterdir(), flush=True)
+ending.end()
+os._exit(0)
+"""
+
+
+def test_a_thread_that_hangs_keeps_no_folder_open(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith(str(tmp_path))
+    assert [*tmp_path.iterdir()] == []

@@ -15,7 +15,7 @@ def findings(facts: Facts) -> Iterator[Finding]:
     for told, say in firewalls(facts):
         if amiss := told.get("boot_amiss"):
             what = f"its rules are gone when it starts anew: {amiss}"
-            remedy = "the next apply that changes something there mends it, or on the device: systemctl enable"
+            remedy = "mspctl apply --revert puts it back"
             yield say("firewall.boot", Severity.SEVERE, what, remedy)
         if unseen := told.get("boot_unseen"):
             what = f"nobody knows whether its rules are there when it starts anew: {unseen}"

@@ -117,9 +117,8 @@ class _Maker:
         said = self.site.device.vpn
         if said is None:
             return
-        fields = firewall.fields(
-            port=said.port, addresses=frozenset(said.addresses), key=f"{said.private_key} rev {said.rev}"
-        )
+        key = f"{said.private_key} rev {said.rev}"
+        fields = firewall.fields(port=said.port, addresses=frozenset(said.addresses), key=key, amiss=frozenset())
         self.resources.append(Resource(Id(tunnels.TUNNEL, said.interface), fields, self._source("vpn")))
         for path, peer in vpn.peers(self.site.device):
             self._user(peer, path) if isinstance(peer, VpnUser) else self._peer_site(peer, path)
@@ -232,7 +231,7 @@ class _Maker:
             said = firewall.fields(action=policy.action, log=policy.log)
             for pair in _pairs(policy.source_zones, policy.destination_zones):
                 self.resources.append(Resource(Id(firewall.POLICY, pair), said, self._source("policies", number)))
-        said = firewall.fields(action=device.default.action, log=device.default.log)
+        said = firewall.fields(action=device.default.action, log=device.default.log, amiss=frozenset())
         self.resources.append(Resource(firewall.DEFAULT, said, self._source("default")))
 
     def _raw(self) -> None:

@@ -20,6 +20,7 @@ from mspctl.errors import Error, InputError
 from mspctl.kinds import firewall
 from mspctl.kinds import vpn as tunnels
 from mspctl.kinds.firewall import text, texts
+from mspctl.kinds.hosts import AMISS
 from mspctl.load import Estate, load
 from mspctl.model.sections.firewall import FACET, Site, vpn
 from mspctl.model.sections.firewall.rules import VpnUser
@@ -300,6 +301,8 @@ class DeviceEditor:
             raise ValueError("is gone, and a device does something with what nothing decides")
         if text(live, "action") not in ("drop", "reject"):
             raise ValueError(f"was {firewall.BY_HAND} to what YAML cannot say")
+        if texts(live, AMISS):
+            raise ValueError("is not ready for the device's next start, which cannot be declared")
         before = self.site.device.default
         if live.fields["action"] != before.action:
             self.edits.append(edit.Set(("default", "action"), text(live, "action")))

@@ -12,9 +12,11 @@ changed in our rules, unless it is what Git changes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,14 +36,16 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, saved, tunnel, use
 from mspctl.drivers.nftables.native import FAMILY, Table
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
 from mspctl.kinds import addresses, firewall, packets, vpn
 from mspctl.kinds.grown import Grown
+from mspctl.kinds.hosts import AMISS
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
+from mspctl.secrets import Secrets
 from mspctl.transports.machine import Machine, Session
 
 MAX_COMMENT = 128  # octets of nftables
@@ -72,9 +76,14 @@ class Reader:
             raise Unsupported(f"nftables holds no {kind}")
         if UNKNOWN in resource.fields.values():
             return resource
-        if kind != firewall.ZONE and any(len(r.comment.encode()) > MAX_COMMENT for r in native.made_of(resource)):
+        made = native.made_of(resource)
+        first = [*itertools.islice(made, 1)]
+        several = kind in (firewall.ORDER.kind, firewall.RAW)  # the others have the same comment in all of their rules
+        if kind != firewall.ZONE and any(
+            len(r.comment.encode()) > MAX_COMMENT for r in [*first, *(made if several else ())]
+        ):
             raise Unsupported("its name is too long, or those of both zones together")
-        if kind not in (firewall.ZONE, firewall.ORDER.kind) and not any(native.made_of(resource)):
+        if kind not in (firewall.ZONE, firewall.ORDER.kind) and not first:
             raise Unsupported("it could never hold (its addresses and services are not of one family)")
         return native.held(resource)
 
@@ -161,18 +170,24 @@ class Reader:
         names += [name.removesuffix(".wg") for name in files if name.endswith(".wg")]
         return sorted({name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)})
 
-    def grown(self) -> Grown:
+    def grown(self, file: str | None = None, outside: Sequence[str] = ()) -> Grown:
+        return self._in_our_words(file, outside) if file is not None else self._living(outside)
+
+    def _living(self, outside: Sequence[str]) -> Grown:
         with self.machine.session() as session:
             self._identify(session)
             listed = _json(session.must(_nft("-j", "list", "ruleset"), what="listing the rules"))
             text = session.must(_nft("-a", "-s", "list", "ruleset"), what="listing the rules").decode(errors="replace")
-            local, outside = _interfaces(session)
-        try:
-            tables = flat.Tables.read(listed, text, _PREFIX, local)
-            return grown.grown(tables, outside, self.settings.port)
-        except _ODD as error:
-            text = f"nft lists the rules in a way that makes no sense ({type(error).__name__})"
-            raise TargetError(f"{session.name}: {text}") from None
+            local, found = _interfaces(session)
+        with _read_by(session):
+            return grown.grown(flat.Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
+
+    def _in_our_words(self, file: str, outside: Sequence[str]) -> Grown:
+        """Of a file, on this machine: the device is not asked."""
+        here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
+        with here.session() as session, _read_by(session):
+            listed, text = saved.listed(session, file)
+            return grown.grown(flat.Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
@@ -190,13 +205,22 @@ def _reading(scope: Scope, device: _Device, names: Sequence[str]) -> Reading:
     facts: dict[str, Value] = {}
     if alarms := device.alarms(name, table or Table()):
         facts["alarms"] = alarms
-    if table:
-        facts |= device.at_boot(name)
     found = _resolved(device.session, names) if names else {}
     if missing := tuple(name for name in names if name not in found):
         facts["unresolved"] = missing
     resources = [*(table.resources if table else ()), *held.resources]
+    resources = _at_start(resources, device.boot, name, device.settings)
+    facts |= device.told_of_start(resources)
     return Reading(scope, resources, found, exists=table is not None or held.exists, facts=facts)
+
+
+@contextmanager
+def _read_by(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except _ODD as error:
+        text = f"nft lists the rules in a way that makes no sense ({type(error).__name__})"
+        raise TargetError(f"{session.name}: {text}") from None
 
 
 def _interfaces(session: Session) -> tuple[dict[str, list[str]], list[str]]:
@@ -284,14 +308,14 @@ class _Device:
         except (TargetError, *_ODD):
             return f"table {family} {foreign.plain(name)}"
 
-    def at_boot(self, ours: str) -> dict[str, Value]:
-        """What findings want to know of the next start: what is amiss, or why nobody knows."""
-        if self.settings.at_boot == "elsewhere":
+    def told_of_start(self, resources: Sequence[Resource]) -> dict[str, Value]:
+        """The same, for findings; or why nobody knows."""
+        if not any(each.id.kind in _STARTS for each in resources) or self.settings.at_boot == "elsewhere":
             return {}
         if not self.boot.systemd:
             return {"boot_unseen": "it has no systemd, so nothing was set up there to load them"}
-        amiss = self.boot.amiss(ours, self.settings.boot_folder)
-        return {"boot_amiss": amiss} if amiss else {}
+        amiss = sorted({text for each in resources for text in firewall.texts(each, AMISS)})
+        return {"boot_amiss": "; ".join(amiss)} if amiss else {}
 
     def alarms(self, ours: str, table: Table) -> tuple[str, ...]:
         """What lets something in comes first, then what takes away, then what nobody knows."""
@@ -309,6 +333,28 @@ class _Device:
         return (*(text for _, text in hands), *lines, *unread)
 
 
+_STARTS = {firewall.DEFAULT.kind: boot.FIREWALL, vpn.TUNNEL: tunnel.WAY.unit}  # what makes them when a device starts
+
+
+def _at_start(resources: Sequence[Resource], state: boot.State, name: str, settings: Settings) -> list[Resource]:
+    """With what is amiss with the next start; where others see to that, nothing is."""
+
+    def told(resource: Resource, unit: boot.Unit) -> Resource:
+        seen = settings.at_boot == "systemd"
+        amiss = frozenset(state.amiss(unit, name, settings.boot_folder)) if seen else frozenset[str]()
+        return replace(resource, fields={**resource.fields, AMISS: amiss})
+
+    return [told(each, _STARTS[each.id.kind]) if each.id.kind in _STARTS else each for each in resources]
+
+
+def _without_amiss(resources: Sequence[Resource]) -> list[Resource]:
+    """The table and the tunnel have no place for it."""
+    return [
+        replace(each, fields={k: v for k, v in each.fields.items() if k != AMISS}) if AMISS in each.fields else each
+        for each in resources
+    ]
+
+
 # $1: the folder of what is loaded at the next start; then our tables, of each a line, empty for none. nft does not see
 # what older programs loaded into the kernel without it. Without -t it asks the kernel for
 # all that is in every set, only to tell the names of tables: a second for 2,500 rules.
@@ -319,7 +365,7 @@ for name; do TZ=UTC nft -j -s list table {FAMILY} "$name" 2>/dev/null || echo; d
 for name; do [ ! -e "$folder/$name.wg" ] || echo "tunnel $name"; done
 set -- "$folder"
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null | sed 's/^/legacy /'
-{boot.SCRIPT}
+{boot.asked([*_STARTS.values()])}
 exit 0
 """
 
@@ -332,7 +378,9 @@ class Driver(AppliesEach, Reader):
             found, digest = _seen(session, name)
             table = found or Table()
             held = tunnel.listed(session, self.settings.boot_folder, name)
-            after = _changed([*table.resources, *held.resources], work)
+            state = _Device(session, self.settings).boot if self.settings.at_boot == "systemd" else boot.State()
+            resources = _at_start([*table.resources, *held.resources], state, name, self.settings)
+            after = _without_amiss(_changed(resources, work))
             if work.changes:
                 self._check_clock(session, after)
             peers = [r for r in after if r.id.kind in vpn.KINDS]

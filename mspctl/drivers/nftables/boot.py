@@ -1,5 +1,6 @@
 """
-What is loaded when a device starts: files in one folder, and on a device with systemd a unit that loads them.
+What is loaded when a device starts: files in one folder, and on a device with systemd a unit that loads them. Beside
+each file is its digest, so that one which somebody changed is told.
 
 The unit comes behind Debian's own `nftables.service`, which begins with an empty rule set, and before the network is
 up.
@@ -10,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 UNIT = "mspctl-firewall.service"
-PLACE = f"/etc/systemd/system/{UNIT}"
+_UNITS = "/etc/systemd/system"
+PLACE = f"{_UNITS}/{UNIT}"
 
 
 def unit(folder: str) -> str:
@@ -48,55 +50,22 @@ WantedBy=sysinit.target
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """How a device is prepared for its next start."""
-
-    systemd: bool
-    enabled: str  # as systemctl says it
-    digest: str  # of the unit; "" where there is none
-    files: frozenset[str]  # in the folder
-
-    @classmethod
-    def of(cls, lines: Sequence[str]) -> State:
-        """From what SCRIPT prints."""
-        said: dict[str, str] = {}
-        files = set()
-        for line in lines:
-            word, _, rest = line.partition(" ")
-            said[word] = rest
-            if word == "file":
-                files.add(rest)
-        return cls("systemd" in said, said.get("enabled", ""), said.get("unit", "")[:64], frozenset(files))
-
-    def amiss(self, table: str, folder: str) -> str:
-        """Why the rules of a table are not there after the next start; "" if they are."""
-        if f"{table}.json" not in self.files:
-            return f"{folder}/{table}.json is missing"
-        if not self.digest:
-            return f"{UNIT} is missing"
-        if self.digest != hashlib.sha256(unit(folder).encode()).hexdigest():
-            return f"{UNIT} was changed by hand"
-        return "" if self.enabled == "enabled" else f"{UNIT} is {self.enabled or 'not enabled'}"
-
-
-# $1: the folder. A line for each thing.
-SCRIPT = f"""
-for file in "$1"/mspctl-*.json; do [ ! -e "$file" ] || echo "file ${{file##*/}}"; done
-if [ -d /run/systemd/system ]; then
-  echo systemd
-  echo "enabled $(systemctl is-enabled {UNIT} 2>/dev/null)"
-  [ ! -e {PLACE} ] || echo "unit $(sha256sum <{PLACE})"
-fi
-"""
-
-
-@dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of systemd that makes something when a device starts."""
 
     name: str
     suffix: str  # of the files that it is there for
     text: Callable[[str], str]  # of the unit, from the folder of these files
+    program: str = ""  # what it runs, in that folder
+    says: Callable[[str], str] = str  # its text
+
+    def made(self, folder: str) -> Iterator[tuple[str, str, str]]:
+        """What it consists of: path, name and digest of each file."""
+        place = f"{_UNITS}/{self.name}"
+        yield place, self.name, _digest(self.text(folder))
+        if self.program:
+            place = f"{folder}/{self.program}"
+            yield place, place, _digest(self.says(folder))
 
     @property
     def install(self) -> str:
@@ -120,3 +89,70 @@ if [ -d /run/systemd/system ]; then
 fi
 """
 FIREWALL = Unit(UNIT, "json", unit)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class State:
+    """How a device is prepared for its next start."""
+
+    systemd: bool = False
+    enabled: dict[str, str] = field(default_factory=dict)  # by unit, as systemctl says it
+    digests: dict[str, str] = field(default_factory=dict)  # of units and what they run, by path
+    files: set[str] = field(default_factory=set)  # in the folder
+    edited: set[str] = field(default_factory=set)  # of these
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> State:
+        """From what `asked` prints."""
+        found = cls("systemd" in lines)
+        for line in lines:
+            word, _, rest = line.partition(" ")
+            first, _, more = rest.partition(" ")
+            if word == "enabled":
+                found.enabled[first] = more
+            elif word == "digest":
+                found.digests[more] = first
+            elif word in ("file", "edited"):
+                (found.files if word == "file" else found.edited).add(rest)
+        return found
+
+    def amiss(self, unit: Unit, table: str, folder: str) -> Iterator[str]:
+        """Why what a unit makes of a table's file is not there after the next start."""
+        if not self.systemd:
+            return
+        file = f"{table}.{unit.suffix}"
+        if file not in self.files:
+            yield f"{folder}/{file} is missing"
+        elif file in self.edited:
+            yield f"{folder}/{file} was changed by hand"
+        for place, name, digest in unit.made(folder):
+            if self.digests.get(place) != digest:
+                yield f"{name} {'was changed by hand' if place in self.digests else 'is missing'}"
+            elif name == unit.name and (said := self.enabled.get(name)) != "enabled":
+                yield f"{name} is {said or 'not enabled'}"
+
+
+def asked(units: Sequence[Unit]) -> str:
+    """What prints how a device is prepared, a line for each thing. $1: the folder."""
+    places = " ".join(
+        [*(f"{_UNITS}/{each.name}" for each in units), *(f'"$1/{u.program}"' for u in units if u.program)]
+    )
+    suffixes = " ".join(f'"$1"/mspctl-*.{each.suffix}' for each in units)
+    return f"""
+for file in {suffixes}; do
+  [ -e "$file" ] || continue
+  echo "file ${{file##*/}}"
+  [ ! -e "$file.sum" ] || [ "$(cat "$file.sum")" = "$(sha256sum <"$file")" ] || echo "edited ${{file##*/}}"
+done
+if [ -d /run/systemd/system ]; then
+  echo systemd
+  for unit in {" ".join(each.name for each in units)}; do
+    echo "enabled $unit $(systemctl is-enabled $unit 2>/dev/null)"
+  done
+  for file in {places}; do [ ! -e "$file" ] || echo "digest $(sha256sum <"$file" | cut -d " " -f 1) $file"; done
+fi
+"""

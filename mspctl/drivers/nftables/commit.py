@@ -282,14 +282,16 @@ forget() {{ rm -f -- "$2.new" "$2.old" "$2.code" "$2.out" "$2.timer"; }}
 if [ "$(cat "$2.code")" != 0 ]; then end "$@"; cat "$2.out" >&2; forget "$@"; exit {_NOT_LOADED}; fi
 if [ "$5" = gone ]; then
   end "$@"
-  rm -f -- "$4/$3.{{suffix}}"
+  rm -f -- "$4/$3.{{suffix}}" "$4/$3.{{suffix}}.sum"
 else
   if ! {{ {{stands}}; }}; then echo "somebody took the {{thing}} away" >&2; exit 1; fi
   mkdir -p -m 700 -- "$4"
   cp -- "$2.new" "$4/.$3.{{suffix}}"
-  sync -- "$4/.$3.{{suffix}}"
+  sha256sum <"$2.new" >"$4/.$3.{{suffix}}.sum"
+  sync -- "$4/.$3.{{suffix}}" "$4/.$3.{{suffix}}.sum"
   end "$@"
   mv -f -- "$4/.$3.{{suffix}}" "$4/$3.{{suffix}}"
+  mv -f -- "$4/.$3.{{suffix}}.sum" "$4/$3.{{suffix}}.sum"
 fi
 forget "$@"
 """

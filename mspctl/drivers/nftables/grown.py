@@ -322,6 +322,9 @@ class _Maker:
         if seen.cond.destination == addresses.ANY and "fib daddr type local" not in seen.entry.text:
             text = f"{id_.name} now takes only what is sent to the device itself, and no more what goes through it"
             self.notes.append(f"{seen.entry.place}: {text}")
+        elif seen.cond.destination != addresses.ANY and not self.tables.local:
+            text = f"{id_.name} takes what is sent to any address of the device there, and was for "
+            self.notes.append(f"{seen.entry.place}: {text}{', '.join(addresses.in_order(seen.cond.destination))}")
 
     def _why_no_forward(self, seen: Seen) -> str:
         if seen.entry.verdict != "dnat" or seen.cond.odd:

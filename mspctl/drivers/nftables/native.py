@@ -205,7 +205,7 @@ def held(resource: Resource) -> Resource:
     if resource.id.kind != firewall.RULE:
         return resource
     meet = [f for f in (None, 4, 6) if _places(resource, f) is not None]
-    families = [f for f in meet if [*_services(texts(resource, "services"), f)]]
+    families = [f for f in meet if any(True for _ in _services(texts(resource, "services"), f))]
     if families == [None]:
         return resource
     fields = dict(resource.fields)

@@ -398,6 +398,6 @@ WAY = Way(
     prepare='new=$(sed -n "s/^# interface //p" "$1.new")',
     undo='printf "%s\\n" "$old" | sh -c "$5" sh back "$4" "$3" "$new"',
     stands='i=$(sed -n "s/^# interface //p" "$2.new"); [ -z "$i" ] || ip link show dev "$i" >/dev/null 2>&1',
-    unit=boot.Unit("mspctl-vpn.service", "wg", unit),
+    unit=boot.Unit("mspctl-vpn.service", "wg", unit, START, start),
     program=PROGRAM,
 )

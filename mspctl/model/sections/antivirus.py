@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
@@ -86,6 +86,8 @@ Every = Annotated[
 
 class Exclusion(Model):
     """A file or folder that nobody looks at."""
+
+    LAPSES: ClassVar = True
 
     why: Text
     until: Until

@@ -12,7 +12,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -169,6 +169,8 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 
 class Rule(Model):
     """Why some software is forbidden, or allowed."""
+
+    LAPSES: ClassVar = True
 
     why: Text
     until: Day | None = None  # the last day on which that holds

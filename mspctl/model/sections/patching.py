@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
@@ -36,6 +36,8 @@ Package = Annotated[str, BeforeValidator(_package)]
 
 class Hold(Model):
     """A package that stays as it is."""
+
+    LAPSES: ClassVar = True
 
     why: Text
     until: Until

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from mspctl.kinds import addresses, firewall, services
@@ -25,6 +26,7 @@ from mspctl.strict_yaml import Map, Problems, find
 
 Path = tuple[str | int, ...]
 ADMINISTRATION = frozenset({"tcp/22", "tcp/23", "tcp/80", "tcp/443", "tcp/8080", "tcp/8443", "tcp/3389", "udp/161"})
+MOST_NAMED = 4  # rules in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +38,67 @@ class _Resolved:
     source: frozenset[str]
     destination: frozenset[str]
     services: frozenset[str]
+    hull: tuple[int, int, int, int]  # the first and the last source, and destination
+
+    def is_apart(self, other: _Resolved) -> bool:
+        """Whether no packet can be of both; quick, for all rules are asked about all others."""
+        (a, b, c, d), (e, f, g, h) = self.hull, other.hull
+        return b < e or f < a or d < g or h < c
 
     @property
     def is_limited(self) -> bool:
         return bool(self.rule.schedule or self.rule.until)
 
-    def covers(self, other: _Resolved) -> bool:
-        """Whether nothing is left for `other`, which comes later."""
-        return (
-            _zones_cover(self.rule.source_zones, other.rule.source_zones)
-            and _zones_cover(self.rule.destination_zones, other.rule.destination_zones)
-            and services.covers(self.services, other.services)
-            and addresses.covers(self.source, other.source)
-            and addresses.covers(self.destination, other.destination)
-        )
+    @property
+    def zones(self) -> tuple[frozenset[str], frozenset[str]]:
+        return frozenset(self.rule.source_zones), frozenset(self.rule.destination_zones)
+
+    def part(self, what: str) -> frozenset[str]:
+        return self.zones[("from", "to").index(what)] if what in ("from", "to") else getattr(self, what)
+
+    def leaves(self, other: _Resolved) -> Iterator[str]:
+        """In what something is left for `other`, which comes later; in nothing: it never counts."""
+        return (what for what, covers in _COVERS.items() if not covers(self.part(what), other.part(what)))
 
 
-def _zones_cover(zones: Sequence[str], others: Sequence[str]) -> bool:
+def _resolved(rule: Rule, path: Path, source: frozenset[str], away: frozenset[str], found: frozenset[str]) -> _Resolved:
+    return _Resolved(rule, path, source, away, found, (*_hull(source), *_hull(away)))
+
+
+def _hull(texts: frozenset[str]) -> tuple[int, int]:
+    """The first and the last address of both families in one row; everywhere, where that is not known."""
+    spans = [addresses.span(text) for text in texts]
+    if not spans or None in spans:
+        return 0, 1 << 136
+    row = [(each.version << 128) + number for each in spans if each for number in (each.low, each.high)]
+    return min(row), max(row)
+
+
+def _zones_cover(zones: frozenset[str], others: frozenset[str]) -> bool:
     return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
+
+
+_COVERS: dict[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
+    "from": _zones_cover,
+    "to": _zones_cover,
+    "services": services.covers,
+    "source": addresses.covers,
+    "destination": addresses.covers,
+}
+_JOINED: dict[str, Callable[[Iterable[str]], frozenset[str]]] = {
+    "from": frozenset,
+    "to": frozenset,
+    "services": services.joined,
+    "source": addresses.joined,
+    "destination": addresses.joined,
+}
+_MEET: dict[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
+    "from": lambda zones, others: bool(zones & others) or firewall.ANY in zones,
+    "to": lambda zones, others: bool(zones & others) or firewall.ANY in zones,
+    "services": services.meet,
+    "source": addresses.meet,
+    "destination": addresses.meet,
+}
 
 
 def check(device: Device, data: Map, clock: Clock, problems: Problems) -> None:
@@ -83,7 +128,7 @@ class _Checker:
         self._objects()
         self._management()
         resolved = [r for path, rule in self._rules() if (r := self._rule(path, rule))]
-        self._shadows(resolved)
+        self._shadows([*self._lets_us_in(), *resolved])
         for number, forward in enumerate(self.device.forwards):
             self._forward(("forwards", number), forward)
         self._listens_once()
@@ -171,11 +216,25 @@ class _Checker:
             )
             return
         self._zones_known(("management", "zones"), said.zones, firewall.ANY)
+        for zone in filter(self._is_guest, said.zones):
+            self.add(("management", "zones"), f"{zone} is a guest zone: strangers are there")
         found = self._resolved(("management", "from"), said.source, self.names.addresses)
         if found and addresses.is_everybody(found):
             self.add(("management", "from"), "is open to the world (write the addresses that we come from)")
         self._no_names(("management", "from"), found, "who cannot resolve it would be locked out")
         self._resolved(("management", "services"), said.services, self.names.services)
+
+    def _lets_us_in(self) -> Iterator[_Resolved]:
+        """As a rule, which comes before all others."""
+        said = self.device.management
+        if said is None:
+            return
+        rule = Rule.model_construct(
+            id=firewall.MANAGEMENT, source_zones=said.zones, destination_zones=(firewall.SELF,), action="accept"
+        )
+        with suppress(Unknown):  # it is told elsewhere
+            source, found = self.names.addresses(said.source), self.names.services(said.services)
+            yield _resolved(rule, ("management",), source, addresses.ANY, found)
 
     def _no_names(self, path: Path, found: frozenset[str] | None, why: str) -> None:
         for name in sorted(each for each in found or () if each.endswith(".")):
@@ -201,7 +260,9 @@ class _Checker:
         self._limited(path, rule.schedule, None if path[0] == "vpn" else rule.until)
         if not known or source is None or away is None or found is None:
             return None
-        resolved = _Resolved(rule, path, source, away, found)
+        resolved = _resolved(rule, path, source, away, found)
+        if not addresses.families(source) & addresses.families(away) & services.families(found):
+            self.add(path, f"never holds: source, destination and services of {rule.id} are not of one family")
         if rule.action == "accept":
             self._opens(resolved)
         return resolved
@@ -233,10 +294,21 @@ class _Checker:
             )
         elif from_anywhere and firewall.SELF in reached and self._administers(resolved.services):
             self.add(path, f"opens the device's administration to the world ({rule.id}: name a source)")
-        guests = {zone for zone in sources if self.device.zones.get(zone) and self.device.zones[zone].guest}
+        guests = {zone for zone in sources if self._is_guest(zone)}
+        named = ", ".join(sorted(guests & {*rule.source_zones}))
+        if named and firewall.SELF in reached and self._is_ours(resolved.services):
+            self.add(path, f"opens the device's administration to guests ({rule.id}: {named})")
         if guests and inside - {firewall.SELF} - guests:
             behind = ", ".join(sorted(inside - {firewall.SELF} - guests))
-            self.add(path, f"lets guests ({', '.join(sorted(guests))}) into {behind}")
+            nobody = "" if self.outside else " (no zone says outside: true)"
+            self.add(path, f"lets guests ({', '.join(sorted(guests))}) into {behind}{nobody}")
+
+    def _is_guest(self, zone: str) -> bool:
+        return zone in self.device.zones and self.device.zones[zone].guest
+
+    def _is_ours(self, found: frozenset[str]) -> bool:
+        """Whether the device is administered by it, and not only seen: guests may have its portal."""
+        return any(services.meet(found, each.services) for each in self._lets_us_in())
 
     def _administers(self, found: frozenset[str]) -> bool:
         said = self.device.management
@@ -246,18 +318,38 @@ class _Checker:
         return services.meet(found, frozenset(ours))
 
     def _shadows(self, resolved: Sequence[_Resolved]) -> None:
-        """A rule for which an earlier one leaves nothing: the same said twice, or a contradiction."""
+        """A rule for which earlier ones leave nothing: the same said twice, or a contradiction."""
         broad: list[_Resolved] = []  # they may cover any service
         by_service: dict[str, list[_Resolved]] = {}
         for one in resolved:
-            candidates = [*broad, *by_service.get(min(one.services), ())]
-            first = next((earlier for earlier in candidates if earlier.covers(one)), None)
-            if first is not None:
-                self._shadowed(one, first)
+            mine = [by_service.get(text, ()) for text in one.services]
+            some = mine[0] if len(mine) == 1 else {id(each): each for those in mine for each in those}.values()
+            self._shadow(one, [each for each in chain(broad, some) if not each.is_apart(one)])
             if not one.is_limited:
                 wide = one.services == services.ANY or any(_is_wide(text) for text in one.services)
                 for place in [broad] if wide else [by_service.setdefault(text, []) for text in one.services]:
                     place.append(one)
+
+    def _shadow(self, one: _Resolved, earlier: Iterable[_Resolved]) -> None:
+        near: dict[str, list[_Resolved]] = {}  # those that leave something in one respect only
+        for each in earlier:
+            left = [*islice(each.leaves(one), 2)]
+            if not left:
+                self._shadowed(one, each)
+                return
+            if len(left) == 1 and _MEET[left[0]](each.part(left[0]), one.part(left[0])):
+                near.setdefault(left[0], []).append(each)
+        for what, some in near.items():
+            whole = _JOINED[what](text for each in some for text in each.part(what))
+            if len(some) > 1 and _COVERS[what](whole, one.part(what)):
+                self._shadowed_together(one, some)
+                return
+        for each in near.get("services", ()):
+            both = {text for text in one.services if services.covers(each.services, frozenset({text}))}
+            if each.rule.action != one.rule.action and both and not any(map(_is_wide, one.services)):
+                said = f"{each.rule.id} ({self.place((*each.path, 'id'))}) says the contrary of it before"
+                text = f"{services.spoken(frozenset(both))} is decided already: {said} (take it out of one)"
+                self.add((*one.path, "services"), text, level="warning")
 
     def _shadowed(self, one: _Resolved, first: _Resolved) -> None:
         place = self.place((*first.path, "id"))
@@ -270,6 +362,16 @@ class _Checker:
             )
             self.add(one.path, text)
 
+    def _shadowed_together(self, one: _Resolved, some: Sequence[_Resolved]) -> None:
+        named = [f"{each.rule.id} ({self.place((*each.path, 'id'))})" for each in some]
+        who = f"{', '.join(named[:MOST_NAMED])}{' and others' if len(named) > MOST_NAMED else ''}"
+        if any(each.rule.action == one.rule.action for each in some):
+            text = f"{one.rule.id} never counts: {who} have decided about all of it before (take it out)"
+            self.add(one.path, text, level="warning")
+        else:
+            text = f"{one.rule.id} never counts: {who} say the contrary before (move it or take it out)"
+            self.add(one.path, text)
+
     # -- NAT --------------------------------------------------------------------------------------------------
 
     def _forward(self, path: Path, forward: Forward) -> None:
@@ -278,8 +380,22 @@ class _Checker:
         found = self._resolved((*path, "to"), [host], self.names.addresses)
         if found is not None and _only_host(found) is None:
             self.add((*path, "to"), f"{host} is not one host")
-        self._resolved((*path, "only_from"), forward.only_from, self.names.addresses)
+        source = self._resolved((*path, "only_from"), forward.only_from, self.names.addresses)
         self._limited(path, forward.schedule, forward.until)
+        if self._is_guest(forward.zone):
+            self.add((*path, "listen"), f"lets guests ({forward.zone}) into {host}")
+        if found and source and not addresses.families(source) & addresses.families(found):
+            self.add(path, f"never holds: {host} and only_from are not of one family")
+        self._takes_us(path, forward, source or frozenset())
+
+    def _takes_us(self, path: Path, forward: Forward, source: frozenset[str]) -> None:
+        """Forwards come before the rule that lets us in."""
+        for us in self._lets_us_in():
+            ours = forward.zone in us.rule.source_zones or firewall.ANY in us.rule.source_zones
+            taken = services.meet(us.services, frozenset({forward.service})) and addresses.meet(us.source, source)
+            if ours and taken:
+                text = f"takes what lets us in: management ({self.place(('management',))}) is by {forward.service}, too"
+                self.add((*path, "listen"), text, level="warning")
 
     def _listens_once(self) -> None:
         seen: list[tuple[Path, Forward]] = []
@@ -335,21 +451,24 @@ class _Checker:
             self.add((*shots[each.id][0], "from"), f"{text} (add a packet that is: expect: open)")
 
     def _pairs(self) -> None:
-        seen: dict[tuple[str, str], Path] = {}
+        seen: dict[tuple[str, str, str], Path] = {}
         for kind in ("masquerade", "policies"):
             for number, one in enumerate(getattr(self.device, kind)):
                 special = (firewall.SELF,) if kind == "policies" else ()
-                self._zones_known((kind, number, "from"), one.source_zones)
-                self._zones_known((kind, number, "to"), one.destination_zones, *special)
+                for name, zones, more in (("from", one.source_zones, ()), ("to", one.destination_zones, special)):
+                    if firewall.ANY in zones:
+                        self.add((kind, number, name), "any is of rules: here each zone is named")
+                    else:
+                        self._zones_known((kind, number, name), zones, *more)
                 if kind == "masquerade":
                     found = self._resolved((kind, number, "source"), one.source, self.names.addresses)
                     self._no_names((kind, number, "source"), found, "who is behind it is no question of the DNS")
-                for pair in _each_pair(one) if kind == "policies" else ():
+                for pair in _each_pair(one):
                     path: Path = (kind, number)
-                    first = seen.setdefault(pair, path)
+                    first = seen.setdefault((kind, *pair), path)
                     if first is not path:
-                        self.add(path, f"{firewall.pair(*pair)} is said at {self.place((*first, 'action'))} already")
-                    elif one.action == "accept":
+                        self.add(path, f"{firewall.pair(*pair)} is said at {self.place((*first, 'from'))} already")
+                    elif kind == "policies" and one.action == "accept":
                         self._opens_policy(path, pair)
 
     def _opens_policy(self, path: Path, pair: tuple[str, str]) -> None:

@@ -51,13 +51,21 @@ class Names:
                 found = own(text)
                 if not found:
                     what = "object" if kind == "objects" else "service"
-                    raise Unknown(f"there is no {what} {text}{nearest(text, known)}")
+                    raise Unknown(f"there is no {what} {text}{_meant(what, text) or nearest(text, known)}")
                 yield from found
             elif text in within or len(within) >= MOST_DEEP:
                 raise Unknown(f"{text} is in itself ({' → '.join([*within, text])})")
             else:
                 self.used.add((kind, text))
                 yield from self._flat(known[text], kind, known, own, (*within, text))
+
+
+def _meant(what: str, text: str) -> str:
+    if what == "service" and text.isdecimal():
+        return f" (write tcp/{text} or udp/{text})"
+    if what == "service" and text in services.WITH_PORTS:
+        return f" (write {text}/443, or {text}/1-65535 for all of it)"
+    return ""
 
 
 def _address(text: str) -> Sequence[str]:

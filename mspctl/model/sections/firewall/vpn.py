@@ -28,7 +28,9 @@ LISTENS = "vpn"  # the rule that opens the port
 def outside(device: Device) -> set[str]:
     """Zones in which everybody else is: they say so, or one has another address there."""
     said = {name for name, zone in device.zones.items() if zone.outside}
-    return said.union(*(each.destination_zones for each in device.masquerade))
+    return said | firewall.beyond(
+        (came, goes) for each in device.masquerade for came in each.source_zones for goes in each.destination_zones
+    )
 
 
 def peers(device: Device) -> Iterator[tuple[Path, VpnUser | VpnSite]]:

@@ -1,0 +1,108 @@
+"""A firewall that nobody reaches yet comes from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import mail_repository
+from tests.conftest import Run
+from tests.servers import namespaces, require
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDpqD4q3Xo0yQn8Yl1YlqkFzvJ8m0cUe9lq3l8mQv0aB"
+TARGETS = f"targets: {{fw-1: {{address: 192.0.2.1, facets: {{firewall: {{driver: nftables, host_key: {KEY}}}}}}}}}\n"
+RULES = """\
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		ct state invalid drop
+		iif "lo" accept
+		iifname "office0" ip saddr 198.51.100.0/28 tcp dport 22 accept
+		iif "lan0" udp dport 53 limit rate 100/second accept comment "include dns"
+	}
+	chain forward {
+		type filter hook forward priority filter; policy drop;
+		ct state established,related accept
+		ct state invalid drop
+		iif { "lan0", "lan1" } oif != "lan0" oifname "wan0" tcp dport { 80, 443 } accept comment "browse"
+		ct status dnat accept
+	}
+}
+table ip nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat;
+		iifname "wan0" ip daddr 203.0.113.1 tcp dport 8443 dnat to 10.20.0.9:443 comment "cameras"
+	}
+}
+"""
+MASKED = "\tchain postrouting {\n\t\ttype nat hook postrouting priority srcnat;\n\t\toifname wan0 masquerade\n\t}\n}\n"
+SAID = ("--from", "nftables", "-c", "acme")
+FILE = Path("customers/acme/firewall.yaml")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    namespaces.needs_root()
+    require("nft")
+    command = mail_repository(tmp_path, {"inventory/targets.yaml": TARGETS}, monkeypatch, capsys)
+    Path("customers/acme/customer.yaml").write_text("name: Acme\n")
+    return command
+
+
+def test_what_was_saved_becomes_yaml_in_either_form(run: Run) -> None:
+    Path("rules.nft").write_text(RULES)
+    said = run("import", *SAID, "rules.nft", "--outside", "wan0")
+    assert said.code == 0, said.err + said.out
+    assert "cameras takes what is sent to any address of the device there, and was for 203.0.113.1" in said.err
+    text = FILE.read_text()
+    for words in (
+        "wan: {interfaces: wan0, outside: true}",
+        "management: {from: 198.51.100.0/28, zones: office}",
+        "listen: wan:8443",
+        "only_from: any",
+        'text: iifname "lan0" udp dport 53 limit rate 100/second',
+    ):
+        assert words in text, text
+    with namespaces.made("saved") as names:
+        nft = [*namespaces.inside(names["saved"]), require("nft")]
+        namespaces.run(*nft, "-f", "-", given=RULES.replace("iif ", "iifname ").replace("oif ", "oifname "))
+        listed = namespaces.run(*nft, "-j", "list", "ruleset").replace('"iifname"', '"iif"', 1)
+    Path("rules.json").write_text(listed)
+    FILE.unlink()
+    assert run("import", *SAID, "rules.json", "--outside", "wan0").code == 0
+    assert FILE.read_text() == text
+
+
+def test_what_saves_windows_is_read_and_masquerade_shows_what_is_outside(run: Run) -> None:
+    Path("rules.nft").write_text(RULES.removesuffix("}\n") + MASKED, encoding="utf-16")
+    assert run("import", *SAID, "rules.nft").code == 0
+    assert "wan: {interfaces: wan0, outside: true}" in FILE.read_text()
+
+
+WRONG = (
+    (RULES, "--outside: is needed: rules.nft does not say by which interface the Internet is reached"),
+    (" \n", "the file is empty (nft list ruleset >FILE on the device writes it)"),
+    ("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", "the file is what iptables-save wrote (nft list ruleset >FILE"),
+    ("Chain INPUT (policy DROP)\n", "the file is no list of nft"),
+    (f'include "/etc/shadow"\n{RULES}', "the file includes another one"),
+    (f'add rule x "\n" include "/etc/shadow" "\n" {RULES}', "the file includes another one"),
+    ("table inet filter {\n\tchain input {\n\t\ttcp dprt 22 accept\n", "nft does not take the file: line 3:"),
+    ('{"nftables": [{"rule": 1}]}', "nft does not take the file: "),
+    ("table inet filter { }\n", "rules.nft has no rules but those that mspctl put there; nothing was written"),
+)
+
+
+def test_what_cannot_be_read_is_said_in_one_line(run: Run) -> None:
+    for text, told in WRONG:
+        Path("rules.nft").write_text(text)
+        said = run("import", *SAID, "rules.nft")
+        assert (said.code, said.out) == (1, ""), said
+        assert told in said.err.removesuffix("\n1 error, 0 warnings\n").splitlines()[-1]
+        assert not FILE.exists()
+        assert "root:" not in said.err
+    Path("rules.bin").write_bytes(b"\x80\x81\x00")
+    for name, told in (("nothing", "cannot be read (No such file"), ("rules.bin", "is no text"), (".", "directory")):
+        said = run("import", *SAID, name)
+        assert (said.code, told in said.err) == (1, True), said
