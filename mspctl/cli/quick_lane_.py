@@ -79,7 +79,7 @@ def command(
         return quick_lane.overtaken(main, commit, tip, texts) if again.quick else again.why
 
     try:
-        return merge(forge.github(), pull, head, into, wait, why_not)
+        return merge(forge.connect(), pull, head, into, wait, why_not)
     except Unreachable as error:
         console.error(f"{error}; it may be merged or not (run the job, or this command, again)")
         return Exit.UNREACHABLE
@@ -94,21 +94,23 @@ def merge(
     while True:
         pull = forge.pull(number)
         if not pull.open or pull.head != head or pull.into != into:
-            console.say(f"#{number} is {'not as it was planned' if pull.open else 'closed'}; nothing is merged.")
+            console.say(
+                f"{forge.sign}{number} is {'not as it was planned' if pull.open else 'closed'}; nothing is merged."
+            )
             return Exit.DONE
         checks = [check for check in forge.checks(head) if not (own and check.run == own)]
         bad = next((check for check in checks if check.good is False), None)
         if bad:
-            console.say(f"#{number} waits for somebody: {bad.name} failed.")
+            console.say(f"{forge.sign}{number} waits for somebody: {bad.name} failed.")
             return Exit.DIFFERS
         if checks and all(check.good for check in checks):
             if why := why_not():
                 console.say(f"#{number} waits for somebody: {why}.")
                 return Exit.DIFFERS
             forge.merge(number, head)
-            console.say(f"#{number} is merged.")
+            console.say(f"{forge.sign}{number} is merged.")
             return Exit.DONE
         if time.monotonic() >= until:
-            console.say(f"#{number} waits for somebody: its checks are not over.")
+            console.say(f"{forge.sign}{number} waits for somebody: its checks are not over.")
             return Exit.DIFFERS
         time.sleep(EVERY)
