@@ -111,7 +111,7 @@ class Bench:
         """What Git says is made so without the detour over SSH."""
         from mspctl.desired import Selection, declarations
         from mspctl.drivers.nftables import native, table_of
-        from mspctl.drivers.nftables.native import Table
+        from mspctl.drivers.nftables.live import Table
         from mspctl.load import load
 
         estate = load(folder)

@@ -2,8 +2,8 @@
 Which customers a change touches, and how CI shares the work of planning them among its jobs.
 
 A file of a customer touches that customer, a baseline those that have it, the rest of the inventory everybody. Anything
-else is the program's, unless it is known to be read by nobody: who can change what runs could have every secret, so a
-change of that gets no plan made with credentials.
+else, and what Git itself goes by, is the program's, unless it is known to be read by nobody: who can change what runs
+could have every secret, so a change of that gets no plan made with credentials.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mspctl.rings import Ring, rings
 from mspctl.strict_yaml import Problems
 
 NOTHING = re.compile(r"0+")  # what a forge calls the commit before the first one
+GITS_OWN = frozenset({".gitattributes", ".gitmodules"})  # what is checked out may be other text than was reviewed
 HARMLESS = re.compile(r"[^/]+\.md|LICENSE|(docs|changelog|\.schemas)/.+")  # read by people and editors
 SHARDS = 8  # jobs at once, unless somebody says otherwise
 
@@ -80,7 +81,8 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     estate = load(root)
     names = named(found, estate) & estate.everyone.keys()
     runners = _runners_now(estate, names) if merged or not old else _runners_then(git, old, names)
-    ringed = rings(estate, names) if found.everybody or found.baselines else []
+    # Without a base nothing has changed: all customers are looked at, in whichever order.
+    ringed = rings(estate, names) if old and (found.everybody or found.baselines) else []
     if len(ringed) > 1 and merged:  # a job for each ring, one after the other
         shards = [shard for ring in ringed for shard in _shards(estate, sorted(ring.customers), runners, 1)]
     else:
@@ -88,6 +90,13 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     shards = [replace(shard, rings=len(ringed) > 1) for shard in shards]
     gone = found.customers - estate.everyone.keys()
     return Affected(old or base, new, sorted(names), sorted(gone), found.program, shards, ringed)
+
+
+def touched_since(estate: Estate, base: str) -> frozenset[str]:
+    """Customers that are there and that what was committed since `base` touches. Raises InputError."""
+    git = Git(estate.root)
+    old, new = _commit(git, base), _commit(git, "HEAD")
+    return frozenset(named(touched(changed(git, old, new)), estate) & estate.everyone.keys()) if old else frozenset()
 
 
 def named(found: Touched, estate: Estate) -> set[str]:
@@ -129,7 +138,9 @@ def touched(paths: Iterable[str]) -> Touched:
     for path in paths:
         room, _, rest = path.partition("/")
         name, inside, file = rest.partition("/")
-        if room == "customers" and (inside or not name.endswith(".md")):
+        if path.rpartition("/")[2] in GITS_OWN:
+            program.append(path)
+        elif room == "customers" and (inside or not name.endswith(".md")):
             if inside and NAME.fullmatch(name):
                 customers.add(name)
             else:

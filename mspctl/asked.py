@@ -8,7 +8,7 @@ every section that is changed. What is wrong is told before everything else in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mspctl import strict_yaml
@@ -65,12 +65,17 @@ def _split(said: str) -> Iterator[str]:
             yield text[:LONGEST]
 
 
-def asked(estate: Estate, plans: Iterable[ScopePlan], said: Trailers) -> tuple[Asked, list[str]]:
-    """Who asked, with what is wrong about it as lines with their places."""
+def asked(
+    estate: Estate, plans: Iterable[ScopePlan], said: Trailers, touched: Collection[str] = ()
+) -> tuple[Asked, list[str]]:
+    """
+    Who asked, with what is wrong about it as lines with their places. `touched` are the customers of the whole change,
+    of which `plans` may be a part: who is meant is judged by all of them, wherever the others are planned.
+    """
     changed = _changed(plans)
     tickets, by, doubts = [one.text for one in said.tickets], list[str](), list[str]()
     for one in said.by:
-        name, wrong = _contact(estate, changed, one)
+        name, wrong = _contact(estate, changed, {*touched, *changed}, one)
         by += [name] if name else []
         doubts += wrong
     for customer, ticket, who in _in_yaml(estate, changed):
@@ -107,23 +112,29 @@ def _section(plan: ScopePlan) -> str:
 # -- from commits ---------------------------------------------------------------------------------------------
 
 
-def _contact(estate: Estate, changed: dict[str, _Changed], said: Trailer) -> tuple[str, list[str]]:
-    """The contact with its customer, if there is one, and what is wrong."""
+def _contact(
+    estate: Estate, changed: dict[str, _Changed], touched: Collection[str], said: Trailer
+) -> tuple[str, list[str]]:
+    """The contact with its customer, if there is one of those planned here, and what is wrong."""
     customer, slash, name = said.text.rpartition("/")
     where = f"{said.place}: asked by {said.text}"
     if slash and customer not in estate.everyone:
         return "", [f"{where}: there is no customer {customer}{nearest(customer, estate.everyone)}"]
-    meant = [customer] if slash else [each for each in changed if name in _contacts(estate, each)]
+    if slash and touched and customer not in touched:
+        return "", [f"{where}: nothing of {customer} is changed"]
+    meant = [customer] if slash else [each for each in sorted(touched) if name in _contacts(estate, each)]
     if not meant:
-        if not changed:
+        if not touched:
             return (said.text, []) if NAME.fullmatch(name) else ("", [f"{where}: is no contact's id"])
-        known = {each for one in changed for each in _contacts(estate, one)}
-        whom = ", ".join([*changed][:3])
+        known = {each for one in touched for each in _contacts(estate, one)}
+        whom = ", ".join(sorted(touched)[:3])
         return "", [f"{where}: is no contact of {whom}{nearest(name, known)} (customer.yaml: contacts)"]
     if len(meant) > 1:
         return "", [f"{where}: is a contact of {', '.join(meant)} (write {meant[0]}/{name})"]
     if (may := _contacts(estate, meant[0]).get(name)) is None:
         return "", [f"{where}: is no contact (customers/{meant[0]}/customer.yaml: contacts)"]
+    if changed and meant[0] not in changed:
+        return "", []  # it is said where that one is planned
     missing = sorted(changed[meant[0]].sections - {*may}) if meant[0] in changed else []
     file = f"customers/{meant[0]}/customer.yaml"
     return f"{meant[0]}/{name}", [

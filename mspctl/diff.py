@@ -46,6 +46,15 @@ class Difference:
     fields: Mapping[str, Cause]
     renamed: Cause | None = None  # why its id differs: `live` still has the one that it had before
 
+    def was_shown(self, seen: Resource | None) -> bool:
+        """Whether what came from outside is what somebody saw who saw the resource so; None: it was not there."""
+        if self.live is None or seen is None:
+            return self.live is seen
+        outside = (
+            [n for n, cause in self.fields.items() if cause is not Cause.PENDING] if self.declared else seen.fields
+        )
+        return all(self.live.fields.get(name) in (UNKNOWN, seen.fields.get(name)) for name in outside)
+
     def change(self, causes: Collection[Cause]) -> Change | None:
         """The step that ends what has one of these causes, and leaves the rest as it is live."""
         if self.declared is None or self.live is None:

@@ -127,14 +127,6 @@ def percent(value: Any) -> int:
     return int(text)
 
 
-def spoken_duration(seconds: int) -> str:
-    """The shortest way to write a duration: 3600 is `1h`, 90 is `90`."""
-    for unit in "wdhm":
-        if seconds and seconds % _UNITS[unit] == 0:
-            return f"{seconds // _UNITS[unit]}{unit}"
-    return str(seconds)
-
-
 def ttl(value: Any) -> int:
     seconds = duration(value)
     if seconds > dns.MAX_TTL:

@@ -18,10 +18,11 @@ from mspctl.hand_over import Made
 from mspctl.kinds import mail
 from mspctl.load import Estate
 from mspctl.model.base import nearest
+from mspctl.model.inventory import addresses
 from mspctl.model.sections import mail as section
 from mspctl.record import ScopeRecord
 from mspctl.resource import Id, Scope
-from mspctl.secrets import NAME
+from mspctl.secrets import NAME, PREFIX
 from mspctl.strict_yaml import Data, Map, Mark, Seq
 from mspctl.vault import Store, VaultFile
 
@@ -33,6 +34,7 @@ class Place:
     file: str  # relative to the repository
     name: str
     asked_for: Sequence[str]  # "inventory/targets.yaml: mail-1 (password)", "customers/acme/mail.yaml:7"
+    bound_to: Sequence[str] = ()  # addresses of the targets that ask for it
 
 
 def of_customer(estate: Estate, customer: str, name: str) -> Place:
@@ -50,11 +52,13 @@ def of_target(estate: Estate, target: str, name: str) -> Place:
         raise InputError.at("--target", f"there is no target {target!r}{nearest(target, targets)}")
     name = targets[target].secrets.get(name, name)
     _check(name)
+    mine = [info for info in targets.values() if name in info.secrets.values()]
+    bound = sorted({address for info in mine for address in addresses(info)})
     asked = [f"{t} ({role})" for t, info in targets.items() for role, each in info.secrets.items() if each == name]
     told = estate.inventory.notify
     asked += [f"inventory/notify.yaml: {to}" for to, it in told.notify.items() if it.url == name]
     asked += ["inventory/notify.yaml: ping"] if told.ping == name else []
-    return Place("inventory/secrets.yaml", name, asked)
+    return Place("inventory/secrets.yaml", name, asked, bound)
 
 
 def _check(name: str) -> None:
@@ -86,19 +90,46 @@ def put(store: Store, place: Place, value: bytes, *, replace: bool = True) -> bo
         there = place.name in vault.values(plain, file.name)
         if there and not replace:
             raise InputError.at(file.name, f"{place.name} is there already (say --replace to make a new one)")
-        file.write(_with(plain, place.name, value, file))
+        file.write(_with(plain, place, value, file))
     return there
 
 
-def _with(plain: bytes, name: str, value: bytes, file: VaultFile) -> bytes:
+def bind(store: Store, place: Place) -> Sequence[str]:
+    """
+    Have a secret go where its targets are now, and nowhere else; where it went before. Raises SecretError, and
+    InputError for one that is not there, or that no target asks for.
+    """
+    if not place.bound_to:
+        raise InputError.at("NAME", f"no target with an address asks for {place.name} (inventory/targets.yaml)")
+    file = store.file(place.file)
+    with file.alone():
+        plain = file.read()
+        held = vault.values(plain, file.name).get(place.name)
+        if held is None:
+            variable = f"the environment's is bound by {PREFIX}{place.name}_BOUND_TO"
+            raise InputError.at(file.name, f"{place.name} is not there ({variable})")
+        if held.bound_to != {*place.bound_to}:
+            file.write(_with(plain, place, held.reveal(), file))
+    return sorted(held.bound_to)
+
+
+def _with(plain: bytes, place: Place, value: bytes, file: VaultFile) -> bytes:
     """The text of the file with one more value, read back before anybody believes it."""
+    name = place.name
     try:
-        after = edit.set_value(plain.decode(), (name,), _as_yaml(value), file=file.name).encode()
+        after = edit.set_value(plain.decode(), (name,), _bound(_as_yaml(value), place), file=file.name).encode()
     except InputError:  # whose text would repeat what stands there
         after = b""
     if not after or not vault.values(after, file.name)[name].matches(value):
         raise SecretError(f"{file.name}: {name} cannot be put there without touching something else (edit it by hand)")
     return after
+
+
+def _bound(value: Plain, place: Place) -> Plain:
+    """With where it may go, when a target asks for it that says where it is."""
+    if not place.bound_to:
+        return value
+    return {**(value if isinstance(value, dict) else {"value": value}), "bound_to": [*place.bound_to]}
 
 
 def _as_yaml(value: bytes) -> Plain:

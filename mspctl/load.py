@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from mspctl import drivers
 from mspctl.errors import InputError, Problem
@@ -29,6 +29,7 @@ from mspctl.model.inventory import (
     Inventory,
     NotifyFile,
     ProductsFile,
+    PulumiFile,
     QuickLaneFile,
     RingsFile,
     TargetInfo,
@@ -39,6 +40,7 @@ from mspctl.model.permissions import Permissions
 from mspctl.moments import Clock
 from mspctl.strict_yaml import LINK, Data, Map, Mark, Problems, Seq, find, find_value
 
+M = TypeVar("M", bound=Model)
 # Files of a customer that are not sections: read by those who need them.
 OTHER_FILES = frozenset({"customer.yaml", "secrets.yaml", "hand-over.yaml", "approvals.yaml", "accepted.yaml"})
 INVENTORY_FILES = frozenset(
@@ -51,6 +53,7 @@ INVENTORY_FILES = frozenset(
         "secrets.yaml",
         "approvals.yaml",
         "notify.yaml",
+        "pulumi.yaml",
         "quick_lane.yaml",
         "rings.yaml",
     }
@@ -126,7 +129,8 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
     settings = _settings(folder, targets.targets, problems)
     checks = _checks(folder, problems)
-    archive = _archive(folder, problems)
+    archive = _if_there(folder, "archive.yaml", ArchiveFile, problems)
+    pulumi = _if_there(folder, "pulumi.yaml", PulumiFile, problems)
     notify = _notify(folder, root, problems)
     rings = _file(folder, "rings.yaml", RingsFile, problems)
     _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
@@ -143,6 +147,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         checks,
         archive,
         rings.rings,
+        pulumi,
         whole,
     )
 
@@ -228,13 +233,13 @@ def _checks(folder: Folder, problems: Problems) -> dict[str, Model]:
     return found
 
 
-def _archive(folder: Folder, problems: Problems) -> ArchiveFile | None:
-    """None where nothing is archived, or what says so is wrong."""
-    name, before = "archive.yaml", len(problems)
+def _if_there(folder: Folder, name: str, model: type[M], problems: Problems) -> M | None:
+    """None where there is no such file, or what it says is wrong."""
+    before = len(problems)
     data = folder.yaml(name, problems) if folder.has(name) else None
     if not folder.has(name) or len(problems) > before:
         return None
-    return validate(ArchiveFile, data, folder.shown(name), problems)
+    return validate(model, data, folder.shown(name), problems)
 
 
 def _own(facet: Data) -> Map:

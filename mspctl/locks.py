@@ -58,6 +58,7 @@ RACE = re.compile(f"{LOST_RACE.pattern}|cannot lock ref|remote ref does not exis
 
 WORDS, TIMES = ("holder", "host", "run", "what", "nonce"), ("taken_at", "renewed_at", "expires_at")
 
+Tell = Callable[[str], None]
 Orders = Mapping[str, tuple[str, str]]  # ref → (from, to); "": it does not exist
 
 _LOG = logging.getLogger(__name__)
@@ -117,12 +118,21 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _nobody(text: str) -> None:
+    """Nobody is told."""
+
+
 class Locks:
     """The locks of one repository. Raises LedgerError when it is none, and when the remote gives no answer."""
 
-    def __init__(self, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False) -> None:
-        """`alone`: the remote is not asked, so that only processes of this machine are kept out."""
-        self.now = now
+    def __init__(
+        self, root: Path, now: Callable[[], datetime] = _now, *, alone: bool = False, tell: Tell = _nobody
+    ) -> None:
+        """
+        `alone`: the remote is not asked, so that only processes of this machine are kept out. `tell` gets a line for
+        each run that is waited for.
+        """
+        self.now, self.tell = now, tell
         self.refs = Refs(root, alone=alone)
 
     @contextmanager
@@ -230,6 +240,7 @@ class Held:
         self._mine: set[str] = set()  # commits of ours that refs may point to; more than one after a broken connection
         self._claim: Claim | None = None
         self._id, self._since = "", 0.0
+        self._told: set[str] = set()  # runs
         self._mutex, self._over = Mutex(), Event()
 
     def take(self, wait: float) -> None:
@@ -258,8 +269,16 @@ class Held:
             self._locks.sight(held)
             if time.monotonic() >= over:
                 raise LockError(_refusal(held, self._locks.now()))
+            self._tell(held)
             _pause(attempt, over)
         return locks
+
+    def _tell(self, held: Sequence[Lock]) -> None:
+        """Once of each run: who looks at a job that stands still sees whom it waits for."""
+        new = [lock for lock in held if (lock.run or lock.id) not in self._told]
+        self._told |= {lock.run or lock.id for lock in new}
+        if new:
+            self._locks.tell(f"waiting: {_sentence(new)}")
 
     def check(self) -> None:
         """

@@ -126,7 +126,7 @@ class Plan:
     emergencies: Sequence[Emergency] = ()  # whose changes Git does not declare yet
     only_due: bool = False  # nothing was looked at but what time made due
     asked: Asked = NOBODY
-    doubts: Sequence[str] = ()  # what is wrong with who is said to have asked
+    doubts: Sequence[str] = ()  # what is told first: who is said to have asked, where secrets would go
 
     @property
     def changes(self) -> int:
@@ -194,6 +194,8 @@ def plan_scope(
         approval = allowed.approval(scope, difference.id, record.used if record else ())
         acceptance = allowed.acceptance(scope, difference.id)
         asked = causes | declaration.also if causes and wanted(scope, difference.id) else frozenset()
+        if declaration.seen is not None and not difference.was_shown(declaration.seen.get(difference.id)):
+            asked &= PENDING
         mine = _causes(asked, approval, acceptance)
         change, rest = difference.change(mine), difference.without(mine)
         chosen += [(change, approval)] if change else []

@@ -52,6 +52,7 @@ def schemas() -> dict[str, Schema]:
         "products": _may_be_empty(_whole(inventory.ProductsFile, "inventory/antivirus.yaml")),
         "quick_lane": _may_be_empty(_whole(inventory.QuickLaneFile, "inventory/quick_lane.yaml")),
         "archive": _whole(inventory.ArchiveFile, "inventory/archive.yaml"),
+        "pulumi": _whole(inventory.PulumiFile, "inventory/pulumi.yaml"),
         "rings": _may_be_empty(_whole(inventory.RingsFile, "inventory/rings.yaml")),
         "contracts": _may_be_empty(_whole(inventory.ContractsFile, "inventory/contracts.yaml")),
         "customer": _whole(customer.CustomerInfo, "customers/<name>/customer.yaml", _first_line(customer)),

@@ -12,6 +12,10 @@ For NAME we take the first value that is not empty from
    `LoadCredential=`). Exactly one "\n" at the end is taken off, because editors and `echo` put one there;
 3. the vault, one encrypted file: see `mspctl.vault`.
 
+A secret may say where it may be sent, beside its value and so out of reach of who can only change YAML: in the vault,
+or in `MSPCTL_SECRET_NAME_BOUND_TO`, addresses with blanks between them. A target that has another address by now does
+not get it, whoever merged that.
+
 A secret is bytes from end to end. Once it was revealed, `redact` and `RedactingFilter` blank it out of texts and logs.
 """
 
@@ -33,7 +37,8 @@ from urllib.parse import quote, quote_plus
 
 from mspctl.errors import SecretError
 
-NAME = re.compile(r"(?!.*_FILE\Z)[A-Z][A-Z0-9_]*")  # for fullmatch; where the file of X is named is no name itself
+# For fullmatch; what says where the file of X is, or where X may go, is no name itself.
+NAME = re.compile(r"(?!.*_(?:FILE|BOUND_TO)\Z)[A-Z][A-Z0-9_]*")
 PREFIX = "MSPCTL_SECRET_"
 MAX_BYTES = 1024 * 1024  # of a secret in a file
 SHORTEST = 4  # bytes and characters; blanking out less would leave no text readable
@@ -50,12 +55,13 @@ class Secret:
     by its time how much was right. The value is in a closure: whoever lists attributes finds a function.
     """
 
-    __slots__ = ("_value", "name")
+    __slots__ = ("_value", "bound_to", "name")
 
-    def __init__(self, name: str, value: bytes) -> None:
+    def __init__(self, name: str, value: bytes, bound_to: Iterable[str] = ()) -> None:
         if not isinstance(value, bytes):
             raise TypeError(f"secret {name} must be bytes, not {type(value).__name__}")
         self.name = name
+        self.bound_to = frozenset(bound_to)  # addresses; none: nobody said
         self._value: Callable[[], bytes] = lambda: value
 
     def reveal(self) -> bytes:
@@ -107,12 +113,20 @@ class Source(Protocol):
 class Secrets:
     """The secrets of one target or customer, by role."""
 
-    __slots__ = ("_names", "_owner", "_sources")
+    __slots__ = ("_addresses", "_names", "_owner", "_sources")
 
-    def __init__(self, names: Mapping[str, str], sources: Iterable[Source] = (), owner: str = "") -> None:
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        sources: Iterable[Source] = (),
+        owner: str = "",
+        addresses: Iterable[str] = (),
+    ) -> None:
+        """`addresses` are those at which the owner is reached."""
         self._names = dict(names)
         self._sources = tuple(sources)
         self._owner = owner or "this target"  # "pdns-1": for messages
+        self._addresses = frozenset(addresses)
 
     @classmethod
     def given(cls, values: Mapping[str, bytes], owner: str = "") -> Secrets:
@@ -130,9 +144,21 @@ class Secrets:
             raise SecretError(f"{asked} cannot be called so (use A-Z, 0-9 and _, and not _FILE at the end)")
         for source in self._sources:
             if found := _find(source, name, asked):
+                self._check(found, role, asked)
                 return found
         looked = ", ".join(source.where(name) for source in self._sources) or "no place at all"
         raise SecretError(f"{asked} is not set: looked in {looked}")
+
+    def _check(self, found: Secret, role: str, asked: str) -> None:
+        """Raises SecretError for a secret that is not to be sent where the owner is now."""
+        if not found.bound_to or (self._addresses and self._addresses <= found.bound_to):
+            return
+        bound = ", ".join(sorted(found.bound_to))
+        if not self._addresses:
+            raise SecretError(f"{asked} is bound to {bound}, and not for this")
+        new = ", ".join(sorted(self._addresses - found.bound_to))
+        again = f"mspctl secret bind -t {self._owner} {role}"
+        raise SecretError(f"{asked} is bound to {bound}, and is not sent to {new} (if that is right: {again})")
 
     def __contains__(self, role: object) -> bool:
         """Whether a name is declared for the role. Opens nothing."""
@@ -174,29 +200,30 @@ class Environment:
 
     def __init__(self, environ: Mapping[bytes, bytes] | None = None) -> None:
         self._environ = os.environb if environ is None else environ
-        self._files: dict[Path, Secret] = {}
+        self._files: dict[tuple[str, Path], Secret] = {}
         self._lock = threading.Lock()
 
     def find(self, name: str) -> Secret | None:
         variable = f"{PREFIX}{name}".encode()
+        bound = os.fsdecode(self._environ.get(variable + b"_BOUND_TO", b"")).split()
         if value := self._environ.get(variable):
-            return Secret(name, value)
+            return Secret(name, value, bound)
         if named := self._environ.get(variable + b"_FILE"):
-            return self._read(name, Path(os.fsdecode(named)))
+            return self._read(name, Path(os.fsdecode(named)), bound)
         if directory := self._environ.get(b"CREDENTIALS_DIRECTORY"):
             path = Path(os.fsdecode(directory), name)
-            return self._read(name, path) if os.path.lexists(path) else None
+            return self._read(name, path, bound) if os.path.lexists(path) else None
         return None
 
     def where(self, name: str) -> str:
         variables = f"the environment ({PREFIX}{name}, {PREFIX}{name}_FILE)"
         return f"{variables}, $CREDENTIALS_DIRECTORY" if b"CREDENTIALS_DIRECTORY" in self._environ else variables
 
-    def _read(self, name: str, path: Path) -> Secret:
+    def _read(self, name: str, path: Path, bound: Iterable[str]) -> Secret:
         with self._lock:
-            if path not in self._files:
-                self._files[path] = Secret(name, read_secret(path))
-            return self._files[path]
+            if (name, path) not in self._files:
+                self._files[name, path] = Secret(name, read_secret(path), bound)
+            return self._files[name, path]
 
 
 def read_secret(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from mspctl.hand_over import HandOver, Passwords
 from mspctl.kinds import mail_log
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate
+from mspctl.model.inventory import addresses
 from mspctl.model.sections.hosts import reached
 from mspctl.resource import Scope
 from mspctl.secrets import Secrets
@@ -87,7 +88,8 @@ class Targets:
 
     def secrets_at(self, target: str) -> Secrets:
         """The secrets of a target, by role."""
-        return self.store.for_target(target, self.estate.inventory.targets[target].secrets)
+        info = self.estate.inventory.targets[target]
+        return self.store.for_target(target, info.secrets, addresses(info))
 
     def secrets_of(self, customer: str, names: Mapping[str, str]) -> Secrets:
         """Secrets of a customer, named as its YAML does: role → NAME."""

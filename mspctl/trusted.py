@@ -19,7 +19,7 @@ from mspctl.git_branch import Git
 from mspctl.kinds import hosts
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate, load
-from mspctl.model.inventory import TargetInfo
+from mspctl.model.inventory import TargetInfo, addresses
 from mspctl.model.sections.hosts import entries as entries_of
 from mspctl.model.sections.hosts import jumps, reached
 from mspctl.resource import Scope
@@ -77,6 +77,15 @@ class Trusted:
             f"{host} is new, or is reached otherwise than before: it is contacted once that is merged" if host else ""
         )
 
+    def moved(self) -> Iterator[str]:
+        """Secrets that would go somewhere else, in words: whoever reviews the change agrees to that, too."""
+        before, after = _goes(self.targets), _goes(self.now.inventory.targets)
+        for name in sorted(before.keys() & after.keys()):
+            if new := after[name] - before[name]:
+                so_far = ", ".join(sorted(before[name])) or "this machine"
+                text = f"will be sent to a new address, {', '.join(sorted(new))}, once this is merged (so far {so_far})"
+                yield f"the secret {name} {text}"
+
     def _host(self, scope: Scope) -> str:
         """The first of a host, and those it is reached through, that is not as it was."""
         customer, name, _ = hosts.parts(scope)
@@ -84,6 +93,15 @@ class Trusted:
         now = {host.full: host for host in reached(here)}
         way = (hosts.full_name(customer, each) for each in (name, *jumps(entries_of(here), name)))
         return next((full for full in way if _way(now.get(full)) != _way(self.hosts.get(full))), "")
+
+
+def _goes(targets: Mapping[str, TargetInfo]) -> dict[str, frozenset[str]]:
+    """Secret → addresses of the targets that ask for it."""
+    found: dict[str, frozenset[str]] = {}
+    for info in targets.values():
+        for name in info.secrets.values():
+            found[name] = found.get(name, frozenset()) | addresses(info)
+    return found
 
 
 def _way(host: Host | None) -> tuple[object, ...] | None:

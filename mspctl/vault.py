@@ -9,6 +9,7 @@ Encrypted files in the format of ansible-vault, and where the secrets of a repos
       first line
       second line
     FW_1_CERTIFICATE: {base64: MIIC/w==}         # bytes that are not text
+    FW_1_PASSWORD: {value: x, bound_to: [198.51.100.1]}    # where it may be sent, and nowhere else; so with base64
 
 The password is in the file named by `MSPCTL_VAULT_PASSWORD_FILE`, else in `MSPCTL_VAULT_PASSWORD`. Blanks around it
 do not count, as for ansible-vault; unlike there, a file that is a program is not run. One password opens all files.
@@ -29,7 +30,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -301,11 +302,25 @@ def values(plain: bytes, file: str) -> dict[str, Secret]:
         raise _malformed(file, 1)
     found: dict[str, Secret] = {}
     for name, value in data.items():
-        raw = _bytes(value)
-        if raw is None or not NAME.fullmatch(name):
+        value, bound = _bound(value)
+        raw = None if bound is None else _bytes(value)
+        if raw is None or bound is None or not NAME.fullmatch(name):
             raise _malformed(file, data.marks[name].line)
-        found[name] = Secret(name, raw)
+        found[name] = Secret(name, raw, bound)
     return found
+
+
+def _bound(value: strict_yaml.Data) -> tuple[strict_yaml.Data, list[str] | None]:
+    """A value, and where it may be sent; None when that is no list of addresses."""
+    if not isinstance(value, strict_yaml.Map) or not {"value", "bound_to"} & value.keys():
+        return value, []
+    rest = strict_yaml.Map()
+    rest.update((key, each) for key, each in value.items() if key != "bound_to")
+    addresses = value.get("bound_to")
+    listed = [addresses] if isinstance(addresses, str) else addresses
+    if not isinstance(listed, list) or not listed or not all(isinstance(each, str) and each for each in listed):
+        return value, None
+    return rest["value"] if rest.keys() == {"value"} else rest, [str(each) for each in listed]
 
 
 def _bytes(value: strict_yaml.Data) -> bytes | None:
@@ -324,7 +339,8 @@ def _bytes(value: strict_yaml.Data) -> bytes | None:
 
 
 def _malformed(file: str, line: int) -> SecretError:
-    form = "NAME: value or NAME: {base64: value} (a name is A-Z, 0-9 and _; quote a value that YAML misreads)"
+    form = "NAME: value, {base64: value} or {value: value, bound_to: [address]}"
+    form += " (a name is A-Z, 0-9 and _; quote a value that YAML misreads)"
     return SecretError(f"{file}: line {line} of its decrypted text is not {form}")
 
 
@@ -337,9 +353,9 @@ class Store:
         self._environment = Environment(environ)
         self._vaults: dict[str, Vault] = {}
 
-    def for_target(self, target: str, names: Mapping[str, str]) -> Secrets:
-        """`names` as targets.yaml has them: role → NAME."""
-        return Secrets(names, (self._environment, self._vault("inventory/secrets.yaml")), target)
+    def for_target(self, target: str, names: Mapping[str, str], addresses: Iterable[str] = ()) -> Secrets:
+        """`names` as targets.yaml has them: role → NAME. `addresses` are those at which the target is reached."""
+        return Secrets(names, (self._environment, self._vault("inventory/secrets.yaml")), target, addresses)
 
     def for_customer(self, customer: str, names: Mapping[str, str]) -> Secrets:
         """`customer` is the name of a folder. Another customer's file is never looked into."""

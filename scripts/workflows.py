@@ -1,5 +1,5 @@
 """
-Writes this repository's own workflows of plans, applies and drift, from those that `mspctl init` writes:
+Writes this repository's own workflows of plans, applies, drift and live tests, from those that `mspctl init` writes:
 
     python scripts/workflows.py
 
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "mspctl/templates/init/dot-github/workflows"
 PLACE = ROOT / ".github/workflows"
-NAMES = ("apply", "drift", "plan")
+NAMES = ("apply", "drift", "plan", "prove")
 GUARD = "vars.MSPCTL_GITOPS == 'on'"
 NOTE = "# Written by scripts/workflows.py, as `mspctl init` writes it. Off unless the variable MSPCTL_GITOPS is `on`.\n"
 

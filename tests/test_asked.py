@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mspctl.asked import Trailers, asked, of_commits
+from mspctl.asked import Trailer, Trailers, asked, of_commits
 from mspctl.errors import InputError
 from mspctl.git_branch import Git
 from mspctl.load import load
@@ -106,3 +106,38 @@ def test_commits_are_read_in_their_order_and_a_base_that_is_not_here_is_told(rep
     assert of_commits(Git(repository), "HEAD") == Trailers([], [])
     with pytest.raises(InputError, match="no commit that is here"):
         of_commits(Git(repository), "nowhere")
+
+
+def test_who_is_meant_is_judged_by_all_that_a_change_touches_wherever_it_is_planned(repository: Path) -> None:
+    estate = load(repository)
+    other = next(name for name in estate.everyone if name != NAME)
+    resource = Resource(Id("dns.rrset", "www A"), {}, f"customers/{NAME}/dns/brenta.example.yaml:1")
+    plan = ScopePlan(
+        Scope("pdns-1", "dns", "brenta.example", NAME),
+        f"customers/{NAME}/dns.yaml:1",
+        [Step(Change(None, resource, Cause.PENDING))],
+    )
+
+    def found(name: str, *touched: str) -> tuple[tuple[str, ...], list[str]]:
+        who, wrong = asked(estate, [plan], Trailers(by=[Trailer("commit 1", name)]), touched)
+        return who.by, wrong
+
+    assert found("maria", NAME, other) == found("maria") == ((f"{NAME}/maria",), [])
+    theirs = next(contact.id for contact in estate.everyone[other].info.contacts)
+    assert found(theirs)[1]  # of nobody whom the change touches
+    assert found(theirs, NAME, other) == ((), [])  # said where that customer is planned
+    assert found(f"{other}/{theirs}", NAME) == (
+        (),
+        [f"commit 1: asked by {other}/{theirs}: nothing of {other} is changed"],
+    )
+
+
+def test_a_plan_knows_what_the_change_touches_besides(run: Run, changed: Path) -> None:
+    other = next(each.name for each in sorted((changed / "customers").iterdir()) if each.name != NAME)
+    with (changed / "customers" / other / "customer.yaml").open("a") as file:
+        file.write("# touched\n")
+    commit(changed, f"Both\n\nAsked-by: {other}/nobody")
+    said = " ".join(run("plan", *DNS, "--base", "HEAD^").out.split())
+    assert f"asked by {other}/nobody: is no contact" in said
+    commit(changed, f"None\n\nAsked-by: {other}/nobody")
+    assert "is no contact" in " ".join(run("plan", *DNS, "--base", "HEAD^^").out.split())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mspctl import fields
+from mspctl import fields, kinds
 from mspctl.kinds import dns
 from mspctl.moments import Moment
 
@@ -143,4 +143,4 @@ def test_any_text_is_a_value_or_a_plain_refusal(read: Callable[[Any], Any], type
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, dns.MAX_TTL))
 def test_a_duration_is_spoken_as_it_is_read(seconds: int) -> None:
-    assert fields.duration(fields.spoken_duration(seconds)) == seconds
+    assert fields.duration(kinds.spoken_duration(seconds)) == seconds

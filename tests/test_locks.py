@@ -185,11 +185,13 @@ def test_a_batch_is_all_or_nothing_and_names_every_holder(ours: Locks, theirs: L
 
 
 def test_it_waits_for_its_turn(ours: Locks, theirs: Locks) -> None:
-    first = ours.hold([ZONE], PAOLO)
+    first, told = ours.hold([ZONE], PAOLO), list[str]()
     first.__enter__()
-    started = time.monotonic()
+    started, theirs.tell = time.monotonic(), told.append
     refused(theirs, ZONE, wait=0.5)
     assert 0.5 <= time.monotonic() - started < 3
+    (line,) = told  # once, however often it looks
+    assert line.startswith(f"waiting: {ZONE} is locked by Paolo")
     first.__exit__(None, None, None)
     with theirs.hold([ZONE], MARIA, wait=0.5):
         pass

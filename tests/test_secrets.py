@@ -330,7 +330,7 @@ def test_a_role_without_a_name_says_what_to_add() -> None:
         Secrets({}, owner="pdns-1")["api_key"]
 
 
-@pytest.mark.parametrize("name", ["", "api_key", "1A", "A-B", "../A", "A\n", "X_FILE", "_FILE", "Ä"])
+@pytest.mark.parametrize("name", ["", "api_key", "1A", "A-B", "../A", "A\n", "X_FILE", "_FILE", "X_BOUND_TO", "Ä"])
 def test_a_name_that_could_mean_something_else_is_refused(name: str) -> None:
     with pytest.raises(SecretError, match="cannot be called so"):
         Secrets({"key": name}, [Given({name: b"value"})])["key"]
@@ -736,3 +736,40 @@ def test_a_formatter_of_another_kind_finds_no_exception_to_print(secret: Secret)
     assert "hunter2" not in repr(vars(record))
     assert record.exc_info is None
     assert "RuntimeError" in str(record.exc_text)
+
+
+# -- where a secret may go --------------------------------------------------------------------------------------
+
+BY_ROLE = {"api_key": "KEY"}
+
+
+def bound_store(root: Path, text: str) -> Store:
+    (root / "inventory").mkdir(exist_ok=True)
+    (root / VAULT).write_bytes(encrypt(text.encode(), b"p"))
+    return Store(root, {b"MSPCTL_VAULT_PASSWORD": b"p"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["KEY: {value: abcd, bound_to: [here, there]}", "KEY: {base64: YWJjZA==, bound_to: here}", "KEY: abcd"],
+)
+def test_a_secret_goes_where_it_is_bound_to(root: Path, text: str) -> None:
+    store = bound_store(root, text)
+    assert store.for_target("t", BY_ROLE, ["here"])["api_key"].reveal() == b"abcd"
+
+
+@pytest.mark.parametrize("addresses", [["elsewhere"], ["here", "elsewhere"], ["here.elsewhere"], []])
+def test_a_secret_goes_nowhere_else(root: Path, addresses: list[str]) -> None:
+    store = bound_store(root, "KEY: {value: abcd, bound_to: [here]}")
+    with pytest.raises(SecretError, match="bound to here, and") as error:
+        store.for_target("t", BY_ROLE, addresses)["api_key"]
+    assert "abcd" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["{value: abcd, bound_to: []}", "{value: abcd, bound_to: {a: b}}", "{value: abcd}", "{bound_to: here}"]
+)
+def test_a_binding_that_is_none_is_no_secret(root: Path, value: str) -> None:
+    with pytest.raises(SecretError, match="line 1 of its decrypted text") as error:
+        bound_store(root, f"KEY: {value}").for_target("t", BY_ROLE, ["here"])["api_key"]
+    assert "abcd" not in str(error.value)

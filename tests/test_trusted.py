@@ -79,8 +79,35 @@ def test_an_address_that_a_change_brings_gets_no_secret(run: Run, tmp_path: Path
     assert thief.asked == []
     assert "ns-2 is reached otherwise than before: it is contacted once that is merged" in said.out
     assert "create  www A" in said.out  # ns-1 is as it was
+    told = f"the secret PDNS will be sent to a new address, {thief.address}, once this is merged (so far http://127.0"
+    assert told in " ".join(said.out.split())
     run("plan")  # merged
     assert thief.asked
+
+
+def test_a_secret_that_is_bound_is_not_sent_to_a_new_address_after_the_merge_either(
+    run: Run, tmp_path: Path, thief: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSPCTL_SECRET_PDNS_BOUND_TO", "http://127.0.0.1:1 http://127.0.0.1:2")
+    write(tmp_path, thief.address)
+    git(tmp_path, "commit", "--quiet", "-am", "merged, and nobody looked")
+    said = run("plan")
+    assert thief.asked == []
+    text = " ".join((said.out + said.err).split())
+    assert f"is bound to http://127.0.0.1:1, http://127.0.0.1:2, and is not sent to {thief.address}" in text
+    assert "(if that is right: mspctl secret bind -t ns-2 api_key)" in text
+    monkeypatch.setenv("MSPCTL_SECRET_PDNS_BOUND_TO", thief.address)
+    run("plan")
+    assert thief.asked
+
+
+def test_a_secret_that_another_target_asks_for_is_told(run: Run, tmp_path: Path) -> None:
+    write(tmp_path, "http://127.0.0.1:1")
+    file = tmp_path / "inventory/targets.yaml"
+    more = '  ns-3: {address: "https://thief.example", secrets: {api_key: PDNS}, facets: {dns: {driver: powerdns}}}\n'
+    file.write_text(file.read_text() + more)
+    (told,) = trusted(load(tmp_path), "base").moved()
+    assert told.startswith("the secret PDNS will be sent to a new address, https://thief.example, once this is merged")
 
 
 def test_what_is_as_it_was_is_contacted(run: Run, tmp_path: Path, thief: StandIn) -> None:

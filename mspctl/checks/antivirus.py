@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from mspctl.checks import Facts, Seen
 from mspctl.desired import Declaration
-from mspctl.fields import spoken_duration
 from mspctl.finding import Finding, Severity
+from mspctl.kinds import spoken_duration
 from mspctl.kinds.antivirus import CLAMAV, SECTION
 from mspctl.kinds.antivirus import FACET as FACET_OF_CONSOLES
 from mspctl.kinds.hosts import FACET, parts

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mspctl.checks import Facts, Seen
-from mspctl.fields import spoken_duration, spoken_size
+from mspctl.fields import spoken_size
 from mspctl.finding import Finding, Severity
+from mspctl.kinds import spoken_duration
 from mspctl.kinds.backup import SECTION
 from mspctl.kinds.hosts import FACET, parts
 from mspctl.model.sections.backup import Checks, Job, Report, Section, Thinning, jobs_of

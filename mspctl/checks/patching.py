@@ -42,6 +42,8 @@ def _judge(facts: Facts, declared: Declaration, live: Mapping[str, Value], setti
         )
     if asked is None or _older(facts, asked, settings.index) or live.get("pending") == -1:
         when = f"the archive was asked last on {asked:%Y-%m-%d}" if asked else "the archive was never asked"
+        if asked and not _older(facts, asked, settings.index):
+            when = "its lists of packages are empty, or APT cannot read them"
         remedy = f"on {host}: systemctl start mspctl-patching-facts, and see whether apt-get update works"
         what = f"what is pending on {host} is not known: {when}"
         yield _finding(declared, "patching.unknown", Severity.UNKNOWN, what, remedy, asked)

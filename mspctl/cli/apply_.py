@@ -38,6 +38,7 @@ Several files are carried out together."""
 @click.option("--digest", default="", metavar="DIGEST", help="Only if FILE is the plan of this digest.")
 @options.rings
 @options.asked
+@options.engine
 @options.kept
 @options.output("text", "json", "markdown", "html")
 @click.pass_obj
@@ -52,6 +53,7 @@ def command(
     yes: bool,
     wait: float,
     digest: str,
+    engine: str,
     report: str | None,
     form: str,
     ringed: bool,
@@ -59,7 +61,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.cli import updating, urgent
+    from mspctl.cli import by_pulumi, updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
@@ -73,8 +75,13 @@ def command(
         raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
-    work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
-    work.tell_of_others()
+    work: Workspace
+    if engine == "pulumi":
+        by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed})
+        work = by_pulumi.Workspace(directory, asked, said=said)
+    else:
+        work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
+        work.tell_of_others()
     plan = work.plan(causes)
     if review:
         plan = limited(plan, review)

@@ -13,7 +13,9 @@ from mspctl.exits import Exit
 from mspctl.moments import Clock
 
 if TYPE_CHECKING:
+    from mspctl.cli import by_pulumi
     from mspctl.cli.observing import Observing
+    from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.plan import Plan
     from mspctl.report.drifts import Beside
@@ -35,6 +37,7 @@ GRAVEST = [Exit.DONE, Exit.UNREACHABLE, Exit.DIFFERS, Exit.ERROR]
 @click.option("--check", is_flag=True, help="Also look from outside, as others do: ask the DNS about every zone.")
 @click.option("--record", is_flag=True, help="Keep what is seen, on the branch `observations`.")
 @click.option("--full", is_flag=True, help="Read everything.")
+@options.engine
 @options.kept
 @options.exit_zero
 @options.output("text", "json", "markdown", "html")
@@ -45,17 +48,24 @@ def command(
     check: bool,
     record: bool,
     full: bool,
+    engine: str,
     report: str | None,
     exit_zero: bool,
     form: str,
 ) -> Exit:
     from pathlib import Path
 
+    from mspctl.cli import by_pulumi
     from mspctl.cli.observing import Observing
     from mspctl.report import drifts, kept, render
 
-    work = Observing(directory, selected, full=full)
-    work.tell_of_others()
+    work: Observing | by_pulumi.Workspace
+    if engine == "pulumi":
+        by_pulumi.refuse(selected, {"--record": record})
+        work = by_pulumi.Workspace(directory, selected, only_state=True)
+    else:
+        work = Observing(directory, selected, full=full)
+        work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
     shown = drifts.of_drift(plan, findings, beside(work, plan))
@@ -63,14 +73,15 @@ def command(
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")
-    if record:
+    if record and isinstance(work, Observing):
         work.record(plan, findings)
     code = max(plan.exit_code, findings.exit_code, key=GRAVEST.index)
     return code.softened() if exit_zero else code
 
 
-def beside(work: Observing, plan: Plan) -> Beside:
+def beside(work: Observing | by_pulumi.Workspace, plan: Plan) -> Beside:
     """What a report tells besides what was read and found in this run."""
+    from mspctl.cli.observing import Observing
     from mspctl.finding_page import first_seen
     from mspctl.report import proofs
     from mspctl.report.drifts import Beside
@@ -87,7 +98,7 @@ def beside(work: Observing, plan: Plan) -> Beside:
         frozenset(work.found),
         work.estate.warnings,
         {c.name: c.permissions.lapsed(Clock(work.now, c.info.timezone).today) for c in customers},
-        installed(work, plan),
+        installed(work, plan) if isinstance(work, Observing) else (),
     )
 
 
@@ -101,7 +112,7 @@ def installed(work: Observing, plan: Plan) -> Sequence[Installed]:
     return told(fresh.values(), work.ledger.updates(since=work.now - 2 * LATELY))[1] if fresh else ()
 
 
-def said_of(work: Observing) -> dict[str, object]:
+def said_of(work: Workspace) -> dict[str, object]:
     """What programs, and the page, want to know besides: proofs, and who customers are."""
     from mspctl.report import proofs
 

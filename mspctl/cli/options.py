@@ -72,6 +72,13 @@ def kept(command: F) -> F:
     return click.option("--report", "report", metavar="FILE", help=text)(command)
 
 
+def engine(command: F) -> F:
+    """--engine."""
+    choice = click.Choice(["mspctl", "pulumi"])
+    text = "Whose customers: ours, or those that Pulumi carries out."
+    return click.option("--engine", type=choice, default="mspctl", show_default=True, help=text)(command)
+
+
 def rings(command: F) -> F:
     """--rings."""
     text = "Ring by ring, as inventory/rings.yaml has it."

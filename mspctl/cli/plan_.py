@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="REF", default="", help="Contact nothing that is reached otherwise than REF says.")
 @options.rings
 @options.asked
+@options.engine
 @options.kept
 @options.exit_zero
 @options.output("text", "json", "markdown", "html")
@@ -33,6 +34,7 @@ def command(
     due: bool,
     save: str | None,
     base: str,
+    engine: str,
     report: str | None,
     exit_zero: bool,
     form: str,
@@ -43,15 +45,20 @@ def command(
     from pathlib import Path
 
     from mspctl import sealed
-    from mspctl.cli import ringing, updating
+    from mspctl.cli import by_pulumi, ringing, updating
     from mspctl.cli.workspace import Workspace
     from mspctl.plan import PENDING, REVERT
     from mspctl.report import kept, plans, render
 
     if due and revert:
         raise click.UsageError("--due carries out what is in Git, --revert what is not (leave one out)")
-    work = Workspace(directory, selected, only_due=due, ahead=not due, base=base, said=said)
-    work.tell_of_others()
+    work: Workspace
+    if engine == "pulumi":
+        by_pulumi.refuse(selected, {"--due": due, "--base": base, "--rings": ringed})
+        work = by_pulumi.Workspace(directory, selected, said=said)
+    else:
+        work = Workspace(directory, selected, only_due=due, ahead=not due, base=base, said=said)
+        work.tell_of_others()
     plan = work.plan(REVERT if revert else PENDING)
     if save:
         sealed.save(Path(save), plan, revert=revert)

@@ -107,7 +107,7 @@ def _plan(directory: str | None, customers: Sequence[str]) -> None:
 
 
 def _longest(ttls: Mapping[str, int]) -> str:
-    from mspctl.fields import spoken_duration
+    from mspctl.kinds import spoken_duration
 
     name = max(ttls, key=lambda one: ttls[one])
     return f"{name}, {spoken_duration(ttls[name])}"

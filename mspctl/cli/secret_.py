@@ -66,6 +66,25 @@ def generate(directory: str | None, names: tuple[str, ...], target: str | None, 
     return Exit.DONE
 
 
+BIND = """Have a target's secret go where the target is now, and nowhere else: after its address was changed.
+
+It needs the password of the encrypted file, which whoever changes an address by a pull request does not have."""
+
+
+@command.command("bind", help=BIND, short_help="Let a target's secret go to its new address.")
+@click.argument("name")
+@click.option("-t", "--target", required=True, metavar="TARGET", help="Whose address counts.")
+@click.pass_obj
+def bind(directory: str | None, name: str, target: str) -> Exit:
+    from mspctl import keep
+
+    work, place = _opened(directory, (name,), target)
+    before = keep.bind(work.targets.store, place)
+    was = f" (before: {', '.join(before) or 'to anywhere'})" if before != [*place.bound_to] else ""
+    console.say(f"{place.name} goes to {', '.join(place.bound_to)}, and nowhere else{was}.")
+    return Exit.DONE
+
+
 HAND_OVER = """Show a password that was made for somebody, once, and forget it; without ADDRESS, what waits.
 
 It is shown on a terminal, on a screen of its own, until somebody says that it was taken."""
@@ -128,6 +147,8 @@ def _asked(name: str) -> bytes:
 def _say_next(place: Place, there: bool) -> None:
     from mspctl.secrets import PREFIX
 
+    if place.bound_to:
+        console.hint(f"It goes to {', '.join(place.bound_to)}, and nowhere else.")
     if not place.asked_for:
         console.hint(f"Nothing asks for {place.name} yet.")
     elif there and place.file.startswith("customers/"):

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import TypeVar
 
 from mspctl import archive, assets, due, emergency, guards, retired, sealed, soft_delete
+from mspctl.affected import touched_since
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers, of_commits
@@ -75,6 +76,8 @@ def find_root(directory: str | None) -> Path:
 class Workspace:
     """One run's view of a repository."""
 
+    engine = "mspctl"  # whose customers are looked at
+
     def __init__(
         self,
         directory: str | None,
@@ -107,6 +110,7 @@ class Workspace:
         self.trusted = trusted(self.estate, base) if base else None
         since = of_commits(Git(self.root), base) if base else UNSAID
         self.said = Trailers([*said.tickets, *since.tickets], [*said.by, *since.by])
+        self.touched = touched_since(self.estate, base) if base and self.said.by else frozenset[str]()
         self.targets = Targets(self.estate)
         _LOG.info("loaded %d customers from %s", len(self.estate.customers), self.root)
 
@@ -155,8 +159,8 @@ class Workspace:
         return self.ledger.recorded(mine, wanted)
 
     def declare(self, outputs: Outputs) -> list[Declaration]:
-        """The declarations that our engine carries out."""
-        declared = [d for d in self._declarations(outputs) if d.scope.engine == "mspctl"]
+        """The declarations that this engine carries out."""
+        declared = [d for d in self._declarations(outputs) if d.scope.engine == self.engine]
         for path in self.selection.paths:
             if not any(Selection(paths=[path]).covers(d.scope) for d in declared):
                 if any(Selection(paths=[path]).covers(d.scope) for d in self._declarations(outputs)):
@@ -184,7 +188,8 @@ class Workspace:
         names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
         if names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            console.hint(f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}")
+            text = f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}"
+            console.hint(f"{text} (--engine pulumi looks at nothing else)")
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():
@@ -193,8 +198,9 @@ class Workspace:
         plans = self._look(causes)
         looked_at = {plan.scope for plan in plans}
         left = [] if self.only_due else [scope for scope in self.retired if scope not in looked_at]
-        asked, doubts = who_asked(self.estate, plans, self.said)
-        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, doubts)
+        asked, doubts = who_asked(self.estate, plans, self.said, self.touched)
+        moved = self.trusted.moved() if self.trusted else ()
+        return Plan(plans, now(), left, self._emergencies(plans), self.only_due, asked, [*moved, *doubts])
 
     def _time_matters(self) -> bool:
         """Whether anything could be due; if not, the ledger need not be opened."""
@@ -458,7 +464,7 @@ class Workspace:
         if self.urgent:
             closed = [d.closed for d in self._meant(self.outputs()) if d.scope in busy and d.closed]
             run = self.urgent.begin(run, self.now, closed, keep=bool(busy))
-        self.locks = Locks(self.root, alone=self.alone)
+        self.locks = Locks(self.root, alone=self.alone, tell=console.hint)
         with interrupt.orderly(run.id) as signals, ExitStack() as stack:
             stack.callback(lambda: _sweep(self.locks))
             held: Held = Unheld()
@@ -489,7 +495,7 @@ class Workspace:
             return stack.enter_context(self.locks.hold(names, run, wait=wait))
         except RemoteError as error:
             self._go_alone(error)
-            self.locks = Locks(self.root, alone=True)
+            self.locks = Locks(self.root, alone=True, tell=console.hint)
             return stack.enter_context(self.locks.hold(names, run, wait=wait))
 
     def _again(self, plan: Plan, busy: set[Scope], causes: frozenset[Cause]) -> list[ScopePlan]:

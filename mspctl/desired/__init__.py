@@ -52,6 +52,7 @@ class Declaration:
     mode: Mode = "enforce"
     ignore: tuple[str, ...] = ()  # patterns of resource names that belong to somebody else
     also: frozenset[Cause] = frozenset()  # causes besides pending that an apply ends here
+    seen: Mapping[Id, Resource] | None = None  # what somebody saw live: of else, drift stays; None: they see the plan
     permissions: Permissions = NONE  # what the customer's folder lets pass today
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"

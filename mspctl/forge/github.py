@@ -201,6 +201,8 @@ class GitHub:
         except Refused as error:
             if error.status >= 500:  # it may have been done
                 raise Unreachable(str(error)) from None
+            if error.status == 403 and b"rate limit" in error.content:  # the secondary one may not say until when
+                raise Unreachable("GitHub is busy: it takes no more calls for some minutes (403)") from None
             raise
 
 

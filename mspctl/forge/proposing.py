@@ -2,15 +2,17 @@
 A pull request with an edit: a branch with a commit of its own, pushed, and the one open pull request of that branch.
 
 The branch is called after what is done, not after what comes of it: done again, the same pull request is brought up to
-date. Work tree, index and HEAD stay as they are. Knows the forge by its protocol alone.
+date. What somebody else changed there since in the same file is never written over: it is named. Work tree, index and
+HEAD stay as they are. Knows the forge by its protocol alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mspctl.errors import InputError, LedgerError
@@ -18,6 +20,7 @@ from mspctl.forge import Forge, Pull
 from mspctl.git_branch import Branch, Edit, Git, Stamp
 
 FAMILY = "mspctl"
+SIGNED = "Proposed-by"  # what ends the commits made here
 TRIES = 20  # branches of one name whose pull requests are closed already
 LONGEST_NAME, LONGEST_TITLE = 60, 120
 
@@ -69,10 +72,12 @@ def propose(root: Path, forge: Forge, wish: Proposal, stamp: Stamp) -> Proposed:
     above = git("rev-parse", "--show-prefix").strip("\n")
     files = {above + path: None if text is None else text.encode() for path, text in wish.files.items()}
     name, there = _name(forge, wish.branch)
-    branch = Branch(root, name, _theirs)
+    stamp = replace(stamp, message=signed(stamp.message))
+    branch = Branch(root, name, partial(_merged, name))
     branch.sync()
     if branch.tip:
-        edits: dict[str, Edit] = {path: _becomes(content) for path, content in files.items()}
+        left = _left(git, branch.tip, start, files)
+        edits: dict[str, Edit] = {p: _becomes(name, p, left[p], content) for p, content in files.items()}
         branch.update(edits, lambda paths: stamp)
     else:
         branch.fork(start, files, stamp)
@@ -106,12 +111,39 @@ def _name(forge: Forge, wanted: str) -> tuple[str, Pull | None]:
     raise InputError.at("", f"{TRIES} pull requests of {wanted} are closed (delete their branches)")
 
 
-def _becomes(content: bytes | None) -> Edit:
-    return lambda old: content
+# -- what others changed on the branch ----------------------------------------------------------------------------
 
 
-def _theirs(path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
-    return ours
+def signed(message: str) -> str:
+    """By this trailer the next run knows which commits are its own."""
+    joint = "\n" if re.search(r"(?m)\n\n(?:[\w-]+: .*\n?)+\Z", message) else "\n\n"
+    return f"{message.rstrip()}{joint}{SIGNED}: {FAMILY}\n"
+
+
+def _left(git: Git, tip: str, start: str, paths: Iterable[str]) -> dict[str, bytes | None]:
+    """The files as the last commit of ours left them; without one, as they were where the branch began."""
+    ours = f"--format=%H %(trailers:key={SIGNED},valueonly,separator=%x2c)"
+    base = git.call("merge-base", start, tip).text.strip()
+    said = git("log", "--first-parent", "--max-count=500", ours, f"{base}..{tip}" if base else tip).splitlines()
+    mine = [commit for commit, _, by in (line.partition(" ") for line in said) if by.strip() == FAMILY]
+    last = mine[0] if mine else base
+    found = git.objects(f"{last}:{path}" for path in paths) if last else {}
+    return {path: found.get(f"{last}:{path}") for path in paths}
+
+
+def _becomes(branch: str, path: str, left: bytes | None, content: bytes | None) -> Edit:
+    return lambda old: _merged(branch, path, left, content, old)
+
+
+def _merged(branch: str, path: str, base: bytes | None, ours: bytes | None, theirs: bytes | None) -> bytes | None:
+    """Whichever of the two is another one than before. Raises InputError when both are."""
+    if ours == base:
+        return theirs
+    if theirs in (base, ours):
+        return ours
+    shown = path if path.isprintable() else repr(path)
+    text = f"somebody else changed it on the branch {branch} since, and this would be written over it"
+    raise InputError.at(shown, f"{text} (merge or close its pull request first, or change it there by hand)")
 
 
 def _line(text: str) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from mspctl import edit, strict_yaml
 from mspctl.desired.dns import back
 from mspctl.errors import Error, InputError
-from mspctl.fields import one_line, spoken_duration
+from mspctl.fields import one_line
 from mspctl.imports import Written, count
-from mspctl.kinds import dns
+from mspctl.kinds import dns, spoken_duration
 from mspctl.load import load
 from mspctl.model.sections import dns as section
 from mspctl.model.sections.dns.records import APEX, RecordReader

@@ -32,6 +32,15 @@ def shown(text: object) -> str:
     return said if len(said) <= MOST_SHOWN else f"{said[:MOST_SHOWN]}… ({len(str(text)):,} characters)"
 
 
+UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60}
+
+
+def spoken_duration(seconds: int) -> str:
+    """The shortest way to write a duration: 3600 is `1h`, 90 is `90`."""
+    whole = (f"{seconds // size}{unit}" for unit, size in UNITS.items() if seconds and seconds % size == 0)
+    return next(whole, str(seconds))
+
+
 def precious(resource: Resource) -> str:
     """What a resource is one of, when the last of these must not go unnoticed; "" for most."""
     found: str = _of(resource.id.kind, "precious", "")(resource)

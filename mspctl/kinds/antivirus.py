@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from mspctl.kinds import shown
+from mspctl.kinds import hosts, shown, spoken_duration
 from mspctl.kinds.hosts import NOTHING_AMISS
 from mspctl.resource import Fields, Id, Resource, Value
 
@@ -78,6 +78,14 @@ def fold_service(text: str) -> str:
 
 def engine(fields: Fields, source: str = "") -> Resource:
     return Resource(CLAMAV, {**fields, **NOTHING_AMISS}, source)
+
+
+def worded(name: str, value: Value) -> str | None:
+    if name in ("max_file", "max_scan"):
+        return f"{name} {value} MiB"
+    if name == "every" and isinstance(value, int):
+        return f"every {spoken_duration(value)}"
+    return "" if name == "official" and value is True else hosts.worded(name, value)
 
 
 def agent(name: str, packages: Iterable[str], services: Iterable[str], source: str = "") -> Resource:

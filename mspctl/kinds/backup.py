@@ -22,9 +22,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mspctl.kinds import shown
+from mspctl.kinds import hosts, shown, spoken_duration
 from mspctl.kinds.hosts import NOTHING_AMISS
-from mspctl.resource import Fields, Id, Resource
+from mspctl.resource import Fields, Id, Resource, Value
 
 SECTION = "backup"
 JOB = "backup.job"
@@ -127,6 +127,16 @@ _SPOKEN = {"https:": "rest", "s3:": "s3", "sftp:": "sftp", "ssh:": "ssh", "/": "
 
 def job(name: str, fields: Fields, source: str = "") -> Resource:
     return Resource(Id(JOB, name), {**fields, **NOTHING_AMISS}, source)
+
+
+def worded(name: str, value: Value) -> str | None:
+    if name == "check" and value and isinstance(value, int):
+        return f"check {spoken_duration(value)}"
+    if name == "read" and value:
+        return f"read {value} %"
+    if name == "upload" and value:
+        return f"upload {value} KiB/s"
+    return "" if name == "append_only" and not value else hosts.worded(name, value)
 
 
 def thinning(name: str, fields: Fields, source: str = "") -> Resource:

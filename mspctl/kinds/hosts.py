@@ -61,3 +61,8 @@ def parts(scope: Scope) -> tuple[str, str, str]:
 
 def amiss(sentences: Iterable[str]) -> dict[str, Value]:
     return {AMISS: frozenset(sentences)}
+
+
+def worded(name: str, value: Value) -> str | None:
+    """What fields of hosts have in common: what is not there, and what is amiss with nothing, goes without saying."""
+    return "" if value in ("", frozenset()) or (value == 0 and not isinstance(value, bool)) else None

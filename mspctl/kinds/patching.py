@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mspctl.kinds import shown
+from mspctl.kinds import hosts, shown
 from mspctl.kinds.hosts import NOTHING_AMISS
 from mspctl.resource import Id, Resource, Value
 
@@ -49,3 +49,6 @@ def window(hours: str, timezone: str, source: str = "") -> Resource:
 
 def hold(package: str, source: str = "") -> Resource:
     return Resource(Id(HOLD, package), {"held": True}, source)
+
+
+worded = hosts.worded

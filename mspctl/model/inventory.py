@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -51,6 +51,31 @@ def _secret_name(value: Any) -> str:
 
 
 SecretName = Annotated[str, BeforeValidator(_secret_name)]
+
+
+def _backend(value: Any) -> str:
+    text = typed(value)
+    scheme, found, rest = text.partition("://")
+    if not found or scheme not in BACKENDS or not rest:
+        raise ValueError(f"is not where Pulumi keeps state (write {', '.join(f'{each}://…' for each in BACKENDS)})")
+    if scheme == "file" and not rest.startswith(("/", "~")):
+        raise ValueError("is a folder of this machine, from the root: file:///var/lib/pulumi, or file://~/…")
+    if ":" in rest.partition("/")[0].rpartition("@")[0]:
+        raise ValueError("has a password in it, which never stands here (add password: NAME of a secret)")
+    return text
+
+
+def _kms(value: Any) -> str:
+    text = typed(value)
+    if not text.startswith(tuple(f"{each}://" for each in KMS)):
+        raise ValueError(f"is no key that Pulumi knows (write {', '.join(f'{each}://…' for each in KMS)})")
+    return text
+
+
+BACKENDS = ("file", "s3", "gs", "azblob", "postgres", "https")
+KMS = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
+Backend = Annotated[str, BeforeValidator(_backend)]
+Kms = Annotated[str, BeforeValidator(_kms)]
 
 
 def _facet(value: Any) -> Any:
@@ -145,6 +170,22 @@ class TargetInfo(Model):
     timezone: Timezone | None = None  # of the window; by default each customer's own
     jobs: Count | None = None  # of CI, that may use it at once; as many as there are unless it is said
     note: Text | None = None
+
+
+def addresses(target: TargetInfo) -> frozenset[str]:
+    """Everything that says where a target is: its address, those of its drivers' settings, and where its mail goes."""
+    mail = target.mail
+    places = [mail.smtp, mail.submission, mail.imap, mail.judge.imap if mail.judge else None] if mail else []
+    found = [target.address, *(place.host for place in places if place)]
+    return frozenset(filter(None, [*found, *_places([facet.settings for facet in target.facets.values()])]))
+
+
+def _places(data: Any) -> Iterator[str]:
+    """What settings call a host or an address."""
+    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+        yield from _places(value)
+    if isinstance(data, dict):
+        yield from (str(data[key]) for key in ("host", "address") if isinstance(data.get(key), str))
 
 
 class TargetsFile(Model):
@@ -291,6 +332,29 @@ class QuickLaneFile(Model):
     classes: tuple[QuickClass, ...] = ()  # none: every pull request waits for somebody
 
 
+class PulumiFile(Model):
+    """Where Pulumi keeps the state of the customers that it carries out, and what encrypts the secrets in it."""
+
+    backend: Backend  # file:///var/lib/pulumi, s3://bucket, postgres://…, https://api.pulumi.com
+    organization: Text | None = None  # of Pulumi Cloud
+    token: SecretName | None = None  # for Pulumi Cloud
+    password: SecretName | None = None  # of the database
+    passphrase: SecretName | None = None
+    kms: Kms | None = None  # awskms://…, gcpkms://…, azurekeyvault://…, hashivault://…
+
+    @model_validator(mode="after")
+    def _fits(self) -> PulumiFile:
+        scheme = self.backend.partition("://")[0]
+        if self.passphrase and self.kms:
+            raise ValueError("passphrase and kms are two ways to encrypt (leave one out)")
+        if scheme != "https" and not (self.passphrase or self.kms):
+            raise ValueError("nothing encrypts the secrets in this state (add passphrase: NAME, or kms: …)")
+        for key, wanted in (("token", "https"), ("organization", "https"), ("password", "postgres")):
+            if getattr(self, key) and scheme != wanted:
+                raise ValueError(f"{key} is for {wanted}://…, and the backend is {scheme}://…")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All of `inventory/`."""
@@ -305,6 +369,7 @@ class Inventory:
     checks: Mapping[str, Model] = field(default_factory=dict)  # section → how it is checked, where checks.yaml says it
     archive: ArchiveFile | None = None
     rings: Sequence[RingEntry] = ()
+    pulumi: PulumiFile | None = None
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
 
     def with_facet(self, facet: str) -> list[str]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
-from mspctl import desired
-from mspctl.desired import Declaration, governed, scopes
-from mspctl.errors import InputError
+from mspctl import desired, guards
+from mspctl.desired import Declaration, Selection, declarations, governed, scopes
+from mspctl.errors import InputError, LedgerError
 from mspctl.load import Estate, load
 from mspctl.locks import Locks
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
 from mspctl.moments import Clock
-from mspctl.resource import Scope
+from mspctl.observations import Observations
+from mspctl.resource import Id, Scope
 from mspctl.targets import Targets
 
 ENGINE = "pulumi"
@@ -84,11 +86,36 @@ class Repository:
             yield "target", f"target {scope.target} has no facet {scope.facet}"
         if customer is None:
             yield "customer", f"there is no customers/{scope.customer}{nearest(scope.customer, estate.everyone)}"
-        elif customer.info.engine != ENGINE:
-            yield "customer", f"is mspctl's (write engine: pulumi in customers/{scope.customer}/customer.yaml)"
+        yield from (("customer", why) for why in self.owners(scope))
+
+    def owners(self, scope: Scope) -> Iterator[str]:
+        """Whose a scope is, if not Pulumi's for its customer. A customer that is gone owns nothing."""
+        customer = self.estate.everyone.get(scope.customer)
+        if customer and customer.info.engine != ENGINE:
+            yield f"is mspctl's (write engine: pulumi in customers/{scope.customer}/customer.yaml)"
         owner = self.owner(scope)
         if owner not in ("", scope.customer):
-            yield "customer", f"{scope} is declared by customers/{owner}"
+            yield f"{scope} is declared by customers/{owner}"
+
+    def said(self, scope: Scope, now: datetime) -> Declaration | None:
+        """What the YAML says of a scope, if it does."""
+        selection = Selection([scope.customer], [_section(scope)], [scope.target], [f"{scope.facet}/{scope.name}"])
+        found = declarations(self.estate, selection, {}, now) if scope.customer in self.estate.customers else ()
+        return next((each for each in found if each.scope == scope), None)
+
+    def proved(self, declaration: Declaration, recorded: Collection[Id], now: datetime) -> Declaration:
+        """With what has to be proved before something else goes, as the YAML says it, and why that may not go yet."""
+        gone = {*recorded} - {resource.id for resource in declaration.resources}
+        said = self.said(declaration.scope, now) if gone and not declaration.gone else None
+        proving = said.proving if said else None
+        if proving is None or not any(id_.kind in proving.kinds for id_ in gone):
+            return declaration
+        try:
+            proofs = Observations.fetched(self.root).proofs([declaration.scope])
+            why = guards.unproved(proving, proofs.get((declaration.scope, proving.section, proving.name)), now)
+        except LedgerError as error:
+            why = str(error)
+        return replace(declaration, proving=proving, unproved=why)
 
     def governed(self, declaration: Declaration, now: datetime) -> Declaration:
         """With what the customer's files say of mode, windows and approvals."""

@@ -2,16 +2,19 @@
 One scope planned, carried out and read, with Pulumi's state in place of our ledger: what its inputs were last is what
 we recorded, its outputs are what was live when somebody looked last.
 
-Diff, guards, windows, locks, rounds and reading back are the engine's own. What Pulumi calls an update ends drift too:
-it shows drift only to whoever refreshed, and then wants it gone. What needs an approval needs it here as well.
+Diff, guards, windows, locks, rounds and reading back are the engine's own. What Pulumi calls an update ends drift too,
+but only what its state shows: drift that nobody has refreshed yet was in no preview, so it stays, is told, and stands
+in the state from then on, where the next preview finds it. What needs an approval needs it here as well. What we
+deleted is remembered in the state for as long as the ledger would, so that it is told when it comes back.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 from mspctl import guards
@@ -21,13 +24,14 @@ from mspctl.diff import Difference, diff
 from mspctl.driver import Failed as NotRead
 from mspctl.driver import Reading, translated
 from mspctl.errors import TargetError, Unreachable
+from mspctl.ledger_page import TOMBSTONES
 from mspctl.locks import lock_name
 from mspctl.model.permissions import Permissions
 from mspctl.plan import REVERT, ScopePlan, Standing, plan_all
 from mspctl.provider.repository import Repository, now
 from mspctl.provider.shapes import path_of
 from mspctl.record import Finished, Record, Run, ScopeRecord
-from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
+from mspctl.resource import UNKNOWN, Cause, Id, Resource, Scope, Value
 
 CONTESTED = frozenset(guards.CONTESTED)
 
@@ -43,6 +47,16 @@ class State:
     resources: dict[Id, Resource]
     outputs: dict[str, Value] = field(default_factory=dict)
     used: frozenset[str] = frozenset()
+    seen: Mapping[Id, Resource] = field(default_factory=dict)  # live when somebody looked last
+    deleted: dict[Id, date] = field(default_factory=dict)  # by us, and when
+    left: dict[Id, Difference] = field(default_factory=dict)  # came from outside, and nobody had seen it
+
+    @property
+    def shown(self) -> list[Resource]:
+        """What the state shows as live."""
+        found: dict[Id, Resource | None] = {**self.resources}
+        found |= {id_: _with_left(self.resources.get(id_), each) for id_, each in self.left.items()}
+        return [resource for resource in found.values() if resource]
 
 
 class Partly(Exception):
@@ -57,10 +71,12 @@ class StateLedger:
     """What `apply` asks of a ledger, kept in Pulumi's state."""
 
     def __init__(self, scope: Scope, recorded: State) -> None:
-        self.scope, self.state = scope, State(dict(recorded.resources), dict(recorded.outputs), recorded.used)
+        self.scope = scope
+        self.state = replace(recorded, resources={**recorded.resources}, outputs={**recorded.outputs})
+        self.state.deleted = {id_: day for id_, day in recorded.deleted.items() if now().date() - day <= TOMBSTONES}
 
     def recorded(self, scopes: Iterable[Scope] | None = None) -> dict[Scope, ScopeRecord]:
-        resources = {id_: Record((resource,)) for id_, resource in self.state.resources.items()}
+        resources = records(self.state)
         return {self.scope: ScopeRecord(self.scope, resources, self.state.outputs, self.state.used)}
 
     def begin(self, run: Run, intents: Mapping[Scope, Mapping[Id, Resource | None]]) -> None:
@@ -73,6 +89,7 @@ class StateLedger:
         for id_, resource in {**landed, **end.settled}.items():
             if resource is None:
                 self.state.resources.pop(id_, None)
+                self.state.deleted[id_] = now().date()
             elif id_ in end.settled:
                 self.state.resources[id_] = resource
             else:  # it landed, and could not be read back
@@ -82,14 +99,20 @@ class StateLedger:
         for id_, written in end.written.items():
             if id_ in self.state.resources:
                 self.state.resources[id_] = Resource(id_, {**self.state.resources[id_].fields, **written})
+        for id_ in self.state.resources:
+            self.state.deleted.pop(id_, None)
         self.state.outputs.update(end.outputs)
         self.state.used |= frozenset(end.used)
 
 
+def records(state: State) -> dict[Id, Record]:
+    gone = {id_: Record((None,), day) for id_, day in state.deleted.items()}
+    return gone | {id_: Record((resource,)) for id_, resource in state.resources.items()}
+
+
 def differences(declared: Sequence[Resource], recorded: State, live: State) -> list[Difference]:
     """The three-way diff of one scope, as far as Pulumi knows it."""
-    records = {id_: Record((resource,)) for id_, resource in recorded.resources.items()}
-    return [d for d in diff(declared, records, live.resources.values()) if d.declared or d.record.states]
+    return [d for d in diff(declared, records(recorded), live.resources.values()) if d.declared or d.record.states]
 
 
 def paths(difference: Difference) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -113,7 +136,7 @@ class Scopes:
 
     def planned(self, scope: Scope, declared: Sequence[Resource], recorded: State) -> ScopePlan:
         """What an apply would do now. Holds a reader only."""
-        declaration = self._declaration(scope, declared)
+        declaration = self._declaration(scope, declared, recorded)
         ledger = StateLedger(scope, recorded).recorded()
         with ThreadPoolExecutor(1) as executor:
             (plan,) = plan_all([declaration], self.repository.targets.reader, ledger, executor, REVERT)
@@ -121,10 +144,12 @@ class Scopes:
 
     def make_true(self, scope: Scope, declared: Sequence[Resource], recorded: State, run: Run) -> State:
         """Raises Refused when nothing was changed, and Partly when something was, and not all."""
-        return self._carry_out(self._declaration(scope, declared), recorded, run)
+        self._is_ours(scope)
+        return self._carry_out(self._declaration(scope, declared, recorded), recorded, run)
 
     def take_away(self, scope: Scope, recorded: State, run: Run) -> None:
         """All that is ours in a scope, and the scope itself; an approval names it, or nothing is there any more."""
+        self._is_ours(scope)
         try:
             found = self.live(scope, [*recorded.resources.values()])
         except TargetError as error:
@@ -140,17 +165,18 @@ class Scopes:
             declaration = replace(governed, permissions=declaration.permissions)
         self._carry_out(declaration, recorded, run)
 
-    def live(self, scope: Scope, known: Sequence[Resource]) -> State | None:
-        """What is there of `known`, or all if nothing is; None when the scope is not there. Raises TargetError."""
+    def live(
+        self, scope: Scope, known: Sequence[Resource], deleted: Collection[Id] = (), *, everything: bool = False
+    ) -> State | None:
+        """What is there of `known` and what came back, or all; None when the scope is not there. Raises TargetError."""
         reading = self._read(scope, known)
         if not reading.exists:
             return None
         wanted = {resource.id: resource for resource in known}
         found = {}
         for resource in reading.resources:
-            if not wanted:
-                fields = {n: v for n, v in resource.fields.items() if v is not UNKNOWN}
-                found[resource.id] = Resource(resource.id, fields)
+            if everything or (resource.id in deleted and resource.id not in wanted):
+                found[resource.id] = Resource(resource.id, _readable(resource.fields))
             elif resource.id in wanted:
                 found[resource.id] = _as_known(resource, wanted[resource.id])
         for id_, resource in wanted.items():
@@ -166,8 +192,9 @@ class Scopes:
                 return answer
         raise Unreachable("the driver gave no answer for this scope")
 
-    def _declaration(self, scope: Scope, declared: Sequence[Resource]) -> Declaration:
-        return self.repository.governed(Declaration(scope, declared), now())
+    def _declaration(self, scope: Scope, declared: Sequence[Resource], recorded: State) -> Declaration:
+        declaration = Declaration(scope, declared, seen=recorded.seen)
+        return self.repository.proved(self.repository.governed(declaration, now()), recorded.resources, now())
 
     def _carry_out(self, declaration: Declaration, recorded: State, run: Run) -> State:
         scope = declaration.scope
@@ -185,12 +212,18 @@ class Scopes:
             ):
                 engine = Engine(self.repository.targets.driver, ledger, executor, run, held, self.stop)
                 outcome = apply(lambda outputs: [declaration], engine, REVERT, outputs={scope: ledger.state.outputs})
+        ledger.state.left = {d.id: d for plan in outcome.plans for d in unseen(plan)}
         reasons = [*_reasons(outcome, scope)]
         if reasons and outcome.landed:
             raise Partly(ledger.state, reasons)
         if reasons:
             raise Refused("\n".join(reasons))
         return ledger.state
+
+    def _is_ours(self, scope: Scope) -> None:
+        """Raises Refused; the engine's check comes before what it does, and may be an old one at a destroy."""
+        for why in self.repository.owners(scope):
+            raise Refused(f"customer {scope.customer}: {why}; nothing was changed (pulumi state delete forgets it)")
 
     def _unnamed(self, scope: Scope) -> str:
         known = scope.customer in self.repository.estate.everyone
@@ -199,6 +232,19 @@ class Scopes:
             f"{scope} is kept until an approval names it"
             f" (in {file}: resource: {scope.facet}/{scope.name}, target: {scope.target}, why: …, until: …)"
         )
+
+
+def _with_left(ours: Resource | None, left: Difference) -> Resource | None:
+    """As it is live: what landed meanwhile, and what came from outside."""
+    if left.live is None or ours is None or left.declared is None:
+        return left.live and Resource(left.live.id, _readable(left.live.fields))
+    there = {name: left.live.fields[name] for name in left.fields if name in left.live.fields}
+    kept = {name: value for name, value in ours.fields.items() if name not in left.fields}
+    return Resource(ours.id, kept | _readable(there))
+
+
+def _readable(fields: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in fields.items() if value is not UNKNOWN}
 
 
 def _as_known(live: Resource, known: Resource) -> Resource:
@@ -226,6 +272,16 @@ def waiting(plan: ScopePlan) -> Iterator[str]:
     for difference in plan.left:
         if difference.cause in CONTESTED:
             yield _waits(plan.scope, difference.id, guards.CONTESTED[difference.cause], True)
+
+
+def unseen(plan: ScopePlan) -> list[Difference]:
+    """What came from outside since somebody looked last."""
+    return [d for d in plan.left if d.cause in (Cause.DRIFT, Cause.CAME_BACK)]
+
+
+def told(difference: Difference) -> str:
+    what = "came back" if difference.cause is Cause.CAME_BACK else "was changed outside"
+    return f"{difference.id.name}: {what} since Pulumi looked last; it stays, until a preview has shown it"
 
 
 def _waits(scope: Scope, id_: Id, why: str, approval: bool) -> str:

@@ -17,7 +17,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -218,7 +218,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             self._foretell(request, news, State({}))
             return pb.CreateResponse(properties=values.closed({**news, "outputs": values.UNKNOWN}, secret))
         shape, scope = _shape(request), _scope(_shape(request), news)
-        state = self._carried(shape, scope, news, State({}), secret)
+        state = self._carried(request, shape, scope, news, State({}), secret)
         return pb.CreateResponse(id=_id(scope), properties=_properties(news, state, secret))
 
     def _update(self, request: Any) -> Any:
@@ -228,11 +228,12 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             self._foretell(request, news, recorded)
             return pb.UpdateResponse(properties=values.closed({**news, "outputs": values.UNKNOWN}, secret))
-        state = self._carried(shape, _scope(shape, news), news, recorded, secret, known)
+        state = self._carried(request, shape, _scope(shape, news), news, recorded, secret, known)
         return pb.UpdateResponse(properties=_properties(news, state, secret | known))
 
     def _carried(
         self,
+        request: Any,
         shape: Shape,
         scope: Scope,
         news: values.Plain,
@@ -243,7 +244,9 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         """`known` is what was secret before: what is there still of it stays secret."""
         declared = shapes.from_plain(shape, news["resources"])
         try:
-            return self._mine.make_true(scope, declared, recorded, self._as_run())
+            state = self._mine.make_true(scope, declared, recorded, self._as_run())
+            self._tell(request.urn, [self._clean(scopes.told(each), request) for each in state.left.values()])
+            return state
         except Partly as error:
             partial = pb.ErrorResourceInitFailed(
                 id=_id(scope),
@@ -261,7 +264,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         try:
             declared = shapes.from_plain(shape, news["resources"])
             plan = self._mine.planned(_scope(shape, news), declared, recorded)
-            texts = [plan.error] if plan.error else [*scopes.waiting(plan)]
+            texts = [plan.error] if plan.error else [*scopes.waiting(plan), *map(scopes.told, scopes.unseen(plan))]
         except Error as error:
             texts = [str(error)]
         self._tell(request.urn, [self._clean(text, request) for text in texts])
@@ -285,7 +288,8 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             raise Refused(refused[0])
         landed = _by_id(shape, _applied(olds, {})) if "recorded" in olds else None
         known = {**_by_id(shape, given or olds), **(landed or {})}
-        state = self._mine.live(scope, [*known.values()])
+        deleted = _deleted(shape, olds)
+        state = self._mine.live(scope, [*known.values()], deleted, everything=not (given or olds))
         if state is None:
             return pb.ReadResponse()
         if not given:
@@ -294,7 +298,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
                 **dict(zip(WHERE, (target, name), strict=True)),
                 "resources": shapes.to_plain(state.resources.values()),
             }
-        state.used = frozenset(olds.get("approvals", ()))
+        state.used, state.deleted = frozenset(olds.get("approvals", ())), deleted
         state.outputs = {**olds.get("outputs", {}), **state.outputs}
         return pb.ReadResponse(
             id=request.id,
@@ -346,7 +350,17 @@ def _recorded(shape: Shape, request: Any) -> State:
     """What was applied last; what else is known, the old state says."""
     olds, old_inputs = values.opened(request.olds)[0], values.opened(request.old_inputs)[0]
     used = frozenset(olds.get("approvals", ()))
-    return State(_by_id(shape, _applied(olds, old_inputs)), dict(olds.get("outputs") or {}), used)
+    applied, outputs = _by_id(shape, _applied(olds, old_inputs)), dict(olds.get("outputs") or {})
+    return State(applied, outputs, used, _by_id(shape, olds), _deleted(shape, olds))
+
+
+def _deleted(shape: Shape, olds: values.Plain) -> dict[Id, date]:
+    said = olds.get("deleted") or {}
+    return {
+        Id(shape.kinds[word], name): date.fromisoformat(day)
+        for word, days in said.items()
+        for name, day in days.items()
+    }
 
 
 def _differences(
@@ -366,7 +380,7 @@ def _differences(
             else:
                 known.setdefault(word, {})[name] = fields
     declared = shapes.from_plain(shape, known)
-    recorded, live = State(_by_id(shape, old_inputs)), State(_by_id(shape, olds))
+    recorded, live = State(_by_id(shape, old_inputs), deleted=_deleted(shape, olds)), State(_by_id(shape, olds))
     for difference in scopes.differences(declared, recorded, live):
         for path, what in scopes.paths(difference):
             if path not in found:
@@ -379,9 +393,12 @@ def _properties(
 ) -> struct_pb2.Struct:
     """What Pulumi keeps; `landed` after half an operation only, until a whole one."""
     made = {key: news[key] for key in INPUTS}
-    made["resources"] = shapes.to_plain(state.resources.values())
+    made["resources"] = shapes.to_plain(state.shown)
     made["outputs"] = scopes.spoken(state.outputs)
     made["approvals"] = sorted(state.used)
+    for id_, day in state.deleted.items():
+        _, word, name = shapes.path_of(id_)
+        made.setdefault("deleted", {}).setdefault(word, {})[name] = day.isoformat()
     secret = frozenset(("resources", *path[1:]) if path[0] == "recorded" else path for path in secret)
     marked = values.within(made, secret)
     if landed is not None:

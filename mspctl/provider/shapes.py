@@ -107,6 +107,7 @@ _SAID = {
     "resources": "What is in it, by kind and name; what is not named is not touched.",
     "outputs": "What it hands out: the text of a DKIM key, DS records, …",
     "approvals": "Approvals of customers/…/approvals.yaml that let something through.",
+    "deleted": "What was deleted here, by kind and name, and on which day; so it is told when it comes back.",
     "recorded": "After half an operation, what of it landed; gone after a whole one.",
     "directory": "The repository with customers/ and inventory/; by default the one the program stands in.",
     "wait": "How long to wait for locks that others hold, in seconds.",
@@ -144,6 +145,7 @@ def _resource(shape: Shape) -> dict[str, Any]:
     made = {
         "outputs": _said("outputs", {"type": "object", "additionalProperties": {"$ref": "pulumi.json#/Any"}}),
         "approvals": _said("approvals", _TYPES[tuple]),
+        "deleted": _said("deleted", {"type": "object", "additionalProperties": {"$ref": "pulumi.json#/Any"}}),
         "recorded": _said("recorded", {"$ref": f"#/types/{shape.token}Resources"}),
     }
     return {

@@ -32,13 +32,18 @@ def opened(struct: struct_pb2.Struct) -> tuple[Plain, frozenset[Path]]:
 
 def _opened(data: Any, path: Path, found: set[Path]) -> Any:
     if isinstance(data, dict):
-        if data.get(_SIGNATURE) == _SECRET:
+        if is_secret(data):
             found.add(path)
             return _opened(data.get("value"), path, found)
         return {key: _opened(value, (*path, key), found) for key, value in data.items()}
     if isinstance(data, list):  # items have no names; when one is secret, all of the list is
         return [_opened(value, path, found) for value in data]
     return int(data) if isinstance(data, float) and data.is_integer() else data
+
+
+def is_secret(data: Mapping[str, Any]) -> bool:
+    """Whether a mapping is a secret as the wire, and a state, wrap it."""
+    return data.get(_SIGNATURE) == _SECRET
 
 
 def closed(data: Mapping[str, Any], secret: Collection[Path] = ()) -> struct_pb2.Struct:

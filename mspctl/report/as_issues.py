@@ -21,7 +21,12 @@ LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
 _SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
-_COUNTED = re.compile(r"\d[\d.,]*(?: ([a-z]+?)s?\b)?")  # "3 days", "1 day", "2027-03-04"
+_CODE = re.compile(r"\[[a-z-]+\.[a-z-]+\]$")
+# What a finding counts, with the word of it, and days: not what is part of a name, an address or a service.
+_COUNTED = re.compile(
+    r"(?<![\w.:/@-])(?<!port )(?:\d{4}-\d\d-\d\d(?: \d\d:\d\d)?|\d+(?:,\d{3})*(?:\.\d+)?%?(?: \w+)?)(?![.:/@-]*\w)"
+)
+UNCHECKED = "not checked"  # the label of a finding that says why nobody knows
 SILENT = "unreachable"  # the label of what gave no answer
 NEWS = 20  # lines of what is new that are said one by one
 
@@ -81,10 +86,12 @@ def _heavy(shown: View) -> Iterator[Place]:
 def fact(heading: str, line: Line) -> str:
     """
     The same as long as it is the same thing, whenever it was seen. What a finding counts goes on from day to day, and
-    what else it says makes it another one: a second thing that was found on a host is told of.
+    why something could not be checked is another reason each time.
     """
-    said = _COUNTED.sub(r"# \1", line.detail) if heading == FINDINGS else _SINCE.sub("", line.detail)
-    return "\n".join((where(heading), line.label, line.name, said))
+    detail, code = _SINCE.sub("", line.detail), _CODE.search(line.detail) if heading == FINDINGS else None
+    if code:
+        detail = code[0] if line.label == UNCHECKED else _COUNTED.sub("#", detail)
+    return "\n".join((where(heading), line.label, line.name, detail))
 
 
 def where(heading: str) -> str:

@@ -48,9 +48,11 @@ def message(
     told = {each for digests in known.told.values() for each in digests}
     new = {fact: place for fact, place in facts.items() if digest(fact) not in told}
     after = _after(mine, facts, known, now)
-    if new or {*map(digest, mine.alarms)} - told or (everything and facts):
+    alarms = {*map(digest, mine.alarms)}
+    if new or alarms - told or (everything and facts):
         lines = [*(facts if everything else new).values()]
-        return Message(_title(mine, len(new), len(facts)), _text(mine, lines, len(facts)), after)
+        title = _title(len(new) + len(alarms - told), len(facts) + len(alarms))
+        return Message(title, _text(mine, lines), after)
     if alive is not None and (known.last is None or now - known.last >= alive - EARLY):
         said = f"{count(len(facts), 'thing')} known" if facts else "all is well"
         return Message(f"mspctl drift: nothing new, {said}", f"{_read(mine)}. {_summary(mine)}".rstrip() + "\n", after)
@@ -100,12 +102,12 @@ def _customers(shown: View) -> set[str]:
     return {str(each["customer"]) for each in (scopes if isinstance(scopes, list) else ())}
 
 
-def _title(shown: View, new: int, all_: int) -> str:
+def _title(new: int, all_: int) -> str:
     known = f", {all_ - new:,} known" if all_ > new else ""
     return f"mspctl drift: {new:,} new{known}"
 
 
-def _text(shown: View, lines: Iterable[Place], all_: int) -> str:
+def _text(shown: View, lines: Iterable[Place]) -> str:
     kept = {id(place.line) for place in lines}
     only = [
         replace(b, lines=[x for x in b.lines if id(x) in kept], aside=[x for x in b.aside if id(x) in kept])

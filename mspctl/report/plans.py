@@ -173,11 +173,11 @@ def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
     commands = []
     path = _resource_path(plan)
     if any(d.cause in UNDONE for d in plan.drifted):
-        commands.append(f"mspctl apply --revert -c {plan.scope.customer} {path}")
-    if plan.left:
+        commands.append(_revert(plan.scope, path))
+    if plan.left and _is_ours(plan.scope):
         only_unmanaged = not plan.drifted and len(plan.left) > 1
         commands.append(f"mspctl adopt {plan.scope.customer} {path}{' --unmanaged' if only_unmanaged else ''}")
-    if plan.drifted:
+    if plan.drifted and _is_ours(plan.scope):
         commands.append(f"mspctl accept {plan.scope.customer} {path} {ACCEPT}")
     if any(d.cause in CONTESTED for d in plan.left):
         commands.append(f"$EDITOR customers/{plan.scope.customer}/approvals.yaml")
@@ -197,9 +197,21 @@ def _left_line(plan: ScopePlan, difference: Difference, old: datetime) -> Line:
 def _answers(plan: ScopePlan, difference: Difference) -> tuple[str, ...]:
     """What ends one line: to undo it, to take it into Git, to leave it; or somebody has to name it."""
     customer, path = plan.scope.customer, _resource(plan, difference)
-    revert = (f"mspctl apply --revert -c {customer} {path}",) if difference.cause in UNDONE else ()
+    revert = (_revert(plan.scope, path),) if difference.cause in UNDONE else ()
     approve = (f"$EDITOR customers/{customer}/approvals.yaml",) if difference.cause in CONTESTED else ()
-    return (*revert, f"mspctl adopt {customer} {path}", f"mspctl accept {customer} {path} {ACCEPT}", *approve)
+    ours = (f"mspctl adopt {customer} {path}", f"mspctl accept {customer} {path} {ACCEPT}")
+    return (*revert, *(ours if _is_ours(plan.scope) else ()), *approve)
+
+
+def _is_ours(scope: Scope) -> bool:
+    """What Pulumi carries out is not adopted and not accepted: it knows only what its program says."""
+    return scope.engine == "mspctl"
+
+
+def _revert(scope: Scope, path: str) -> str:
+    if _is_ours(scope):
+        return f"mspctl apply --revert -c {scope.customer} {path}"
+    return f"mspctl apply --engine {scope.engine} --revert -c {scope.customer}"
 
 
 def _resource(plan: ScopePlan, difference: Difference) -> str:

@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 
 from mspctl import kinds
 from mspctl.diff import Difference
+from mspctl.kinds.hosts import AMISS
 from mspctl.report.view import Line, Tone
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Value
 
@@ -54,7 +55,7 @@ def difference_line(difference: Difference) -> Line:
             Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, f"deleted; Git says {spoken(declared)}", source
         )
     pairs = {n: _pair(declared.id.kind, n, declared.fields[n], live.fields.get(n)) for n in difference.fields}
-    parts = [f"{name}: Git says {git}, live is {now}" for name, (git, now) in pairs.items()]
+    parts = [now if name == AMISS else f"{name}: Git says {git}, live is {now}" for name, (git, now) in pairs.items()]
     if difference.renamed:
         parts.insert(0, f"Git renames {live.id.name}, which mspctl did not make")
     return Line(Tone.OUTSIDE, _SAID[difference.cause], difference.id.name, "; ".join(parts), source)
@@ -77,6 +78,8 @@ def _has_lists(resource: Resource) -> bool:
 def _step_said(kind: str, name: str, before: Value | None, after: Value, named: bool) -> str:
     if isinstance(before, frozenset) and isinstance(after, frozenset):
         gone, new = sorted(before - after), sorted(after - before)
+        if name == AMISS and not new:
+            return f"mends: {' · '.join(gone)}"
         which = f"{name} " if named else ""
         if len(gone) == len(new) == 1:
             return f"{which}{gone[0]} → {new[0]}"

@@ -16,7 +16,7 @@ from mspctl.desired import Selection, declarations
 from mspctl.diff import Difference
 from mspctl.driver import Gauge, Measured, Unmeasured
 from mspctl.drivers.nftables import native, use
-from mspctl.drivers.nftables.native import Table
+from mspctl.drivers.nftables.live import Table
 from mspctl.kinds import firewall, vpn
 from mspctl.load import load
 from mspctl.plan import ScopePlan

@@ -66,6 +66,19 @@ def test_updates(tmp_path: Path, live: dict[str, Value], said: list[str]) -> Non
     assert all(f.path == "hosts/acme/srv-1/patching" and f.source for f in found(of, "patching"))
 
 
+@pytest.mark.parametrize(
+    ("live", "said"),
+    [
+        ({"asked": 0}, "the archive was never asked"),
+        ({"asked": SECONDS - 4 * DAY}, "the archive was asked last on 2027-03-11"),
+        ({"pending": -1}, "its lists of packages are empty, or APT cannot read them"),
+    ],
+)
+def test_why_nobody_knows_what_is_pending(tmp_path: Path, live: dict[str, Value], said: str) -> None:
+    (one,) = found(facts(tmp_path, "patching", {**FINE, **live}), "patching")
+    assert one.what == f"what is pending on srv-1 is not known: {said}"
+
+
 def test_a_host_that_may_reboot_waits_for_nobody(tmp_path: Path) -> None:
     text = POLICY.replace("policy: {", "policy: {reboot: if needed, ")
     assert codes(facts(tmp_path, "patching", {**FINE, "reboot": True}, text=text), "patching") == []

@@ -77,7 +77,8 @@ def test_what_was_saved_becomes_yaml_in_either_form(run: Run) -> None:
 
 def test_what_saves_windows_is_read_and_masquerade_shows_what_is_outside(run: Run) -> None:
     Path("rules.nft").write_text(RULES.removesuffix("}\n") + MASKED, encoding="utf-16")
-    assert run("import", *SAID, "rules.nft").code == 0
+    said = run("import", *SAID, "rules.nft")
+    assert said.code == 0, said.err
     assert "wan: {interfaces: wan0, outside: true}" in FILE.read_text()
 
 
@@ -89,6 +90,10 @@ WRONG = (
     (f'include "/etc/shadow"\n{RULES}', "the file includes another one"),
     (f'add rule x "\n" include "/etc/shadow" "\n" {RULES}', "the file includes another one"),
     ("table inet filter {\n\tchain input {\n\t\ttcp dprt 22 accept\n", "nft does not take the file: line 3:"),
+    (
+        "table inet filter {\n\tflowtable fast {\n\t\thook ingress priority 0\n\t\tdevices = { lan0 }\n\t}\n}\n",
+        "only speed up",
+    ),
     ('{"nftables": [{"rule": 1}]}', "nft does not take the file: "),
     ("table inet filter { }\n", "rules.nft has no rules but those that mspctl put there; nothing was written"),
 )
@@ -102,6 +107,7 @@ def test_what_cannot_be_read_is_said_in_one_line(run: Run) -> None:
         assert told in said.err.removesuffix("\n1 error, 0 warnings\n").splitlines()[-1]
         assert not FILE.exists()
         assert "root:" not in said.err
+        assert "tcp dprt 22" not in said.err
     Path("rules.bin").write_bytes(b"\x80\x81\x00")
     for name, told in (("nothing", "cannot be read (No such file"), ("rules.bin", "is no text"), (".", "directory")):
         said = run("import", *SAID, name)

@@ -193,6 +193,8 @@ def test_installing_ends_nothing_that_others_have_under_way(lan: Lan) -> None:
     one, other = (Ansible(hosts, lambda: Secret("SSH_KEY", lan.key.read_bytes())) for _ in range(2))
     waits = Ask({"modules": [["waits", WAITS]], "ask": {}, "seconds": 60})
     waiting = ("srv-1", "srv-3")
+    for machine in lan.machines.values():
+        machine.clean()
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(one.run, "run", {f"{name}.acme": waits for name in waiting})
         for name in waiting:

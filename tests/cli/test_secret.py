@@ -165,6 +165,22 @@ def test_a_targets_secret_by_its_role(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert "MAIL_DB: of the database" in plain(Path("inventory/secrets.yaml"))
 
 
+def test_a_targets_secret_goes_to_its_address_until_somebody_agrees_to_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets, file = Path("inventory/targets.yaml"), Path("inventory/secrets.yaml")
+    said = "    secrets: {password: MAIL_DB}\n    address: one.example\n    facets:"
+    targets.write_text(targets.read_text().replace("    facets:", said))
+    pipe(monkeypatch, b"of the database")
+    assert "It goes to one.example, and nowhere else." in run("secret", "set", "-t", "mail-1", "password").err
+    assert "MAIL_DB: {value: of the database, bound_to: [one.example]}" in plain(file)
+    targets.write_text(targets.read_text().replace("one.example", "two.example"))
+    done = run("secret", "bind", "-t", "mail-1", "password")
+    assert done.out == "MAIL_DB goes to two.example, and nowhere else (before: one.example).\n"
+    assert "MAIL_DB: {value: of the database, bound_to: [two.example]}" in plain(file)
+    assert "no target with an address asks for OTHER" in run("secret", "bind", "-t", "mail-1", "OTHER").err
+
+
 def test_one_that_is_made_is_seen_by_nobody_and_replaced_only_when_told(run: Run) -> None:
     said = run("secret", "generate", "acme", "LUCA")
     first = kept("LUCA")

@@ -281,7 +281,7 @@ def test_without_a_mirror_the_first_engine_does_not_start_and_an_old_one_goes_on
     nowhere = but(ENGINE, mirror=f"http://{NET}.1:1")
     bench.declare(scope, nowhere)
     (end,) = bench.apply().unfinished
-    assert "does not start: " in end.error
+    assert "does not start: there are no signatures yet: ERROR: " in end.error
     assert rig.machine(scope).sh("find /etc/mspctl /etc/systemd/system/ -name '*mspctl*' -type f") == ""
     bench.declare(scope, ENGINE)
     bench.converge()

@@ -10,7 +10,7 @@ import pytest
 
 from mspctl.drivers.nftables import foreign
 from mspctl.drivers.nftables.foreign import Way, Whole
-from mspctl.drivers.nftables.native import Table
+from mspctl.drivers.nftables.live import Table
 from mspctl.kinds.packets import Decision, Packet
 
 NOW = datetime(2027, 3, 5, 12, tzinfo=UTC)

@@ -20,13 +20,13 @@ from mspctl.desired.firewall import of_device
 from mspctl.driver import Access
 from mspctl.drivers import nftables
 from mspctl.drivers.nftables import native, raw
-from mspctl.drivers.nftables.native import Table
+from mspctl.drivers.nftables.live import Table
 from mspctl.imports import firewall as imports
 from mspctl.kinds import firewall
 from mspctl.load import load
 from mspctl.model.sections.firewall import FACET
 from mspctl.secrets import Secrets
-from tests.drivers.test_nftables import Inside
+from tests.drivers.nftables_rig import Inside
 from tests.drivers.test_nftables_kernel import SENT
 from tests.estate import estate
 from tests.servers import wires

@@ -19,7 +19,7 @@ import pytest
 from mspctl import explain_packet
 from mspctl.desired.firewall import of_device
 from mspctl.drivers.nftables import foreign, native
-from mspctl.drivers.nftables.native import Table
+from mspctl.drivers.nftables.live import Table
 from mspctl.kinds import firewall, packets, services
 from mspctl.kinds.packets import Packet
 from mspctl.kinds.services import ALONE

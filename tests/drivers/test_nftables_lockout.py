@@ -29,7 +29,7 @@ from mspctl.resource import Cause, Change, Resource
 from mspctl.secrets import Secrets
 from mspctl.transports import machine
 from mspctl.transports.machine import Machine, Ran
-from tests.drivers.test_nftables import SCOPES, default, forward, nat, policy, rule, several, zone
+from tests.drivers.nftables_rig import SCOPES, default, forward, nat, policy, rule, several, zone
 from tests.servers import firewalls, processes, wires
 from tests.servers.firewalls import FIREWALL, HOSTS, OFFICE, Firewall
 from tests.servers.namespaces import inside, run

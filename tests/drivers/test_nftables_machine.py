@@ -18,7 +18,7 @@ from mspctl.resource import Cause, Change, Resource
 from mspctl.secrets import Secrets
 from mspctl.transports.machine import Machine as Device
 from mspctl.transports.machine import Ran
-from tests.drivers.test_nftables import SCOPES, default, rule, several, zone
+from tests.drivers.nftables_rig import SCOPES, default, rule, several, zone
 from tests.servers import hosts
 from tests.servers.hosts import Lan, Machine
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +10,8 @@ from mspctl.drivers.nftables import raw as asking
 from mspctl.errors import TargetError
 from mspctl.kinds import firewall
 from mspctl.resource import Cause, Id, Resource
-from tests.drivers.test_nftables import SCOPES, Device, default, rule, zone
+from tests.drivers.nftables_rig import SCOPES, Device, default, rule, zone
 from tests.drivers.workbench import Workbench
-from tests.servers import namespaces
 
 SLOW = "tcp dport {23,  22} limit rate 3/minute burst 5 packets accept"
 IN = "iifname @zone_lan udp dport 5353 accept"
@@ -22,24 +19,6 @@ IN = "iifname @zone_lan udp dport 5353 accept"
 
 def raw(name: str, text: str, chain: str = "input") -> Resource:
     return Resource(Id(firewall.RAW, name), {"chain": chain, "text": text})
-
-
-@pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
-    with namespaces.made("fw") as names:
-        yield names["fw"]
-
-
-@pytest.fixture
-def rig(namespace: str, tmp_path: Path) -> Iterator[Device]:
-    device = Device(namespace, tmp_path)
-    yield device
-    device.nft("flush", "ruleset")
-
-
-@pytest.fixture
-def bench(rig: Device) -> Workbench:
-    return Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True)
 
 
 def declare(bench: Workbench, *order: Resource) -> None:

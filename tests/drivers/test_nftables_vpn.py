@@ -21,9 +21,9 @@ from mspctl.secrets import Secret, Secrets
 from mspctl.transports.machine import Session
 from tests.cli.test_firewall import SERVE
 from tests.drivers.contract import DriverContract, Sample
-from tests.drivers.test_nftables import SCOPES, Device, default, rule, several, zone
+from tests.drivers.nftables_rig import SCOPES, Device, default, rule, several, zone
 from tests.drivers.workbench import Workbench
-from tests.servers import firewalls, namespaces, tunnels, wires
+from tests.servers import firewalls, tunnels, wires
 from tests.servers.firewalls import FIREWALL, HOSTS, Firewall
 from tests.servers.tunnels import Keys
 
@@ -407,12 +407,6 @@ class Written(Device):
 
     def native(self, scope: Scope) -> object:
         return self.file(scope).read_text()
-
-
-@pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
-    with namespaces.made("fw") as names:
-        yield names["fw"]
 
 
 NORA_ = user("nora", NORA, "10.90.0.11")

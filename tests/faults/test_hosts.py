@@ -187,3 +187,55 @@ def test_a_file_that_somebody_put_in_place_of_ours_stays(run: Run, acme: Path, l
     assert reverted.code != Exit.DONE
     assert f"{CONFIG} is somebody else's" in reverted.out
     assert lan["srv-1"].sh(f"cat {CONFIG}") == "// mine\n"
+
+
+def test_a_whole_run_leaves_its_secrets_nowhere(run: Run, acme: Path, lan: Lan) -> None:
+    """From a new host to a file that was given back: nothing says them that a process, log or file would keep."""
+    reached(acme, lan, "srv-1", "srv-2")
+    (acme / "customers/acme/backup.yaml").write_text(BACKUP.replace("rpo: 26h", "rpo: 26h, restore_test: {every: 7d}"))
+    machine, key = lan["srv-1"], lan.key.read_text().splitlines()[2]
+    machine.sh("mkdir -p /mnt/backup /srv && echo offerta >/srv/offerta")
+    watch = subprocess.Popen([sys.executable, "-c", ARGUMENTS, WORD, key], stdin=-1, stdout=-1)
+    said = []
+    try:
+        for words in (
+            ("plan",),
+            ("apply", "--yes"),
+            ("drift", "--record"),
+            ("prove",),
+            ("restore", "find", "acme", "srv-1", "offerta"),
+            ("restore", "get", "acme", "srv-1", "offerta", "--asked-by", "Maria"),
+            ("inventory", "collect", "acme"),
+        ):
+            if words == ("prove",):
+                machine.run("systemctl", "start", "mspctl-backup-notte.service")
+            said.append(run(*words))
+    finally:
+        found, _ = watch.communicate(b"\n", 60)
+    assert found == b""
+    codes = [each.code for each in said]
+    assert codes == [Exit.DIFFERS, Exit.DONE, Exit.DIFFERS, Exit.DONE, Exit.DONE, Exit.DONE, codes[-1]], said
+    inside = "journalctl --no-pager | grep -F -- '{0}'; grep -rlF -- '{0}' /etc /tmp /var /root /run /srv"
+    for word in (WORD, key):
+        assert not any(word in each.out + each.err for each in said)
+        here = subprocess.run(["grep", "-rlF", "--", word, acme, MEMORY], capture_output=True, text=True)
+        assert here.stdout == ""
+        left = machine.sh(f"{inside.format(word)}; true").splitlines()
+        assert [line for line in left if line != "/etc/mspctl/backup/notte.password"] == []
+        assert lan["srv-2"].sh(f"{inside.format(word)}; true") == ""
+    assert not [*MEMORY.glob(f"mspctl-{os.getpid()}-*")]
+
+
+# Looks into /proc for the arguments of all others, those on hosts included, until somebody says a line.
+ARGUMENTS = """
+import glob, os, select, sys
+ours = {str(os.getpid()), str(os.getppid())}
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            said = open(path, "rb").read()
+        except OSError:
+            continue
+        if path.split("/")[2] not in ours and any(word.encode() in said for word in sys.argv[1:]):
+            print(path, said[:100])
+"""

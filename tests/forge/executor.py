@@ -15,10 +15,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,10 @@ def filled(value: Any, context: Context) -> Any:
     return _EXPRESSION.sub(lambda found: str(evaluate(found[1], context)), value)
 
 
+class Died(Exception):
+    """The runner: its job has failed where it was, and other jobs know nothing else of it."""
+
+
 # -- jobs and steps -------------------------------------------------------------------------------------------
 
 
@@ -123,7 +129,28 @@ class Executor:
     secrets: Mapping[str, str]
     artifacts: dict[tuple[int, str], Path] = field(default_factory=dict)  # (run, name) → folder
     said: list[str] = field(default_factory=list)  # by all steps, in their order
+    # Whether the runner dies when it comes to a step ("before"), or when what it started has ended ("after").
+    dies: Callable[[str, str], bool] = lambda step, when: False
     _runs: Iterator[int] = field(default_factory=lambda: count(1_000_000))
+    _running: tuple[str, subprocess.Popen[str] | None] = ("", None)  # the step, and its process
+    _dead: bool = False
+
+    def beside(self) -> Executor:
+        """Another one, for a run at the same time; what runs leave for each other is shared."""
+        root = self.root / f"beside-{next(self._runs)}"
+        root.mkdir()
+        return replace(self, root=root, said=[])
+
+    def is_at(self, step: str) -> bool:
+        """Whether it is that step which is running now."""
+        return self._running[0] == step
+
+    def kill(self) -> None:
+        """The runner dies: SIGKILL to all that its step has started."""
+        process, self._dead = self._running[1], True
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, name: str, event: str, commit: str, **payload: Any) -> dict[str, str]:
         """Job → success, failure or skipped, of the workflow as it is in a commit."""
@@ -145,11 +172,19 @@ class Executor:
                 continue
             matrix = filled(job.get("strategy", {}).get("matrix", {"include": [{}]}), context)
             ends = [
-                self._job(name, workflow, job, {**context, "matrix": each}, run, event) for each in matrix["include"]
+                self._lives(name, workflow, job, {**context, "matrix": each}, run, event) for each in matrix["include"]
             ]
             results[key] = "success" if all(end for end, _ in ends) else "failure"
             needs[key] = {"result": results[key], "outputs": ends[-1][1] if ends else {}}
         return results
+
+    def _lives(self, *job: Any) -> tuple[bool, dict[str, Any]]:
+        """A job, on a runner that may die."""
+        self._dead = False
+        try:
+            return self._job(*job)
+        except Died:
+            return False, {}
 
     def _job(
         self, name: str, workflow: Any, job: Any, context: dict[str, Any], run: int, event: str
@@ -212,10 +247,28 @@ class Executor:
             **{key: str(filled(value, context)) for key, value in layers.items()},
         }
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", filled(step["run"], context)]
-        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300)
-        self.said.append(f"{step.get('name')} ({done.returncode})\n{done.stdout}{done.stderr}")
+        code = self._carried_out(str(step.get("name")), command, place, environment)
         lines = (line.partition("=") for line in files["GITHUB_OUTPUT"].read_text().splitlines())
-        return done.returncode == 0, {key: value for key, _, value in lines}
+        return code == 0, {key: value for key, _, value in lines}
+
+    def _carried_out(self, name: str, command: list[str], place: Path, environment: Mapping[str, str]) -> int:
+        if self.dies(name, "before"):
+            raise Died
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        ) as process:
+            self._running = name, process
+            try:
+                out, err = process.communicate(timeout=600)
+            finally:
+                self._running = "", None
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # nothing that it started outlives it
+        self.said.append(f"{name} ({process.returncode})\n{out}{err}")
+        if self._dead or self.dies(name, "after"):
+            raise Died
+        return process.returncode
 
     # -- stand-ins for actions
 
@@ -239,7 +292,8 @@ class Executor:
         for file in found:
             shutil.copy(file, folder)
         if given["name"].startswith("reviewed-"):
-            run = self.github.artifact(given["name"], f".github/workflows/{name}.yml", event)
+            with self.github.lock:
+                run = self.github.artifact(given["name"], f".github/workflows/{name}.yml", event)
         self.artifacts[run, given["name"]] = folder
         return True
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,7 @@ class Desk:
     executor: Executor
     github: GitHubSimulator
     server: PowerDNS
+    remote: git_http.GitHttp
 
     def git(self, *args: str) -> str:
         who = ["-c", "user.name=Paolo", "-c", "user.email=paolo@msp.example"]
@@ -56,16 +58,24 @@ class Desk:
         return self.git("rev-parse", "HEAD")
 
     def plan(self, number: int, head: str, of: str = REPOSITORY) -> dict[str, str]:
-        """What plan.yml makes of a pull request; its merge with main is made as GitHub makes it."""
+        """What plan.yml makes of a pull request."""
+        return self.executor.run("plan", "pull_request_target", **self.proposed(number, head, of))
+
+    def proposed(self, number: int, head: str, of: str = REPOSITORY) -> dict[str, Any]:
+        """The event of a pull request; its merge with main is made as GitHub makes it, and is checked out."""
         self.git("checkout", "--quiet", "--detach", "origin/main")
         self.git("merge", "--quiet", "--no-ff", "-m", "merge", head)
         self.git("push", "--quiet", "--force", "origin", f"HEAD:refs/pull/{number}/merge")
         main = self.git("rev-parse", "origin/main")
         pull = {"head": {"sha": head, "repo": {"full_name": of}}}
-        return self.executor.run("plan", "pull_request_target", main, number=number, pull_request=pull)
+        return {"commit": main, "number": number, "pull_request": pull}
 
     def merge(self, number: int) -> dict[str, str]:
         """What apply.yml makes of a merge."""
+        return self.executor.run("apply", "push", **self.merged(number))
+
+    def merged(self, number: int) -> dict[str, Any]:
+        """The event of a merge: what is checked out is main now."""
         before = self.git("rev-parse", "origin/main")
         self.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
         commit = self.git("rev-parse", "HEAD")
@@ -73,7 +83,7 @@ class Desk:
             pull = next(pull for pull in self.github.pulls if pull["number"] == number)
             pull |= {"merged_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "state": "closed"}
             self.github.of_commit[commit] = [number]
-        return self.executor.run("apply", "push", commit, before=before)
+        return {"commit": commit, "before": before}
 
     def keep(self, name: str, value: str) -> None:
         """A secret in the inventory's vault."""
@@ -102,7 +112,7 @@ def desk(tmp_path: Path, github: GitHubSimulator, monkeypatch: pytest.MonkeyPatc
         subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", tmp_path / "git/customers"], check=True)
         clone = init(tmp_path / "clone", "MSP", example=False, ledger=False).root
         executor = Executor(tmp_path / "runner", f"{remote.url}/customers", github, {"MSPCTL_VAULT_PASSWORD": VAULT})
-        desk = Desk(clone, executor, github, server)
+        desk = Desk(clone, executor, github, server, remote)
         desk.git("remote", "add", "origin", executor.remote)
         desk.write("inventory/targets.yaml", TARGETS.format(address=server.address))
         desk.write("customers/acme/customer.yaml", "name: Acme\n")

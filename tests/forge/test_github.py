@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ from mspctl.transports.http import Refused
 from tests.servers.github import REPOSITORY, TOKEN, GitHubSimulator, description, of, wrong
 
 LABELS = ("mspctl", "drift")
+PLAN = ".github/workflows/plan.yml"
 
 
 def issue(text: str, *facts: str) -> Said:
@@ -77,6 +78,21 @@ def test_who_counts_calls_is_waited_for(
     keep_comment(client, 7, "plan", "one")
     assert len(github.bodies(7)) == 1
     assert waited == [17.0]
+
+
+def test_a_limit_of_its_own_that_says_no_time_is_said_and_the_comment_comes_later(
+    github: GitHubSimulator, client: GitHub, waited: list[float]
+) -> None:
+    """GitHub's secondary limit: a 403 that may say when to come again, and if not, no sooner than in a minute."""
+    secondary = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    github.said = lambda method, path: {"message": secondary}
+    github.broken = lambda method, path: (403, {})
+    with pytest.raises(Unreachable, match="is busy"):
+        keep_comment(client, 7, "plan", "one")
+    assert waited == []
+    github.broken = lambda method, path: None
+    keep_comment(client, 7, "plan", "one")
+    assert len(github.bodies(7)) == 1
 
 
 def test_a_limit_for_the_hour_is_said_at_once_and_the_comment_comes_later(
@@ -152,6 +168,62 @@ def test_an_issue_that_a_stranger_labelled_is_none_of_ours(github: GitHubSimulat
     assert keep_issue(client, issue("x", "x"), LABELS, told).number != number
 
 
+FAULTS = [
+    "lost",
+    *(pytest.param(each, marks=pytest.mark.soak) for each in ("silent", (429, {"Retry-After": "3600"}), (502, {}))),
+]
+FLOWS: dict[str, Callable[[GitHub], object]] = {
+    "a comment": lambda client: keep_comment(client, 7, "plan", "two"),
+    "an issue": lambda client: keep_issue(client, issue("www, mail", "www", "mail"), LABELS, told),
+    "a first issue": lambda client: keep_issue(client, Said("drift beta", "Drift: beta", "x", ["x"]), LABELS, told),
+    "its end": lambda client: close_issue(client, "drift acme", LABELS, "Nothing differs any more."),
+    "a pull request": lambda client: client.open_pull("Adopt", "text", "adopt-1", "main"),
+    "what was reviewed": lambda client: reviewed(client, "b" * 40, PLAN),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("flow", FLOWS)
+def test_whatever_request_gets_no_answer_the_next_run_ends_it(
+    github: GitHubSimulator, client: GitHub, flow: str, fault: tuple[int, dict[str, str]] | str
+) -> None:
+    """From each request on the API is down until the run has ended; then it is there again."""
+    for step in range(1, 10):
+        for kept in (github.issues, github.comments, github.pulls, github.artifacts):
+            kept.clear()
+        keep_comment(client, 7, "plan", "one")
+        keep_issue(client, issue("www", "www"), LABELS, told)
+        number = github.pull("a" * 40, merged=True)
+        github.of_commit["b" * 40] = [number]
+        github.artifact(name_of(number, "a" * 40), PLAN)
+        asked = len(github.asked)
+        github.broken = lambda *_, asked=asked, step=step: fault if len(github.asked) - asked >= step else None
+        try:
+            FLOWS[flow](client)
+        except Unreachable:
+            pass
+        else:
+            assert step > 1
+            break
+        finally:
+            github.broken = lambda method, path: None
+        FLOWS[flow](client)
+        _is_single(github)
+    else:
+        pytest.fail(f"{flow} asks more than {step} times")
+
+
+def _is_single(github: GitHubSimulator) -> None:
+    """One comment of each subject, one open issue at most, one open pull request."""
+    said = [each["body"].partition("\n")[0] for each in github.comments.values()]
+    places = [(each["_issue"], head) for each, head in zip(github.comments.values(), said, strict=True)]
+    assert len({*places}) == len(places)
+    subjects = [each["body"].partition("\n")[0] for each in github.issues.values() if each["state"] == "open"]
+    assert len({*subjects}) == len(subjects)
+    branches = [pull["head"]["ref"] for pull in github.pulls if pull["state"] == "open"]
+    assert len({*branches}) == len(branches)
+
+
 # -- pull requests and artifacts ------------------------------------------------------------------------------
 
 
@@ -200,8 +272,6 @@ def test_the_simulator_holds_requests_to_the_description() -> None:
 
 
 # -- what was reviewed ----------------------------------------------------------------------------------------
-
-PLAN = ".github/workflows/plan.yml"
 
 
 def test_the_plan_of_what_was_merged_is_found(github: GitHubSimulator, client: GitHub) -> None:

@@ -62,7 +62,9 @@ def test_what_was_changed_outside_is_proposed_once_and_kept_up_to_date(
     assert (repository / YAML).read_text() == before
     assert git(repository, "status", "--porcelain", "customers") == ""
     said = git(remote, "log", "-1", "--format=%an%n%B", branch)
-    assert said.endswith("The new telephones\nGit takes over what is live.\n\nTicket: 4719\nAsked-by: maria")
+    assert said.endswith(
+        "The new telephones\nGit takes over what is live.\n\nTicket: 4719\nAsked-by: maria\nProposed-by: mspctl"
+    )
     assert "203.0.113.5" in git(remote, "show", f"{branch}:{YAML}")
     assert git(remote, "diff", "--name-only", "main", branch) == str(YAML)
 
@@ -77,6 +79,39 @@ def test_what_was_changed_outside_is_proposed_once_and_kept_up_to_date(
     github.pulls[0]["state"] = "closed"  # decided; the next one is another
     assert f"is opened: {branch}-2" in run(*ADOPT).out
     assert [state for _, state, _ in proposed(github)] == ["closed", "open"]
+
+
+def test_what_a_colleague_changed_on_the_branch_is_not_written_over(
+    run: Run, repository: Path, remote: Path, github: GitHubSimulator, tmp_path: Path
+) -> None:
+    replace(repository / ZONE, "voip 3600 IN A 192.0.2.85", "voip 3600 IN A 203.0.113.5")
+    assert run(*ADOPT).code == 0
+    ((number, _, branch),) = proposed(github)
+    theirs = tmp_path / "theirs"
+    git(tmp_path, "clone", "--quiet", "--branch", branch, str(remote), str(theirs))
+    (theirs / YAML).write_text((theirs / YAML).read_text() + "# a colleague's words\n")
+    (theirs / "README.md").write_text("theirs\n")
+    git(theirs, "add", "--all")
+    git(theirs, "commit", "--quiet", "-m", "a word")
+    git(theirs, "push", "--quiet")
+    tip = git(theirs, "rev-parse", "HEAD")
+
+    assert f"#{number} is up to date" in run(*ADOPT).out  # nothing new: theirs stays
+    assert git(remote, "rev-parse", branch) == tip
+    replace(repository / ZONE, "voip 3600 IN A 203.0.113.5", "voip 3600 IN A 203.0.113.6")
+    done = run(*ADOPT)
+    assert done.code == 1
+    assert f"{YAML}: somebody else changed it on the branch {branch} since" in done.err
+    assert git(remote, "rev-parse", branch) == tip
+
+    git(theirs, "revert", "--no-edit", "HEAD")
+    (theirs / "README.md").write_text("theirs again\n")  # another file is nobody else's business
+    git(theirs, "add", "--all")
+    git(theirs, "commit", "--quiet", "-m", "another")
+    git(theirs, "push", "--quiet")
+    assert f"#{number} is up to date" in run(*ADOPT).out
+    assert "203.0.113.6" in git(remote, "show", f"{branch}:{YAML}")
+    assert git(remote, "show", f"{branch}:README.md") == "theirs again"
 
 
 def test_when_the_forge_is_away_the_next_try_goes_on(

@@ -81,6 +81,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
     name: str
     config: Mapping[str, str] = field(default_factory=dict)
     state: dict[str, Kept] = field(default_factory=dict)
+    goes_on: bool = False  # past what failed
 
     def __post_init__(self) -> None:
         self.project = yaml.safe_load((self.program / "Pulumi.yaml").read_text())["name"]
@@ -90,6 +91,14 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
 
     def SupportsFeature(self, request: Any, context: Any) -> Any:  # noqa: N802
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "resourceReferences"))
+
+    def told(self, what: str, urn: str, old: Kept | None, new: Json | None, details: Sequence[str] = ()) -> None:
+        """A step, before it is taken."""
+        if what not in ("delete", "gone", "drift") and details:
+            self.ended.details[urn.split("::")[-1]] = sorted(details)
+
+    def failed(self, urn: str, text: str) -> None:
+        self.ended.errors.append(f"{urn.split('::')[-1]}: {text}")
 
     def Log(self, request: Any, context: Any) -> Any:  # noqa: N802
         return empty_pb2.Empty()
@@ -117,13 +126,19 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         urn = f"urn:pulumi:{self.name}::{self.project}::{type_}::{request.name}"
         self.seen.append(urn)
         if not request.custom:
+            self.component(urn, request)
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
         try:
             id_, outputs = self._registered(urn, request)
         except grpc.RpcError as error:
-            self.ended.errors.append(f"{request.name}: {refusal(error).text}")
+            self.failed(urn, refusal(error).text)
+            if self.goes_on and request.supportsResultReporting:
+                return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object, result=resource_pb2.FAIL)
             context.abort(grpc.StatusCode.UNKNOWN, self.ended.errors[-1])
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=struct(outputs))
+
+    def component(self, urn: str, request: Any) -> None:
+        """Of these nothing is kept."""
 
     def _registered(self, urn: str, request: Any) -> tuple[str, Json]:
         provider, old = self._provider(request.type.split(":")[0]), self.state.get(urn)
@@ -131,11 +146,13 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         check = pb.CheckRequest(urn=urn, olds=struct(old.inputs if old else {}), news=news)
         checked = provider.Check(check, timeout=SECONDS)
         if checked.failures:
-            self.ended.errors += [f"{request.name}: {each.property}: {each.reason}" for each in checked.failures]
+            for each in checked.failures:
+                self.failed(urn, f"{each.property}: {each.reason}")
             return "", {}
         inputs, after = plain(checked.inputs), tuple(request.dependencies)
         if old is None:
             self.ended.steps.append(("create", request.name))
+            self.told("create", urn, None, inputs)
             return self._created(provider, urn, inputs, after)
         asked = pb.DiffRequest(
             id=old.id, urn=urn, olds=struct(old.outputs), news=struct(inputs), old_inputs=struct(old.inputs)
@@ -143,9 +160,10 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         diff = provider.Diff(asked, timeout=SECONDS)
         if diff.changes != pb.DiffResponse.DIFF_SOME and not old.failed:
             self.ended.steps.append(("same", request.name))
+            self.told("same", urn, old, inputs)
             return old.id, old.outputs
         self.ended.steps.append(("update", request.name))
-        self.ended.details[request.name] = sorted(diff.detailedDiff)
+        self.told("update", urn, old, inputs, [*diff.detailedDiff])
         return self._updated(provider, urn, old, inputs, after)
 
     def _created(self, provider: Any, urn: str, inputs: Json, after: tuple[str, ...]) -> tuple[str, Json]:
@@ -190,9 +208,12 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
                 self._start(package)
             return self.providers[package][1]
 
+    def plugin(self, package: str) -> Sequence[str]:
+        return PLUGINS[package]
+
     def _start(self, package: str) -> None:
         environment = {"PULUMI_PROJECT": self.project}
-        process, port = started(self.address, command=PLUGINS[package], env=environment, cwd=self.program)
+        process, port = started(self.address, command=self.plugin(package), env=environment, cwd=self.program)
         channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         self.providers[package] = process, stub, channel  # from here on it is ended with the others
@@ -238,6 +259,12 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         return self.ended
 
     def _up(self) -> None:
+        self.program_run()
+        if not (self.ended.code or (self.ended.errors and not self.goes_on)):
+            self._delete([urn for urn in self.state if urn not in self.seen])
+
+    def program_run(self) -> None:
+        """A process of its own; how it ended is in `ended`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PULUMI_CONFIG": json.dumps(dict(self.config))}
         words = [str(self.program), self.address, self.project, self.name, str(self.dry)]
         done = subprocess.run(
@@ -250,8 +277,11 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             check=False,
         )
         self.ended.code, self.ended.said = done.returncode, done.stdout + done.stderr
-        if not (done.returncode or self.ended.errors):
-            self._delete([urn for urn in self.state if urn not in self.seen])
+
+    def cancel(self) -> None:
+        """What is under way ends in order; nothing else is begun."""
+        for _, stub, _ in [*self.providers.values()]:
+            stub.Cancel(empty_pb2.Empty(), timeout=SECONDS)
 
     def _delete(self, urns: list[str]) -> None:
         while urns:  # a resource goes after those that depend on it
@@ -259,6 +289,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             urns.remove(urn)
             name, kept = urn.split("::")[-1], self.state[urn]
             self.ended.steps.append(("delete", name))
+            self.told("delete", urn, kept, None)
             request = pb.DeleteRequest(
                 id=kept.id, urn=urn, properties=struct(kept.outputs), old_inputs=struct(kept.inputs)
             )
@@ -268,7 +299,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
                 self._provider(_package(urn)).Delete(request, timeout=SECONDS)
                 del self.state[urn]
             except grpc.RpcError as error:
-                self.ended.errors.append(f"{name}: {refusal(error).text}")
+                self.failed(urn, refusal(error).text)
 
     def _refresh(self) -> None:
         for urn, kept in [*self.state.items()]:
@@ -277,6 +308,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             read = provider.Read(request, timeout=SECONDS)
             if not read.id:
                 self.ended.steps.append(("gone", name))
+                self.told("gone", urn, kept, None)
                 del self.state[urn]
                 continue
             asked = pb.DiffRequest(
@@ -286,6 +318,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             if diff.changes == pb.DiffResponse.DIFF_SOME:
                 self.ended.steps.append(("drift", name))
                 self.ended.details[name] = sorted(diff.detailedDiff)
+                self.told("drift", urn, kept, None)
             kept.inputs, kept.outputs = plain(read.inputs), plain(read.properties)
 
 

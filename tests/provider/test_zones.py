@@ -149,6 +149,70 @@ def test_the_life_of_a_zone(wire: Wire, estate: Path, server: Bind) -> None:
     assert served(server) == set()
 
 
+def test_what_nobody_saw_is_not_overwritten(wire: Wire, server: Bind) -> None:
+    """Who runs `up` without a refresh sees no drift, so it is not ended in passing: the state shows it afterwards."""
+    first = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "ftp A": ["192.0.2.2"], "old A": ["192.0.2.3"]}))
+    id_, state = wire.create(TOKEN, first)
+    by_hand(server, "www", "A", "203.0.113.66")
+    update = server.update(ZONE)
+    update.delete("old")
+    server.send(update)
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "ftp A": ["192.0.2.9"], "old A": ["192.0.2.3"]}))
+    assert set(wire.details(TOKEN, state, second, first)) == {'resources.rrset["ftp A"].values'}
+    told = {f"{name} A: was changed outside since Pulumi looked last" for name in ("www", "old")}
+    wire.update(TOKEN, id_, state, second, first, preview=True)
+    assert {message.partition(";")[0] for message in wire.engine.messages} == told
+    wire.engine.messages.clear()
+    state = wire.update(TOKEN, id_, state, second, first)
+    assert served(server) == {"www.acme.example. 300 203.0.113.66", "ftp.acme.example. 300 192.0.2.9"}
+    assert {message.partition(";")[0] for message in wire.engine.messages} == told
+    assert wire.details(TOKEN, state, second, second) == {  # what the next preview shows, the next `up` ends
+        'resources.rrset["www A"].values': "UPDATE",
+        'resources.rrset["old A"]': "ADD",
+    }
+    by_hand(server, "www", "A", "203.0.113.77")  # and again
+    state = wire.update(TOKEN, id_, state, second, second)
+    assert "www.acme.example. 300 203.0.113.77" in served(server)
+    assert "old.acme.example. 300 192.0.2.3" in served(server)
+    state = wire.update(TOKEN, id_, state, second, second)
+    assert "www.acme.example. 300 192.0.2.1" in served(server)
+    assert wire.details(TOKEN, state, second, second) == {}
+
+
+def test_what_came_back_is_told_and_goes(wire: Wire, server: Bind) -> None:
+    first = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"], "old A": ["192.0.2.3"]}))
+    id_, state = wire.create(TOKEN, first)
+    second = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    state = wire.update(TOKEN, id_, state, second, first)
+    assert set(state["deleted"]["rrset"]) == {"old A"}
+    by_hand(server, "old", "A", "192.0.2.3")
+    by_hand(server, "other", "A", "192.0.2.4")  # was never ours
+    third = wire.checked(TOKEN, zone({"www A": ["192.0.2.5"]}))
+    left = wire.update(TOKEN, id_, state, third, second)
+    assert wire.engine.messages == ["old A: came back since Pulumi looked last; it stays, until a preview has shown it"]
+    read = plain(wire.read(TOKEN, id_, left, third).properties)
+    for olds in (left, read):
+        assert wire.details(TOKEN, olds, third, third) == {'resources.rrset["old A"]': "DELETE"}
+    state = wire.update(TOKEN, id_, read, third, third)
+    assert served(server) == {"www.acme.example. 300 192.0.2.5", "other.acme.example. 300 192.0.2.4"}
+    assert wire.details(TOKEN, state, third, third) == {}
+    assert "deleted" not in wire.update(TOKEN, id_, state, first, third)  # declared again
+
+
+def test_what_is_not_pulumis_any_more_is_not_taken_away(wire: Wire, estate: Path, server: Bind) -> None:
+    wanted = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    id_, state = wire.create(TOKEN, wanted)
+    approve(estate, f"dns/{ZONE}", "ns-1")
+    file = estate / "customers" / CUSTOMER / "customer.yaml"
+    file.write_text(file.read_text().replace("engine: pulumi\n", ""))
+    wire.configure(estate)
+    for call in (wire.delete, lambda *given: wire.update(TOKEN, id_, state, wanted, wanted)):
+        with refused() as said:
+            call(TOKEN, id_, state, wanted)
+        assert "is mspctl's" in said[0].text
+    assert served(server) == {"www.acme.example. 300 192.0.2.1"}
+
+
 def test_another_name_is_another_zone(wire: Wire) -> None:
     first = wire.checked(TOKEN, zone({}))
     answer = wire.diff(TOKEN, {**first, "outputs": {}}, wire.checked(TOKEN, zone({}, MANY[0])), first)

@@ -14,9 +14,9 @@ from mspctl.finding import Finding, Findings, Severity
 from mspctl.model.permissions import Acceptance
 from mspctl.plan import Plan, ScopePlan
 from mspctl.record import Record
-from mspctl.report import digest, drifts, kept, render
+from mspctl.report import as_issues, digest, drifts, kept, render
 from mspctl.report.drifts import Beside
-from mspctl.report.view import View
+from mspctl.report.view import FINDINGS, Line, Tone, View
 from mspctl.resource import Cause, Id, Resource, Scope
 
 NOW = datetime(2027, 3, 15, 7, 0, tzinfo=UTC)
@@ -33,6 +33,26 @@ def difference(name: str, cause: Cause = Cause.DRIFT) -> Difference:
     if cause is Cause.UNMANAGED:
         return Difference(id_, None, live, NOBODY, cause, {})
     return Difference(id_, declared, live, NOBODY, cause, {"values": cause})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("3 mailboxes are full", "12 mailboxes are full", True),
+        ("expires in 13 days", "expires in 2 days", True),
+        ("was seen last on 2027-03-14 06:00", "was seen last on 2027-03-15 06:00", True),
+        ("ns1 gives no answer", "ns2 gives no answer", False),
+        ("192.0.2.1 is on a block list", "192.0.2.11 is on a block list", False),
+        ("tcp/25 is open", "tcp/587 is open", False),
+        ("port 25 is open", "port 587 is open", False),
+        ("has no SPF", "has two SPF records", False),
+    ],
+)
+def test_two_findings_of_one_code_are_two_and_what_only_counts_on_is_one(before: str, after: str, same: bool) -> None:
+    facts = {as_issues.fact(FINDINGS, Line(Tone.WARN, "warning", "x", f"{t} [mail.listed]")) for t in (before, after)}
+    assert (len(facts) == 1) is same
+    unknown = {as_issues.fact(FINDINGS, Line(Tone.WARN, "not checked", "x", f"{t} [m.x]")) for t in (before, after)}
+    assert len(unknown) == 1
 
 
 def scope(customer: str, target: str = "ns-1", **fields: Any) -> ScopePlan:

@@ -136,6 +136,7 @@ class GitHubSimulator:
         default_factory=list
     )  # requests that GitHub would not take, and answers not like its own
     broken: Broken = lambda method, path: None
+    said: Callable[[str, str], Json] = lambda method, path: {}  # what an answer by which it goes wrong says
     lock: threading.RLock = field(default_factory=threading.RLock)
     _last: int = 0
 
@@ -356,7 +357,8 @@ def simulated() -> Iterator[GitHubSimulator]:
             if fault == "silent":
                 self.close_connection = True
                 return
-            status, result, headers = self._result(body) if not isinstance(fault, tuple) else (fault[0], {}, fault[1])
+            told = simulator.said(self.command, self.path)
+            status, result, headers = self._result(body) if not isinstance(fault, tuple) else (fault[0], told, fault[1])
             if fault == "lost":
                 self.close_connection = True
                 return

@@ -43,7 +43,7 @@ class GravityZone:
             "totalSlots": 25,
         }
         self.broken: dict[str, Any] = {}  # method → what it answers instead
-        self.refused = ""  # a group for whose endpoints nothing is assigned
+        self.refused = ""  # an endpoint, or a group of them, to which nothing is assigned
         self.pages = 2  # entries on one; the documented limit is higher
         self.asked: list[str] = []
         stand_in = self
@@ -133,7 +133,7 @@ class GravityZone:
     ) -> bool:
         if bool(policyId) is inheritFromAbove:
             raise Wrong("You can not use inheritFromAbove with policyId.")
-        if any(self.endpoints[each]["group"]["id"] == self.refused for each in targetIds):
+        if any(self.refused in (each, self.endpoints[each]["group"]["id"]) for each in targetIds):
             return False
         for each in targetIds:
             self.give(each, self.policies[policyId or "p0"])

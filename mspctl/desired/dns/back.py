@@ -14,8 +14,7 @@ from mspctl import edit, fields, strict_yaml
 from mspctl.desired import Rewritten
 from mspctl.edit import Delete, Edit, Plain, Set
 from mspctl.errors import Error, InputError
-from mspctl.fields import spoken_duration
-from mspctl.kinds import dns
+from mspctl.kinds import dns, spoken_duration
 from mspctl.load import Estate
 from mspctl.model.sections.dns import DEFAULT_TTL, Section, derived, records
 from mspctl.model.sections.dns.records import LIMITS, SETTINGS

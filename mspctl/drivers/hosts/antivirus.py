@@ -150,6 +150,7 @@ _ENGINE_UNIT = (
     f"Wants={UPDATE}.service\nAfter={UPDATE}.service network.target\n\n"
     "[Service]\nUser=clamav\nGroup=clamav\n"
     "RuntimeDirectory=mspctl-antivirus\nStateDirectory=mspctl-antivirus\nStateDirectoryMode=0750\n"
+    f"ExecStartPre=+/usr/bin/python3 {PROGRAM} ready\n"
     f"ExecStart=/usr/sbin/clamd --foreground --config-file={CLAMD}\n"
     f"ExecStartPost=+/usr/bin/python3 {PROGRAM} started\n"
     f"ExecReload=/bin/kill -USR2 $MAINPID\nRestart=on-failure\nRestartSec=30\nTimeoutStartSec=420\n{_FREE}\n"

@@ -37,7 +37,8 @@ from mspctl.driver import (
     translated,
 )
 from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, saved, tunnel, use
-from mspctl.drivers.nftables.native import FAMILY, Table
+from mspctl.drivers.nftables.live import Table
+from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
 from mspctl.kinds import addresses, firewall, packets, vpn

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mspctl.drivers.nftables.native import address_of
+from mspctl.drivers.nftables.live import address_of
 from mspctl.errors import TargetError
 from mspctl.kinds import addresses, services
 

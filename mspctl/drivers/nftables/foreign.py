@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mspctl.drivers.nftables.native import PREFIXES, Table, comment_of
+from mspctl.drivers.nftables.live import Table
+from mspctl.drivers.nftables.native import PREFIXES, comment_of
 from mspctl.kinds import addresses, firewall, services
 from mspctl.kinds.firewall import SELF
 from mspctl.kinds.packets import Decision, Other, Packet

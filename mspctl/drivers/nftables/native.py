@@ -1,9 +1,9 @@
 """
-A table of nftables ↔ resources, in the JSON that nft reads and writes (libnftables-json(5)). Pure.
+Resources → a table of nftables, in the JSON that nft reads and writes (libnftables-json(5)). Pure.
 
 Each of our rules says in its comment what it is part of (`rule:browse`, `forward:nvr`). One resource becomes several
 rules where nftables cannot say it in one: for each pair of zones, family of addresses, protocol, hours. What was read
-is made again from what was understood, and where that comes to something else, somebody changed it by hand.
+(`live.py`) is made again from what was understood, and where that comes to something else, somebody changed it by hand.
 
 Chains: `input` and `forward` decide; `prerouting` and `postrouting` translate. `notes` is never gone through: its rules
 say in their comments what nftables has no place for: the order of our rules, which is more than the orders within two
@@ -18,14 +18,16 @@ import ipaddress
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mspctl.errors import TargetError
 from mspctl.kinds import addresses, firewall, services
 from mspctl.kinds.firewall import ANY, SELF, text, texts
-from mspctl.resource import Id, Resource, Value
+from mspctl.resource import Id, Resource
+
+if TYPE_CHECKING:
+    from mspctl.drivers.nftables.live import Table
 
 Json = dict[str, Any]
 
@@ -38,10 +40,10 @@ CHAINS: dict[str, Json] = {
     "notes": {},
 }
 OUTPUT: Json = {"type": "filter", "hook": "output", "prio": 0, "policy": "accept"}  # where a raw rule stands in it
-_ZONE = "zone_"
+ZONE = "zone_"
 _ICMPV6 = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]  # or IPv6 is gone
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_VERDICTS: dict[str, Json] = {
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+VERDICTS: dict[str, Json] = {
     "accept": {"accept": None},
     "drop": {"drop": None},
     "reject": {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
@@ -56,10 +58,10 @@ PREFIXES = {
     firewall.DEFAULT.kind: "default",
     firewall.RAW: "raw",
 }
-_ORDER, _OUTSIDE, _NAMED, _WRITTEN = "order:", "outside:", "name:", "text:"
-_NOTES = (_ORDER, _OUTSIDE, _NAMED, _WRITTEN)
+ORDER, OUTSIDE, NAMED, WRITTEN = "order:", "outside:", "name:", "text:"
+NOTES = (ORDER, OUTSIDE, NAMED, WRITTEN)
 _CHUNK = 72  # characters of a raw rule's text in one comment, beside its name
-_KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def frame(table: str, resources: Sequence[Resource]) -> list[Json]:
     found: list[Json] = []
     for zone, interfaces in _zone_sets(resources).items():
         elements = {"elem": sorted(interfaces)} if interfaces else {}
-        found.append({"add": {"set": {**place, "name": _ZONE + zone, "type": "ifname", **elements}}})
+        found.append({"add": {"set": {**place, "name": ZONE + zone, "type": "ifname", **elements}}})
     leaves = any(r.id.kind == firewall.RAW and text(r, "chain") == "output" for r in resources)
     chains = {**CHAINS, **({"output": OUTPUT} if leaves else {})}
     return found + [{"add": {"chain": {**place, "name": name, **said}}} for name, said in chains.items()]
@@ -165,7 +167,7 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     by_kind: dict[str, list[Resource]] = {}
     for resource in sorted(resources, key=lambda r: r.id):
         by_kind.setdefault(resource.id.kind, []).append(resource)
-    found = [*_base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
+    found = [*base(), *itertools.chain.from_iterable(map(made_of, by_kind.get(firewall.ZONE, ())))]
     ordered = firewall.rules(resources)
     raw = [r for r in ordered if r.id.kind == firewall.RAW]
     found += itertools.chain.from_iterable(map(made_of, raw))
@@ -180,14 +182,14 @@ def rules(resources: Sequence[Resource], kept: Mapping[Id, Sequence[Rule]] = Map
     return found
 
 
-def _base() -> Iterator[Rule]:
+def base() -> Iterator[Rule]:
     established = _match({"ct": {"key": "state"}}, ["established", "related"], "in")
-    yield Rule("input", "base:self", [_match(_meta("iifname"), "lo"), _VERDICTS["accept"]])
+    yield Rule("input", "base:self", [_match(_meta("iifname"), "lo"), VERDICTS["accept"]])
     for chain in ("input", "forward"):
-        yield Rule(chain, "base:answers", [established, _VERDICTS["accept"]])
-        yield Rule(chain, "base:invalid", [_match({"ct": {"key": "state"}}, "invalid", "in"), _VERDICTS["drop"]])
+        yield Rule(chain, "base:answers", [established, VERDICTS["accept"]])
+        yield Rule(chain, "base:invalid", [_match({"ct": {"key": "state"}}, "invalid", "in"), VERDICTS["drop"]])
     yield Rule(
-        "input", "base:neighbours", [_match(_payload("icmpv6", "type"), {"set": [*_ICMPV6]}), _VERDICTS["accept"]]
+        "input", "base:neighbours", [_match(_payload("icmpv6", "type"), {"set": [*_ICMPV6]}), VERDICTS["accept"]]
     )
 
 
@@ -230,7 +232,7 @@ def comment_of(id_: Id) -> str:
 
 
 def _rule(resource: Resource) -> Iterator[Rule]:
-    end = [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]]
+    end = [_COUNTED, *_log(resource), VERDICTS[text(resource, "action")]]
     to = texts(resource, "to")
     ways = [("input", zone, "") for zone in _zones(texts(resource, "from")) if SELF in to]
     ways += [("forward", *pair) for pair in itertools.product(_zones(texts(resource, "from")), _zones(to - {SELF}))]
@@ -247,7 +249,7 @@ def _zones(zones: frozenset[str]) -> list[str]:
 
 
 def _zone(key: str, zone: str) -> list[Json]:
-    return [_match(_meta(key), f"@{_ZONE}{zone}")] if zone else []
+    return [_match(_meta(key), f"@{ZONE}{zone}")] if zone else []
 
 
 def _places(resource: Resource, family: int | None) -> list[Json] | None:
@@ -269,10 +271,10 @@ def _places(resource: Resource, family: int | None) -> list[Json] | None:
 def _address(name: str, said: frozenset[str], version: int) -> list[Json]:
     if said == addresses.ANY:
         return []
-    return [_match(_payload(_IP[version], name), _one_or_set(map(_native_address, addresses.in_order(said))))]
+    return [_match(_payload(IP[version], name), _one_or_set(map(_native_address, addresses.in_order(said))))]
 
 
-_IP = {4: "ip", 6: "ip6"}
+IP = {4: "ip", 6: "ip6"}
 
 
 def _native_address(said: str) -> Any:
@@ -323,7 +325,7 @@ def _limits(resource: Resource) -> list[list[Json]]:
     week: dict[tuple[int, int], list[str]] = {}
     for low, high in sorted(map(firewall.span_of, texts(resource, "hours"))):
         midnight = low // 1440 * 1440
-        week.setdefault((low - midnight, high - midnight), []).append(_DAYS[midnight // 1440])
+        week.setdefault((low - midnight, high - midnight), []).append(DAYS[midnight // 1440])
     if not week:
         return [first]
     return [[*first, _match(_meta("day"), _one_or_set(days)), _hours(*span)] for span, days in week.items()]
@@ -345,7 +347,7 @@ def _log(resource: Resource) -> list[Json]:
 def _forward(resource: Resource) -> Iterator[Rule]:
     zone, to, port = text(resource, "zone"), text(resource, "to"), resource.fields["port"]
     version = ipaddress.ip_address(to).version
-    family, comment = _IP[version], comment_of(resource.id)
+    family, comment = IP[version], comment_of(resource.id)
     sources = addresses.of_family(texts(resource, "source"), version)
     if not sources:
         return
@@ -361,7 +363,7 @@ def _forward(resource: Resource) -> Iterator[Rule]:
             "prerouting", comment, [*_zone("iifname", zone), *only, *source, local, *listen, *limits, _COUNTED, dnat]
         )
         let = [_match({"ct": {"key": "status"}}, "dnat", "in"), *source, *_address("daddr", frozenset({to}), version)]
-        expr = [*_zone("iifname", zone), *let, *there, *limits, _COUNTED, *_log(resource), _VERDICTS["accept"]]
+        expr = [*_zone("iifname", zone), *let, *there, *limits, _COUNTED, *_log(resource), VERDICTS["accept"]]
         yield Rule("forward", comment, expr)
 
 
@@ -373,7 +375,7 @@ def _nat(resource: Resource) -> Iterator[Rule]:
         ("postrouting", "oifname", "saddr", inside, "snat", outside),
     ):
         match = _address(name, frozenset({old}), version)
-        yield Rule(chain, comment, [*_zone(key, zone), *match, {verb: {"family": _IP[version], "addr": new}}])
+        yield Rule(chain, comment, [*_zone(key, zone), *match, {verb: {"family": IP[version], "addr": new}}])
 
 
 def _masquerade(resource: Resource) -> Iterator[Rule]:
@@ -389,36 +391,36 @@ def _masquerade(resource: Resource) -> Iterator[Rule]:
 
 def _policy(resource: Resource) -> Iterator[Rule]:
     came, goes = firewall.zones_of(resource.id.name)
-    end = [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]]
+    end = [_COUNTED, *_log(resource), VERDICTS[text(resource, "action")]]
     chain, away = ("input", []) if goes == SELF else ("forward", _zone("oifname", goes))
     yield Rule(chain, comment_of(resource.id), [*_zone("iifname", came), *away, *end])
 
 
 def _default(resource: Resource) -> Iterator[Rule]:
     for chain in ("input", "forward"):
-        yield Rule(chain, comment_of(resource.id), [_COUNTED, *_log(resource), _VERDICTS[text(resource, "action")]])
+        yield Rule(chain, comment_of(resource.id), [_COUNTED, *_log(resource), VERDICTS[text(resource, "action")]])
 
 
 def _order(resource: Resource) -> Iterator[Rule]:
     names = resource.fields["rules"]
     for name in names if isinstance(names, tuple) else ():
-        yield Rule("notes", _ORDER + name, [{"return": None}])
+        yield Rule("notes", ORDER + name, [{"return": None}])
 
 
 def _zone_noted(resource: Resource) -> Iterator[Rule]:
     if resource.fields.get("outside") is True:
-        yield Rule("notes", _OUTSIDE + resource.id.name, [{"return": None}])
+        yield Rule("notes", OUTSIDE + resource.id.name, [{"return": None}])
 
 
 def _written(resource: Resource) -> Iterator[Rule]:
     """How a raw rule was written."""
     said = base64.b64encode(text(resource, "text").encode()).decode()
     for start in range(0, len(said), _CHUNK):
-        yield Rule("notes", f"{_WRITTEN}{resource.id.name}:{said[start : start + _CHUNK]}", [{"return": None}])
+        yield Rule("notes", f"{WRITTEN}{resource.id.name}:{said[start : start + _CHUNK]}", [{"return": None}])
 
 
 def _named(resource: Resource) -> Iterator[Rule]:
-    yield Rule("notes", _NAMED + resource.id.name, [{"return": None}])
+    yield Rule("notes", NAMED + resource.id.name, [{"return": None}])
 
 
 _MADE = {
@@ -450,284 +452,3 @@ def _payload(protocol: str, name: str) -> Json:
 def _one_or_set(values: Iterable[Any]) -> Any:
     found = [*values]
     return found[0] if len(found) == 1 else {"set": found}
-
-
-# -- table → resources ------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Table:
-    """What nft says of our table. Raises TargetError when that makes no sense."""
-
-    resources: list[Resource] = field(default_factory=list)
-    foreign: list[Foreign] = field(default_factory=list)
-    groups: dict[Id, list[Rule]] = field(default_factory=dict)  # what each resource consists of
-
-    @classmethod
-    def read(cls, listed: Any) -> Table:
-        found = cls()
-        try:
-            items = [item for item in listed["nftables"] if "metainfo" not in item]
-            zones = {i["set"]["name"]: i["set"].get("elem", []) for i in items if "set" in i}
-            chains = {i["chain"]["name"]: i["chain"] for i in items if "chain" in i}
-            live = [(_live_rule(i["rule"]), int(i["rule"]["handle"])) for i in items if "rule" in i]
-            found._take(zones, chains, live)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TargetError(f"nft lists the table in a way that makes no sense ({type(error).__name__})") from None
-        return found
-
-    def _take(self, zones: Mapping[str, Any], chains: Mapping[str, Json], live: Sequence[tuple[Rule, int]]) -> None:
-        noted = [rule.comment for rule, _ in live if rule.chain == "notes"]
-        names = [comment.removeprefix(_NAMED) for comment in noted if comment.startswith(_NAMED)]
-        self.resources += [Resource(Id(firewall.NAME, name), {}) for name in names]
-        for name, elements in zones.items():
-            if name.startswith(_ZONE) and elements:
-                zone = name.removeprefix(_ZONE)
-                fields = firewall.fields(interfaces=frozenset(elements), outside=_OUTSIDE + zone in noted)
-                self.resources.append(Resource(Id(firewall.ZONE, zone), fields))
-        before: dict[str, str] = {}
-        order = [comment.removeprefix(_ORDER) for comment in noted if comment.startswith(_ORDER)]
-        for rule, handle in live:
-            id_ = _id_of(rule.comment)
-            if rule.chain == "notes" and rule.comment.startswith(_NOTES):
-                pass
-            elif id_ is not None:
-                self.groups.setdefault(id_, []).append(rule)
-            elif rule.key not in _BASE:
-                self.foreign.append(Foreign(rule, before.get(rule.chain, ""), handle))
-                continue
-            before[rule.chain] = rule.comment
-        self.resources += _made(self.groups, _texts(noted))
-        if order:
-            self.resources.append(firewall.order(order))
-        whole = all(_same_chain(chains.get(name, {}), said) for name, said in CHAINS.items())
-        if (
-            not whole
-            or not {*_BASE} <= {rule.key for rule, _ in live if rule.comment.startswith("base:")}
-            or not self._in_order([r for r, _ in live])
-        ):
-            self.resources = [by_hand(r) if r.id == firewall.DEFAULT else r for r in self.resources]
-        for each in self.foreign:
-            self.resources.append(Resource(each.id, {"native": json.dumps([*each.rule.expr], sort_keys=True)}))
-
-    def _in_order(self, live: Sequence[Rule]) -> bool:
-        """Whether our rules are where we would put them; what differs within one is told of that one."""
-        meant = rules(self.resources, self.groups)
-        for chain in CHAINS:
-            comments = [[r.comment for r in these if r.chain == chain and r.comment] for these in (meant, live)]
-            ours = {*comments[0]}
-            if [k for k, _ in itertools.groupby(comments[0])] != [
-                k for k, _ in itertools.groupby(c for c in comments[1] if c in ours)
-            ]:
-                return False
-        return True
-
-
-def _texts(noted: Iterable[str]) -> dict[str, str]:
-    """How each raw rule was written, by its name."""
-    found: dict[str, str] = {}
-    for comment in noted:
-        if comment.startswith(_WRITTEN):
-            name, _, chunk = comment.removeprefix(_WRITTEN).rpartition(":")
-            found[name] = found.get(name, "") + chunk
-    return found
-
-
-def _made(groups: Mapping[Id, Sequence[Rule]], written: Mapping[str, str]) -> Iterator[Resource]:
-    for id_, group in groups.items():
-        yield _raw(id_, group, written) if id_.kind == firewall.RAW else _understood(id_, group)
-
-
-def _raw(id_: Id, group: Sequence[Rule], written: Mapping[str, str]) -> Resource:
-    """As it was written; whether it is still that, nft has to say."""
-    try:
-        (rule,) = group
-        said = base64.b64decode(written[id_.name], validate=True).decode("ascii")
-    except (KeyError, ValueError):
-        rule, said = group[0], ""
-    said = said if said.isprintable() and said else firewall.BY_HAND
-    return Resource(id_, firewall.fields(chain=rule.chain, text=said))
-
-
-def _live_rule(said: Json) -> Rule:
-    return Rule(said["chain"], said.get("comment", ""), said["expr"])
-
-
-def _same_chain(live: Json, said: Json) -> bool:
-    return bool(live) and all(live.get(key) == value for key, value in said.items())
-
-
-def _id_of(comment: str) -> Id | None:
-    prefix, colon, name = comment.partition(":")
-    return Id(_KINDS[prefix], name) if colon and prefix in _KINDS and name else None
-
-
-def _understood(id_: Id, group: Sequence[Rule]) -> Resource:
-    """The resource that comes to exactly these rules, else one that says they were changed."""
-    try:
-        found = _READ[id_.kind](id_, [_Parts.of(rule) for rule in group])
-        made = [*made_of(found)]
-        same = made == group or sorted(r.key for r in made) == sorted(r.key for r in group)  # mostly the first
-    except (KeyError, TypeError, ValueError, StopIteration, RuntimeError):
-        return by_hand(Resource(id_, {}))
-    return found if same else by_hand(found)
-
-
-def by_hand(resource: Resource) -> Resource:
-    name = _TELLING[resource.id.kind]
-    value: Value = frozenset({firewall.BY_HAND}) if name == "source" else firewall.BY_HAND
-    return Resource(resource.id, {**resource.fields, name: value})
-
-
-@dataclass(slots=True)
-class _Parts:
-    """What the matches of one rule say. Raises ValueError for one that we would not have written."""
-
-    chain: str
-    said: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rule: Rule) -> _Parts:
-        parts = cls(rule.chain)
-        for each in rule.expr:
-            ((verb, value),) = each.items()
-            if verb == "match":
-                parts._match(value)
-            else:
-                parts.said[verb] = value if value is not None else True
-        return parts
-
-    def _match(self, value: Json) -> None:
-        ((kind, left),) = value["left"].items()
-        key = f"{left['protocol']} {left['field']}" if kind == "payload" else left.get("key", kind)
-        if key in self.said:
-            raise ValueError(f"{key} is matched twice")
-        self.said[key] = value["right"]
-
-    def listed(self, key: str) -> list[Any]:
-        said = self.said.get(key, [])
-        if isinstance(said, dict) and "set" in said:
-            return list(said["set"])
-        return said if isinstance(said, list) else [said]
-
-    def zone(self, key: str) -> str:
-        return str(self.said.get(key, f"@{_ZONE}{ANY}")).removeprefix(f"@{_ZONE}")
-
-    def addresses(self, name: str) -> frozenset[str]:
-        found = [address_of(each) for version in _IP.values() for each in self.listed(f"{version} {name}")]
-        return addresses.joined(found) if found else addresses.ANY
-
-    def services(self) -> frozenset[str]:
-        found = [*self._services()]
-        return services.joined(found) if found else services.ANY
-
-    def _services(self) -> Iterator[str]:
-        for protocol in services.WITH_PORTS:
-            yield from (_ports_of(protocol, each) for each in self.listed(f"{protocol} dport"))
-        for protocol in ("icmp", "icmpv6"):
-            yield from (f"{protocol}/{each}" for each in self.listed(f"{protocol} type"))
-        for each in self.listed("l4proto"):
-            yield {"icmp": "icmp/any", "ipv6-icmp": "icmpv6/any"}.get(each, each)
-
-    def until(self) -> str:
-        said = str(self.said.get("time", ""))
-        return said.removesuffix(":00") if said.count(":") == 2 else said
-
-    def hours(self) -> frozenset[str]:
-        if "hour" not in self.said:
-            return frozenset()
-        low, high = (_seconds(each) for each in self.said["hour"]["range"])
-        days = [_DAYS.index(day) * 1440 for day in self.listed("day")]
-        return firewall.hours((day + low // 60, day + (high + 1) // 60) for day in days)
-
-    def action(self) -> str:
-        return next(name for name in _VERDICTS if name in self.said)
-
-    def limits(self) -> dict[str, Value]:
-        return {"log": "log" in self.said, "until": self.until(), "hours": self.hours()}
-
-
-def address_of(said: Any) -> str:
-    if isinstance(said, str):
-        return addresses.fold(said)
-    if "range" in said:
-        return addresses.fold("-".join(said["range"]))
-    return addresses.fold(f"{said['prefix']['addr']}/{said['prefix']['len']}")
-
-
-def _ports_of(protocol: str, said: Any) -> str:
-    low, high = said["range"] if isinstance(said, dict) else (said, said)
-    return services.fold(f"{protocol}/{low}-{high}")[0]
-
-
-def _seconds(clock: str) -> int:
-    hours, minutes, *seconds = (int(part) for part in clock.split(":"))
-    return hours * 3600 + minutes * 60 + (seconds[0] if seconds else 0)
-
-
-def _read_rule(id_: Id, group: Sequence[_Parts]) -> Resource:
-    to = frozenset(SELF if p.chain == "input" else p.zone("oifname") for p in group)
-    fields = firewall.fields(
-        from_=frozenset(p.zone("iifname") for p in group),
-        to=to,
-        source=addresses.joined(a for p in group for a in p.addresses("saddr")),
-        destination=addresses.joined(a for p in group for a in p.addresses("daddr")),
-        services=services.joined(s for p in group for s in p.services()),
-        action=group[0].action(),
-    )
-    limits = {**group[0].limits(), "hours": _all_hours(group)}
-    return Resource(id_, fields | limits)
-
-
-def _all_hours(group: Sequence[_Parts]) -> frozenset[str]:
-    return frozenset(h for p in group for h in p.hours())
-
-
-def _read_forward(id_: Id, group: Sequence[_Parts]) -> Resource:
-    first = next(p for p in group if p.chain == "prerouting")
-    let = next(p for p in group if p.chain == "forward")
-    dnat = first.said["dnat"]
-    fields = firewall.fields(
-        zone=first.zone("iifname"),
-        listen=first.services(),
-        to=addresses.fold(dnat["addr"]),
-        port=int(dnat.get("port", 0)),
-        source=first.addresses("saddr"),
-    )
-    return Resource(id_, fields | {**let.limits(), "hours": _all_hours(group)})
-
-
-def _read_nat(id_: Id, group: Sequence[_Parts]) -> Resource:
-    dnat = next(p for p in group if p.chain == "prerouting")
-    (outside,) = dnat.addresses("daddr")
-    inside = addresses.fold(dnat.said["dnat"]["addr"])
-    return Resource(id_, firewall.fields(zone=dnat.zone("iifname"), outside=outside, inside=inside))
-
-
-def _read_masquerade(id_: Id, group: Sequence[_Parts]) -> Resource:
-    (parts,) = group
-    return Resource(id_, {"source": parts.addresses("saddr")})
-
-
-def _read_action(id_: Id, group: Sequence[_Parts]) -> Resource:
-    return Resource(id_, {"action": group[0].action(), "log": "log" in group[0].said})
-
-
-_READ = {
-    firewall.RULE: _read_rule,
-    firewall.FORWARD: _read_forward,
-    firewall.NAT: _read_nat,
-    firewall.MASQUERADE: _read_masquerade,
-    firewall.POLICY: _read_action,
-    firewall.DEFAULT.kind: _read_action,
-}
-_TELLING = {  # the field that says when somebody else wrote it
-    firewall.RULE: "action",
-    firewall.FORWARD: "to",
-    firewall.NAT: "inside",
-    firewall.MASQUERADE: "source",
-    firewall.POLICY: "action",
-    firewall.DEFAULT.kind: "action",
-    firewall.RAW: "text",
-}
-_BASE = frozenset(rule.key for rule in _base())

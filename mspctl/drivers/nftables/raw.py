@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from mspctl.drivers.nftables import native
-from mspctl.drivers.nftables.native import FAMILY, Rule, Table
+from mspctl.drivers.nftables.live import Table, by_hand
+from mspctl.drivers.nftables.native import FAMILY, Rule
 from mspctl.errors import TargetError
 from mspctl.kinds import firewall
 from mspctl.kinds.firewall import text
@@ -42,7 +43,7 @@ def looked_at(session: Session, name: str, table: Table) -> list[Resource]:
     found, _ = _asked(session, name, table.resources, wanted)
     keys = {id_: rule.key for id_, rule in found.items()}
     same = {r.id for r in wanted if [rule.key for rule in table.groups[r.id]] == [keys.get(r.id)]}
-    return [native.by_hand(r) if r in wanted and r.id not in same else r for r in table.resources]
+    return [by_hand(r) if r in wanted and r.id not in same else r for r in table.resources]
 
 
 def _asked(

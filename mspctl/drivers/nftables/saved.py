@@ -19,6 +19,8 @@ from mspctl.transports.machine import Session
 _INCLUDES = re.compile(r"\binclude\s*[\"']")
 _BY_NUMBER = re.compile(r'\b([io]if)(?="?\s*(?:"|\{|!=|==|@|vmap|\.))')
 _BY_NUMBER_JSON = re.compile(r'("key"\s*:\s*"[io]if)(?=")')
+_FLOWS = re.compile(r'(?m)^\s*flowtable |"flowtable"')
+_NO_FLOWS = " (its flowtables only speed up: take them, and the rules that add to them, out of the file)"
 _NOT_NFT = (
     (re.compile(r"\*(filter|nat|mangle|raw|security)\s"), "what iptables-save wrote"),
     (re.compile(r"(?m)^(Chain \w+ \(|config (rule|zone|defaults)\b)"), "no list of nft"),
@@ -40,7 +42,8 @@ def listed(session: Session, text: str) -> tuple[Any, str]:
     alone = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
     ran = session.run([*alone, "sh", "-c", _LIST, "sh", *(["-j"] if is_json else [])], given.encode())
     if ran.code == _REFUSED:
-        raise TargetError(f"nft does not take the file: {_first(ran.err)}")
+        hint = _NO_FLOWS if _FLOWS.search(said) else ""  # their interfaces are not here
+        raise TargetError(f"nft does not take the file: {_first(ran.err)}{hint}")
     if ran.code:
         raise TargetError(f"the file cannot be loaded on this machine: {ran.complaint} (nft and unshare are needed)")
     first, _, rest = ran.out.decode(errors="replace").partition("\n")
@@ -48,9 +51,9 @@ def listed(session: Session, text: str) -> tuple[Any, str]:
 
 
 def _first(err: bytes) -> str:
-    """nft's first complaint, with the line that it is about."""
-    lines = [line.strip() for line in err.decode(errors="replace").splitlines() if line.strip(" ^~\t")]
-    return " | ".join(line[:160] for line in lines[:2]).replace("/dev/stdin:", "line ") or "it gives no reason"
+    """nft's first complaint, without the line of the file that it is about: who knows what that is a file of."""
+    first = err.decode(errors="replace").strip().partition("\n")[0]
+    return first[:160].replace("/dev/stdin:", "line ") or "it gives no reason"
 
 
 _REFUSED = 9

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from mspctl.driver import Measured, Unmeasured
-from mspctl.drivers.nftables.native import Table
+from mspctl.drivers.nftables.live import Table
 from mspctl.kinds import firewall
 from mspctl.resource import Id
 

@@ -1,5 +1,5 @@
 """
-What ClamAV does on a host, and how it went: `antivirus started|updated|found|scan <name>`, called by its units.
+What ClamAV does on a host, and how it went: `antivirus ready|started|updated|found|scan <name>`, called by its units.
 
 clamd calls `found`, as its own user, for each thing that it finds; the others run as root. What is written down is read
 by whoever manages the host. A find can be told at once, to the address that job.conf names.
@@ -88,6 +88,11 @@ def made(path: str) -> int:
     return calendar.timegm((int(year), MONTHS.index(month) + 1, int(day), int(hour), int(minute), 0)) - offset
 
 
+def ready() -> str:
+    """Without any signatures the engine ends, and says less than why there are none."""
+    return "" if signatures() else f"there are no signatures yet: {said(STATE + '.json').get('failed') or 'none came'}"
+
+
 def started() -> Union[int, str]:
     """Waits until the engine takes questions: with all of its signatures that lasts. If it ended, it has said why."""
     for _ in range(3000):
@@ -110,8 +115,8 @@ def updated() -> str:
     ]
     told = subprocess.run(["journalctl", *words], capture_output=True, text=True).stdout.splitlines()  # noqa: S603, S607
     ok = os.environ.get("SERVICE_RESULT") == "success"
-    wrong = [line for line in told if line.startswith(("ERROR", "WARNING"))] or told[-1:]
-    facts: Dict[str, Any] = {"failed": "" if ok else (wrong[-1] if wrong else "freshclam gave no reason")[:300]}
+    wrong = [line for word in ("ERROR", "WARNING") for line in told if line.startswith(word)] or told[-1:]
+    facts: Dict[str, Any] = {"failed": "" if ok else (wrong[0] if wrong else "freshclam gave no reason")[:300]}
     if ok:
         facts["updated"] = int(time.time())
         facts["outdated"] = any("OUTDATED" in line for line in told)
@@ -168,6 +173,12 @@ def run(paths: List[str], move: bool) -> Tuple[int, str]:
     return sum(line.endswith(" FOUND") for line in lines), wrong[0][:300] if wrong else ""
 
 
-DO: Dict[str, Callable[..., Union[int, str]]] = {"started": started, "updated": updated, "found": found, "scan": scan}
+DO: Dict[str, Callable[..., Union[int, str]]] = {
+    "ready": ready,
+    "started": started,
+    "updated": updated,
+    "found": found,
+    "scan": scan,
+}
 if __name__ == "__main__":
     sys.exit(DO[sys.argv[1]](*sys.argv[2:]) or 0)

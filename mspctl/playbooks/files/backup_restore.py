@@ -358,7 +358,8 @@ class Proof:
         self.files, self.octets = seen.files, seen.octets
         said = f"{seen.files} file{'' if seen.files == 1 else 's'}, {spoken(seen.octets)}"
         self.step("it is restored", PASSED, said, begun, restored)
-        same = f"{seen.same} of them have the SHA-256 of what is on the host; the others changed there since"
+        some = f"{seen.same} of them have the SHA-256 of what is on the host; the others changed there since"
+        same = some if seen.same < seen.files else "and as it is on the host"
         good = self.step(what, FAILED if seen.wrong else PASSED, several(seen.wrong) or same, restored)
         if good and self.ask["start"]:
             self.start(self.ask["start"])
