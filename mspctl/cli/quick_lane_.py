@@ -105,7 +105,7 @@ def merge(
             return Exit.DIFFERS
         if checks and all(check.good for check in checks):
             if why := why_not():
-                console.say(f"#{number} waits for somebody: {why}.")
+                console.say(f"{forge.sign}{number} waits for somebody: {why}.")
                 return Exit.DIFFERS
             forge.merge(number, head)
             console.say(f"{forge.sign}{number} is merged.")

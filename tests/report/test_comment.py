@@ -197,7 +197,7 @@ def test_the_command_keeps_one_comment(run: Run, repository: Path, github: GitHu
     assert "Only 1 of 2 jobs reported" in re.sub("[`*]", "", github.bodies(7)[0])
     assert run("comment", "1.json", "2.json", "--pull-request", "7", "--of", "2").code == 0
     (body,) = github.bodies(7)
-    assert body.startswith("<!-- mspctl: plan -->\n## Plan: ")
+    assert re.match("<!-- mspctl: plan -->\n<!-- mspctl shows:.* -->\n## Plan: ", body)
     assert "studio-legale-ferri" in body
 
 
