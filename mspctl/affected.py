@@ -2,8 +2,8 @@
 Which customers a change touches, and how CI shares the work of planning them among its jobs.
 
 A file of a customer touches that customer, a baseline those that have it, the rest of the inventory everybody. Anything
-else is the program's, unless it is known to be read by nobody: who can change what runs could have every secret, so a
-change of that gets no plan made with credentials.
+else, and what Git itself goes by, is the program's, unless it is known to be read by nobody: who can change what runs
+could have every secret, so a change of that gets no plan made with credentials.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mspctl.rings import Ring, rings
 from mspctl.strict_yaml import Problems
 
 NOTHING = re.compile(r"0+")  # what a forge calls the commit before the first one
+GITS_OWN = frozenset({".gitattributes", ".gitmodules"})  # what is checked out may be other text than was reviewed
 HARMLESS = re.compile(r"[^/]+\.md|LICENSE|(docs|changelog|\.schemas)/.+")  # read by people and editors
 SHARDS = 8  # jobs at once, unless somebody says otherwise
 
@@ -137,7 +138,9 @@ def touched(paths: Iterable[str]) -> Touched:
     for path in paths:
         room, _, rest = path.partition("/")
         name, inside, file = rest.partition("/")
-        if room == "customers" and (inside or not name.endswith(".md")):
+        if path.rpartition("/")[2] in GITS_OWN:
+            program.append(path)
+        elif room == "customers" and (inside or not name.endswith(".md")):
             if inside and NAME.fullmatch(name):
                 customers.add(name)
             else:

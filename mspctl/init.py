@@ -23,6 +23,7 @@ from mspctl.fields import one_line
 from mspctl.ledger import Ledger
 
 TEMPLATES = files("mspctl") / "templates"
+CI = ("github", "gitlab")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +36,12 @@ class Made:
     ledger: str  # its first commit, or ""
 
 
-def init(folder: Path, name: str = "", *, example: bool = True, ledger: bool = True) -> Made:
+def init(folder: Path, name: str = "", *, example: bool = True, ledger: bool = True, ci: str = "github") -> Made:
     """
     Make a repository in `folder`, which is missing or empty, or holds nothing but `.git`.
 
-    `name` is the MSP's; by default the folder's. Raises InputError when there is something in the way, and then, as
-    after any other error, nothing was made.
+    `name` is the MSP's; by default the folder's. `ci` says whose pipelines are written, and is one of CI. Raises
+    InputError when there is something in the way, and then, as after any other error, nothing was made.
     """
     folder = folder.absolute()
     name = _checked(name or folder.resolve().name)
@@ -48,7 +49,7 @@ def init(folder: Path, name: str = "", *, example: bool = True, ledger: bool = T
     try:
         _check_free(folder)
         draft.mkdir()
-        written = _write(draft, _contents(name, example=example, ledger=ledger))
+        written = _write(draft, _contents(name, example=example, ledger=ledger, ci=ci))
         written += len(schema.write(draft / schema.FOLDER, schema.schemas()))
         repository = folder if (folder / ".git").exists() else draft
         if repository is draft:
@@ -119,16 +120,17 @@ def _write(root: Path, contents: Mapping[str, str]) -> int:
     return len(contents)
 
 
-def _contents(name: str, *, example: bool, ledger: bool) -> dict[str, str]:
+def _contents(name: str, *, example: bool, ledger: bool, ci: str) -> dict[str, str]:
     """Path → text. The example's files come last, so that they replace those of the bare repository."""
-    said = {"name": name, "example": example, "ledger": ledger}
+    said = {"name": name, "example": example, "ledger": ledger, "ci": ci}
     said |= {"version": __version__, "hash": program_hash(), "pins": pins()}
-    trees = ["init", "example"] if example else ["init"]
-    return {
+    trees = ["init", *(["gitlab"] if ci == "gitlab" else []), *(["example"] if example else [])]
+    found = {
         _target(path): _filled(text, said) if path.endswith(".j2") else text
         for tree in trees
         for path, text in _texts(TEMPLATES / tree)
     }
+    return {path: text for path, text in found.items() if ci == "github" or not path.startswith(".github/")}
 
 
 def _texts(folder: Traversable, above: str = "") -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from datetime import date
 from ipaddress import ip_network
 from typing import Any
 
-from mspctl.errors import InputError
+from mspctl.errors import InputError, LedgerError
 from mspctl.git_branch import Git
 from mspctl.kinds import dns, mail
 from mspctl.kinds import filter as filters
@@ -88,6 +88,26 @@ def of_base(git: Git, base: str) -> Sequence[QuickClass]:
     above = git("rev-parse", "--show-prefix").strip("\n")
     name = f"{base}:{above}{FILE}"
     return classes(_text(git.objects([name])[name]))
+
+
+def newest(git: Git, branch: str) -> str:
+    """The commit that `branch` of the remote has just now. Raises LedgerError."""
+    remote = git.remote("the customers")
+    if not remote:
+        raise LedgerError("there is no remote to ask what main is now")
+    git("fetch", "--quiet", "--end-of-options", remote, f"refs/heads/{branch}")
+    return git("rev-parse", "FETCH_HEAD^{commit}").strip()
+
+
+def overtaken(git: Git, base: str, tip: str, texts: Texts) -> str:
+    """What came into main since `base` that a plan of these files stood on; "" for nothing."""
+    answer = git.call("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, tip, "--")
+    if answer.code:
+        return "its base is not in main"
+    rooms = {"inventory", *("/".join(path.split("/")[:2]) for path in texts)}
+    came = (path for path in answer.text.split("\0")[:-1] if any(path.startswith(f"{room}/") for room in rooms))
+    found = next(came, "")
+    return f"{found if found.isprintable() else repr(found)} is another one in main by now" if found else ""
 
 
 def _text(content: bytes | None) -> str:

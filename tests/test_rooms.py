@@ -16,7 +16,7 @@ from tests.drivers.contract import DriverContract
 
 FILES = [module.name for module in pkgutil.iter_modules(drivers.__path__)]
 # What reads logs holds no resources; it is told apart by what it is.
-GROUPS = ("mail", "firewall", "inventory", "restore")
+GROUPS = ("gitlab", "mail", "firewall", "inventory", "restore")
 LOGS = [name for name in FILES if drivers.reads_logs(name)]
 OF_RESOURCES = [name for name in FILES if name not in LOGS]
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "reviewed": "Find the plan that was reviewed before a merge.",
     "quick-lane": "Tell whether a plan may be merged by itself.",
     "replan": "Plan other pull requests again after a merge.",
+    "gitlab": "Do what pipelines of GitLab need besides.",
     "archive": "Keep the whole configuration of each firewall.",
     "prove": "Make the live tests that are declared.",
     "adopt": "Write live values into the YAML: Git takes over.",

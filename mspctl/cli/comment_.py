@@ -32,22 +32,23 @@ def command(files: tuple[str, ...], pull: int, jobs: int | None, head: str | Non
     from mspctl.secrets import redact
 
     shown = forge.with_missing(forge.reports(files), len(files), jobs)
-    text = redact(render(shown, pull))
+    known = f"{forge.sign()}{pull}"
+    text = redact(render(shown, known))
     if dry_run:
         console.say(text, end="")
         return Exit.DONE
-    forge.summarize(shown, pull)
+    forge.summarize(shown, known)
     try:
-        github = forge.github()
+        github = forge.connect()
         if head is not None and github.pull(pull).head != head:
-            console.hint(f"#{pull} has gone on since {head[:12]}; the run for what it is now says the rest.")
+            console.hint(f"{known} has gone on since {head[:12]}; the run for what it is now says the rest.")
             return Exit.DONE
         done = write(github, pull, shown, text)
     except Unreachable as error:
         console.error(str(error))
         console.hint("The comment is not up to date; the reports are kept: run the job, or this command, again.")
         return Exit.UNREACHABLE
-    console.say(f"The comment on #{pull} is up to date.")
+    console.say(f"The comment on {known} is up to date.")
     return done
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mspctl.cli import console
 
 if TYPE_CHECKING:
-    from mspctl.forge.github import GitHub
+    from mspctl.forge import Forge
     from mspctl.report.view import View
 
 
@@ -41,14 +41,23 @@ def with_missing(shown: View, reported: int, jobs: int | None) -> View:
     return replace(shown, alarms=[alarm, *shown.alarms])
 
 
-def github() -> GitHub:
-    """As the environment names it. Raises InputError when something is missing."""
-    from mspctl.forge.github import from_environment
+def connect() -> Forge:
+    """GitLab where the environment names it, else GitHub. Raises InputError when something is missing."""
+    from mspctl.forge import github, gitlab
 
-    return from_environment(os.environ)
+    if gitlab.is_named(os.environ):
+        return gitlab.from_environment(os.environ)
+    return github.from_environment(os.environ)
 
 
-def summarize(shown: View, pull: int | None = None) -> None:
+def sign() -> str:
+    """What stands before the number of a pull request where we are."""
+    from mspctl.forge import github, gitlab
+
+    return gitlab.GitLab.sign if gitlab.is_named(os.environ) else github.GitHub.sign
+
+
+def summarize(shown: View, pull: str = "") -> None:
     """In a job of GitHub: annotations, and everything in the job's summary."""
     from mspctl.report.annotations import annotate
     from mspctl.report.as_comment import SUMMARY, render

@@ -40,7 +40,7 @@ def command(files: tuple[str, ...], about: str | None, dry_run: bool) -> Exit:
         return Exit.DONE
     forge.summarize(shown)
     try:
-        github = forge.github()
+        github = forge.connect()
         for told in found:
             keep(github, told, shown.kind)
     except Unreachable as error:

@@ -61,7 +61,8 @@ def propose(root: Path, wish: Wish, words: Sequence[str], why: str, files: Mappi
     text = redact("\n".join(filter(None, (wish.message, why))) or f"By: mspctl {' '.join(words[:2])}")
     proposal = Proposal(words, redact(" ".join(words)), text, files, wish.tickets, wish.by)
     try:
-        done = propose(root, forge.github(), proposal, Stamp(who(root), now(), proposal.message))
+        there = forge.connect()
+        done = propose(root, there, proposal, Stamp(who(root), now(), proposal.message))
     except Unreachable as error:
         raise Unreachable(f"{error}; the branch {proposal.branch} may be pushed (run this again)") from None
-    console.say(f"#{done.pull.number} is {'opened' if done.opened else 'up to date'}: {done.branch}")
+    console.say(f"{there.sign}{done.pull.number} is {'opened' if done.opened else 'up to date'}: {done.branch}")

@@ -16,7 +16,7 @@ for."""
 @click.command("replan", help=HELP)
 @click.option("--base", required=True, metavar="REF", help="What was merged since then: a commit.")
 @click.option("--into", default="main", show_default=True, metavar="BRANCH", help="The branch it was merged into.")
-@click.option("--workflow", default=".github/workflows/plan.yml", show_default=True, help="Whose plans are made again.")
+@click.option("--workflow", default="", metavar="NAME", help="Whose plans are made again.")
 @click.option("--wait", default=600.0, show_default=True, metavar="SECONDS", help="For plans that are being made.")
 @click.pass_obj
 def command(directory: str | None, base: str, into: str, workflow: str, wait: float) -> Exit:
@@ -31,11 +31,13 @@ def command(directory: str | None, base: str, into: str, workflow: str, wait: fl
     found = affected(root, base, merged=True)
     failed = False
     try:
-        for one in again(forge.github(), load(root), [*found.customers, *found.gone], into, workflow, wait):
+        client = forge.connect()
+        which = workflow or client.plans
+        for one in again(client, load(root), [*found.customers, *found.gone], into, which, wait):
             failed = failed or bool(one.wrong)
             say = console.error if one.wrong else console.say
             more = f"is not planned again: {one.wrong}" if one.wrong else "is planned again"
-            say(f"#{one.pull.number} {more} ({one.shared})")
+            say(f"{client.sign}{one.pull.number} {more} ({one.shared})")
     except Unreachable as error:
         console.error(f"{error}; plans of other pull requests may be old (run the job, or this command, again)")
         return Exit.UNREACHABLE

@@ -24,7 +24,7 @@ out otherwise after it was approved; then it ends with 1."""
 @click.command("reviewed", help=HELP)
 @click.option("--commit", required=True, metavar="COMMIT", help="What was merged.")
 @click.option("--issue", "told", is_flag=True, help="Open an issue when there is none, and close it when there is.")
-@click.option("--workflow", default=".github/workflows/plan.yml", show_default=True, help="Whose plans are believed.")
+@click.option("--workflow", default="", metavar="NAME", help="Whose plans are believed.")
 def command(commit: str, told: bool, workflow: str) -> Exit:
     from mspctl.cli import forge
     from mspctl.errors import InputError, Unreachable
@@ -32,9 +32,9 @@ def command(commit: str, told: bool, workflow: str) -> Exit:
     from mspctl.forge.review import reviewed
 
     try:
-        github = forge.github()
+        github = forge.connect()
         try:
-            found = reviewed(github, commit, workflow)
+            found = reviewed(github, commit, workflow or github.plans)
         except InputError as error:
             if told:
                 tell(github, commit, str(error))

@@ -66,13 +66,14 @@ def propose(root: Path) -> None:
 
     git = Git(root)
     try:
-        base, github = base_of(git), forge.github()
+        base, github = base_of(git), forge.connect()
         for branch in emergency.sent(root):
             if github.pulls_from(branch):
                 continue
             said = git("log", "-1", "--format=%B", branch).strip()
             title, _, text = said.partition("\n")
             body = f"This was applied without CI. Merge it, or a later merge will want to undo it.\n\n{text.strip()}\n"
-            console.say(f"#{github.open_pull(redact(title), redact(body), branch, base).number} is opened: {branch}")
+            number = github.open_pull(redact(title), redact(body), branch, base).number
+            console.say(f"{github.sign}{number} is opened: {branch}")
     except Error as error:
         console.alarm(f"no pull request is opened: {error} (mspctl ledger push --open-pr opens it)")

@@ -1,5 +1,5 @@
 """
-The forge: where pull requests, comments and issues are, and what mspctl asks of it. `github.py` is the one that talks.
+The forge: where pull requests, comments and issues are, and what mspctl asks of it. `github.py` and `gitlab.py` talk.
 
 What is written there belongs to a subject (the plan of a pull request, the drift of a customer), named in a marker that
 nobody sees. So what is there is found again and brought up to date, whoever wrote it and however often it is tried.
@@ -15,6 +15,7 @@ from typing import Protocol
 from mspctl.errors import TargetError
 
 LONGEST = 65_536  # characters of a comment or an issue
+PLANNED = "pull_request_target"  # why a job ran that plans a pull request, and is the base's
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,12 @@ class Forge(Protocol):
     Comments and issues are only those of people and programs who may write to the repository: anybody could put a
     marker into theirs.
     """
+
+    plans: str  # whose artifacts are believed to be plans
+    sign: str  # what stands before the number of a pull request
+
+    def on_issues(self) -> Forge:
+        """The same, but comments are those of issues: some forges number them apart."""
 
     def comments(self, number: int) -> Sequence[Comment]: ...
     def comment(self, number: int, body: str) -> Comment: ...

@@ -44,6 +44,8 @@ def from_environment(environment: Mapping[str, str]) -> GitHub:
 
 
 class GitHub:
+    plans, sign = ".github/workflows/plan.yml", "#"
+
     def __init__(self, address: str, repository: str, token: Secret, settings: Settings | None = None) -> None:
         self._http = Http(
             address,
@@ -60,6 +62,9 @@ class GitHub:
         self._owner = repository.partition("/")[0]
 
     # -- comments and issues
+
+    def on_issues(self) -> GitHub:
+        return self
 
     def comments(self, number: int) -> Sequence[Comment]:
         with making_sense("GitHub", "comments"):

@@ -83,7 +83,7 @@ def keep_issue(forge: Forge, said: Said, labels: Collection[str], news: Callable
     kept = _once(lambda: _about(forge.issues(labels), said.subject), open_it)
     new = frozenset() if opened else _new(kept, known)
     if new:  # told first, so that it is not forgotten; whoever comes after a run that ended here finds that it was told
-        keep_comment(forge, kept.number, f"news {_print(kept.body)}", news(new))
+        keep_comment(forge.on_issues(), kept.number, f"news {_print(kept.body)}", news(new))
     if (kept.body, kept.title) != (body, said.title):
         forge.edit_issue(kept.number, title=said.title, body=body, open=True)
     return Kept(kept.number, bool(opened), frozenset(known) if opened else new)
@@ -93,7 +93,7 @@ def close_issue(forge: Forge, subject: str, labels: Collection[str], why: str) -
     """Close what is open of a subject, with a last word; their numbers."""
     closed = []
     for issue in _about(forge.issues(labels), subject):
-        keep_comment(forge, issue.number, f"closed {_print(issue.body)}", why)
+        keep_comment(forge.on_issues(), issue.number, f"closed {_print(issue.body)}", why)
         forge.edit_issue(issue.number, title=issue.title, body=issue.body, open=False)
         closed.append(issue.number)
     return closed

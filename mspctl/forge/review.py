@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mspctl.errors import InputError, TargetError, Unreachable
-from mspctl.forge import Approval, Forge, Pull
+from mspctl.forge import PLANNED, Approval, Forge, Pull
 from mspctl.forge.posting import keep_comment, marker
 
-EVENT = "pull_request_target"
 SUBJECT = "plan"
 _SHOWS = re.compile(r"<!-- mspctl shows:([0-9a-f]+) since:(\S+) -->")
 
@@ -78,7 +77,7 @@ def reviewed(forge: Forge, commit: str, workflow: str) -> Reviewed:
     agreed = [each.when for each in forge.approvals(pull.number)] or [pull.merged_at or since]
     if max(agreed) < since:
         text = f"its plan came out otherwise at {since:%Y-%m-%d %H:%M %Z}, and nobody has approved that one"
-        raise InputError.at("", f"#{pull.number}: {text} (mspctl plan, then mspctl apply)")
+        raise InputError.at("", f"{forge.sign}{pull.number}: {text} (mspctl plan, then mspctl apply)")
     return Reviewed(pull.number, found.run, found.name, stands.digest if stands else "")
 
 
@@ -86,10 +85,10 @@ def plan_of(forge: Forge, pull: Pull, workflow: str) -> Kept:
     """The plan that is kept of a pull request as it is. Raises InputError when there is none."""
     name = name_of(pull.number, pull.head)
     for artifact in forge.artifacts(name):
-        if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, EVENT):
+        if (artifact.name, artifact.workflow, artifact.event) == (name, workflow, PLANNED):
             return Kept(artifact.run, name, artifact.made)
     text = "its plan is not kept (any more), so nothing is applied (mspctl plan, then mspctl apply)"
-    raise InputError.at("", f"#{pull.number} at {pull.head[:12]}: {text}")
+    raise InputError.at("", f"{forge.sign}{pull.number} at {pull.head[:12]}: {text}")
 
 
 # -- the comment ------------------------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ NAME = 80  # characters of a customer or a scope
 FOLD_FROM = 2  # customers
 
 
-def render(view: View, pull: int | None = None, limit: int = LIMIT) -> str:
-    """`pull` is the number by which an apply will be known, and undone. A view of a plan; others as `as_markdown`."""
+def render(view: View, pull: str = "", limit: int = LIMIT) -> str:
+    """`pull` is by what an apply will be known, and undone: `#212`. A view of a plan; others as `as_markdown`."""
     if view.kind != "plan":
         return as_markdown.page_of(view, limit)
     customers = _by_customer(view.document["scopes"])
@@ -71,7 +71,7 @@ def _counted(scopes: Scopes) -> Counter[str]:
     return found
 
 
-def _ending(document: Mapping[str, Any], customers: Mapping[str, Scopes], pull: int | None) -> Iterator[str]:
+def _ending(document: Mapping[str, Any], customers: Mapping[str, Scopes], pull: str) -> Iterator[str]:
     due = [scope for scope in document["scopes"] if _is_due(scope)]
     if not due:
         return
@@ -92,8 +92,8 @@ def _ending(document: Mapping[str, Any], customers: Mapping[str, Scopes], pull: 
     yield from ("", "</details>")
 
 
-def _undo(customers: Sequence[str], pull: int | None) -> str:
-    run = f" '#{pull}'" if pull is not None else ""
+def _undo(customers: Sequence[str], pull: str) -> str:
+    run = f" '{pull}'" if pull else ""
     commands = [code(f"mspctl undo {cut(name, NAME)}{run}") for name in customers[:3]]
     return ", ".join(commands) + (f" and {len(customers) - 3:,} more customers" if len(customers) > 3 else "")
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from mspctl import cli
+from mspctl.affected import touched
+from mspctl.errors import InputError
+from mspctl.load import load
 from tests.forge.test_end_to_end import VAULT, ZONE, Desk, desk
 from tests.servers.github import GitHubSimulator
 from tests.servers.powerdns import KEY
@@ -86,6 +89,50 @@ def test_the_workflow_is_the_bases_whatever_the_pull_request_makes_of_it(
     _, ends = pull(desk, github)
     assert ends == {"affected": "success", "plan": "skipped", "comment": "skipped", "quick-lane": "skipped"}
     nothing_came_of_it(desk, github, tmp_path)
+
+
+# -- what is no YAML, without a runner ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "customers/acme/.gitattributes",  # what is checked out would not be what was reviewed
+        ".gitattributes",
+        ".gitmodules",
+        "customers/evil",  # a submodule, or a link
+        "customers/a b/customer.yaml",
+        "customers/x\ny/customer.yaml",
+        "customers/-c/customer.yaml",
+        "playbooks/x.yml",
+    ],
+)
+def test_what_is_no_data_gets_no_plan_with_credentials(path: str) -> None:
+    found = touched([path, "customers/acme/dns.yaml"])
+    assert [*found.program] == [path]
+
+
+def test_a_link_is_not_followed_and_a_bomb_does_not_go_off(tmp_path: Path) -> None:
+    (tmp_path / "outside.yaml").write_text("key: top-secret-word\n")
+    files = {
+        "inventory/targets.yaml": "targets: {}\n",
+        "customers/acme/customer.yaml": "name: Acme\n",
+        "customers/acme/dns.yaml": "a: &a [x,x,x,x,x,x,x,x]\n"
+        + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1 or str()}'] * 8)}]\n" for n in range(1, 12)),
+        "customers/acme/mail.yaml": "domains: !!python/object/apply:os.system [touch PWNED]\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "customers/acme/patching.yaml").symlink_to(tmp_path / "outside.yaml")
+    with pytest.raises(InputError) as error:
+        load(tmp_path)
+    said = str(error.value)
+    assert "top-secret-word" not in said
+    assert len(said) < 5_000
+    for file in ("dns", "mail", "patching"):
+        assert f"customers/acme/{file}.yaml" in said
+    assert not [*tmp_path.rglob("PWNED")]
 
 
 # -- the API is down ------------------------------------------------------------------------------------------

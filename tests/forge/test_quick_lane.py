@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from mspctl.cli import quick_lane_
 from mspctl.exits import Exit
 from mspctl.forge.github import GitHub
-from mspctl.quick_lane import Decision, classes, decide
+from mspctl.git_branch import Git
+from mspctl.quick_lane import Decision, classes, decide, newest, of_base, overtaken
 from tests.servers.github import GitHubSimulator, of
 
 LANE = classes("classes: [{change: new-mailbox}, {change: allow-entry, days: 30, customers: [acme]}]\n")
@@ -142,3 +145,49 @@ def test_what_has_gone_on_is_not_merged_and_the_own_run_is_not_waited_for(
     github.checks[head] = [*checked(head, None, run=9), *checked(head, "success")]
     assert quick_lane_.merge(client, number, head, "main", 0) is Exit.DONE
     assert github.pulls[0]["merged_at"] is not None
+
+
+def git(root: Path, *args: str) -> str:
+    who = ["-c", "user.name=t", "-c", "user.email=t@msp.example"]
+    done = subprocess.run(["git", *who, *args], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "why"),
+    [
+        ("inventory/quick_lane.yaml", "classes: []\n", "inventory/quick_lane.yaml is another one in main by now"),
+        (FILE, "domains: {}\n", f"{FILE} is another one in main by now"),
+        ("customers/acme/dns.yaml", "zones: {}\n", "customers/acme/dns.yaml is another one in main by now"),
+        ("customers/beta/mail.yaml", "domains: {}\n", ""),
+    ],
+)
+def test_what_main_is_at_the_moment_of_the_merge_counts(tmp_path: Path, file: str, text: str, why: str) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    remote.mkdir()
+    git(remote, "init", "--quiet", "-b", "main")
+    for name, content in ((FILE, BEFORE), ("inventory/quick_lane.yaml", "classes: [{change: new-mailbox}]\n")):
+        (remote / name).parent.mkdir(parents=True, exist_ok=True)
+        (remote / name).write_text(content)
+    git(remote, "add", "--all")
+    git(remote, "commit", "--quiet", "-m", "base")
+    base = git(remote, "rev-parse", "HEAD")
+    git(tmp_path, "clone", "--quiet", str(remote), str(clone))
+    assert newest(Git(clone), "main") == base
+    (remote / file).parent.mkdir(parents=True, exist_ok=True)
+    (remote / file).write_text(text)
+    git(remote, "add", "--all")
+    git(remote, "commit", "--quiet", "-m", "meanwhile")
+    tip = newest(Git(clone), "main")
+    assert tip != base
+    assert overtaken(Git(clone), base, tip, {FILE: (BEFORE, MAILBOX)}) == why
+    assert bool(of_base(Git(clone), tip)) is ("quick_lane" not in file)
+    assert overtaken(Git(clone), "0" * 40, tip, {}) == "its base is not in main"
+
+
+def test_it_is_not_merged_when_something_says_otherwise_by_then(github: GitHubSimulator, client: GitHub) -> None:
+    head = "a" * 40
+    number = github.pull(head)
+    github.checks[head] = checked(head, "success")
+    assert quick_lane_.merge(client, number, head, "main", 0, lambda: "the quick lane is off") is Exit.DIFFERS
+    assert github.pulls[0]["merged_at"] is None

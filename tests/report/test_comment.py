@@ -49,7 +49,7 @@ def a_plan(customers: int, changes: int, name: str = "www A", value: str = "192.
 
 
 def comment(plan: Plan) -> str:
-    return as_comment.render(plans.of_plan(plan), 212)
+    return as_comment.render(plans.of_plan(plan), "#212")
 
 
 def back(shown: View) -> View:
@@ -147,7 +147,7 @@ def test_ten_thousand_changes_are_still_a_comment(customers: int, changes: int) 
         assert text.startswith("## Plan: ")
         assert "not shown here" in text
         assert "**Undo**" in text
-        whole = as_comment.render(plans.of_plan(plan), 212, as_comment.SUMMARY)
+        whole = as_comment.render(plans.of_plan(plan), "#212", as_comment.SUMMARY)
         assert len(whole) > 5 * len(text)
         assert len(whole.encode()) <= as_comment.SUMMARY
 
@@ -197,7 +197,7 @@ def test_the_command_keeps_one_comment(run: Run, repository: Path, github: GitHu
     assert "Only 1 of 2 jobs reported" in re.sub("[`*]", "", github.bodies(7)[0])
     assert run("comment", "1.json", "2.json", "--pull-request", "7", "--of", "2").code == 0
     (body,) = github.bodies(7)
-    assert body.startswith("<!-- mspctl: plan -->\n## Plan: ")
+    assert re.match("<!-- mspctl: plan -->\n<!-- mspctl shows:.* -->\n## Plan: ", body)
     assert "studio-legale-ferri" in body
 
 
