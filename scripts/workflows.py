@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = ROOT / "mspctl/templates/init/dot-github/workflows"
 PLACE = ROOT / ".github/workflows"
-NAMES = ("apply", "drift", "plan", "prove")
+NAMES = ("apply", "drift", "due", "plan", "prove")
 GUARD = "vars.MSPCTL_GITOPS == 'on'"
 NOTE = "# Written by scripts/workflows.py, as `mspctl init` writes it. Off unless the variable MSPCTL_GITOPS is `on`.\n"
 

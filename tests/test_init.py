@@ -25,7 +25,7 @@ from tests.test_schema import as_an_editor
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = {
-    *(f".github/workflows/{name}.yml" for name in ("apply", "check", "drift", "plan", "prove")),
+    *(f".github/workflows/{name}.yml" for name in ("apply", "check", "drift", "due", "plan", "prove")),
     *(".gitignore", "README.md", "customers/README.md", "inventory/contracts.yaml", "requirements/install"),
     *("inventory/baselines/standard.yaml", "inventory/targets.yaml", "playbooks/README.md", "stacks/README.md"),
     *("requirements/dependencies.txt", "requirements/mspctl.txt"),

@@ -61,6 +61,7 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
+    from mspctl.apply import Outcome
     from mspctl.cli import by_pulumi, updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
@@ -88,6 +89,8 @@ def command(
     say = console.say if form == "text" else console.hint
     waiting = updating.find(work) if due else []
     if due and not (plan.scopes or waiting) and form == "text":
+        if report:  # of nothing, too: an issue about what was due is over then
+            kept.save(Path(report), outcomes.of_outcome(Outcome(), "", "Nothing is due."))
         return Exit.DONE
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:

@@ -51,6 +51,15 @@ def of_drift(found: Affected) -> str:
     return _child("drift", {"JOBS": str(len(drifts))}, {**drifts, **archives, **ending})
 
 
+def of_due(found: Affected) -> str:
+    dues = _of_each("due", found.shards, {})
+    return _child("schedules", {"JOBS": str(len(dues))}, {**dues, "issue": {"extends": ".issue", "needs": [*dues]}})
+
+
+def of_prove(found: Affected) -> str:
+    return _child("schedules", {}, _of_each("prove", found.shards, {}))
+
+
 def _of_each(name: str, shards: Sequence[Shard], more: Mapping[str, object]) -> dict[str, Jobs]:
     return {f"{name} {number}": _of_one(name, number, shard, more) for number, shard in enumerate(shards, 1)}
 

@@ -191,6 +191,25 @@ def test_what_nobody_reviewed_is_not_applied(desk: Desk, github: GitHubSimulator
     assert desk.live() == {}
 
 
+@pytest.mark.soak
+def test_what_time_made_due_is_done_and_nothing_else(desk: Desk, github: GitHubSimulator) -> None:
+    began = "old: {A: 192.0.2.70, from: 2026-01-01}\n"
+    apex = "apex: {NS: [ns1.msp.example.]}\n"
+    assert cli.run(["-C", str(desk.clone), "apply", "--yes"]) == 0
+    desk.write(ZONE, f"{apex}{began}www: {{A: 192.0.2.80}}\n")
+    main = desk.push("main")
+    for _ in range(2):
+        assert set(desk.executor.run("due", "schedule", main).values()) == {"success"}, desk.executor.said
+        assert desk.live().keys() >= {"old.acme.example. A"}
+        assert "www.acme.example. A" not in desk.live()  # nobody reviewed it
+    assert github.issues == {}
+    desk.server.stop()
+    desk.write(ZONE, f"{apex}new: {{A: 192.0.2.71, from: 2026-01-02}}\n{began}")
+    assert desk.executor.run("due", "schedule", desk.push("main"))["due"] == "failure"
+    (issue,) = github.issues.values()
+    assert issue["title"] == "Not everything of what is due was applied"
+
+
 def test_a_pull_request_is_data(desk: Desk, github: GitHubSimulator) -> None:
     """From a fork: nothing. A change of what runs: no plan. Another address: it is not contacted."""
     desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")

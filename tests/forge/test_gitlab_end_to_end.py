@@ -92,7 +92,11 @@ class Desk:
         return self.executor.run("push", commit, CI_COMMIT_BEFORE_SHA=before)
 
     def drift(self) -> dict[str, str]:
-        return self.executor.run("schedule", self.git("ls-remote", "origin", "refs/heads/main").split()[0])
+        return self.scheduled("drift")
+
+    def scheduled(self, what: str) -> dict[str, str]:
+        main = self.git("ls-remote", "origin", "refs/heads/main").split()[0]
+        return self.executor.run("schedule", main, MSPCTL_RUN=what)
 
     def live(self) -> str:
         file = self.zones / "acme.example.zone"
@@ -186,6 +190,21 @@ def test_a_change_from_its_merge_request_to_the_end_of_a_hand_edit(desk: Desk, g
     assert {*desk.drift().values()} == {"success"}, desk.said
     assert issue["state"] == "closed"
     assert TOKEN not in desk.said + "".join(body["body"] for body in gitlab.notes.values())
+
+
+@pytest.mark.soak
+def test_schedules_do_what_is_due_and_nothing_else(desk: Desk, gitlab: GitLabSimulator) -> None:
+    assert cli.run(["-C", str(desk.clone), "apply", "--yes"]) == 0
+    desk.write(ZONE, f"{WWW}old: {{A: 192.0.2.70, from: 2026-01-01}}\n")
+    desk.push("main")
+    for _ in range(2):
+        ends = desk.scheduled("due")
+        assert ({*ends.values()}, {*ends} >= {"due 1", "issue"}) == ({"success"}, True), desk.said
+        assert ("192.0.2.70" in desk.live(), "192.0.2.80" in desk.live()) == (True, False)  # nobody reviewed that one
+    assert gitlab.issues == {}
+    ends = desk.scheduled("prove")
+    assert ({*ends.values()}, "prove 1" in ends) == ({"success"}, True), desk.said
+    assert desk.scheduled("") == {}
 
 
 @pytest.mark.soak

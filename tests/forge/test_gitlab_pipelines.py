@@ -24,7 +24,7 @@ from tests.servers import require
 from tests.test_schema import as_an_editor
 
 TEMPLATES = ROOT / "mspctl/templates/gitlab"
-NAMES = ("apply", "common", "drift", "plan")
+NAMES = ("apply", "common", "drift", "plan", "schedules")
 PROGRAM = ".venv/bin/mspctl"
 HEAD = "a" * 40
 
@@ -79,6 +79,8 @@ def test_they_and_what_is_made_are_what_gitlab_takes(root: Path, tmp_path: Path)
         "plan": pipeline.of_plan(one, 12, HEAD, f"reviewed-12-{HEAD}"),
         "apply": pipeline.of_apply(found(Shard(["acme"], rings=True), Shard(["x"], rings=True)), HEAD),
         "drift": pipeline.of_drift(one),
+        "due": pipeline.of_due(one),
+        "prove": pipeline.of_prove(one),
         "nothing": pipeline.of_nothing("It isn't $(open)."),
     }
     for name, text in made.items():
@@ -133,6 +135,8 @@ def test_variables_of_an_environment_are_where_a_target_is_asked() -> None:
         ("drift", ".drift"): "plan",
         ("drift", ".archive"): "plan",
         ("drift", ".notify"): "plan",
+        ("schedules", ".due"): "apply",
+        ("schedules", ".prove"): "prove",
     }
     named = {(name, key): job["environment"] for name in NAMES for key, job in jobs(name) if "environment" in job}
     # Otherwise it is a deployment, and GitLab drops older ones.

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.servers import require
 from tests.test_schema import as_an_editor
 
-NAMES = ("apply", "check", "drift", "plan", "prove")
+NAMES = ("apply", "check", "drift", "due", "plan", "prove")
 TEMPLATES = ROOT / "mspctl/templates/init/dot-github/workflows"
 PROGRAM = '"$RUNNER_TEMP/mspctl/bin/mspctl"'
 
@@ -108,6 +108,7 @@ def test_tokens_can_do_only_what_their_job_does(name: str) -> None:
         },
         "check": set(),
         "drift": {("drift", "contents"), ("drift", "issues"), ("notify", "contents")},
+        "due": {("due", "contents"), ("report", "issues")},
         "plan": {("comment", "pull-requests")},
         "prove": {("prove", "contents")},
     }
@@ -120,7 +121,7 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
             if "secrets." in str(step):
                 # With this one a pull request is merged, and nothing else is done.
                 lane = "secrets.MSPCTL_QUICK_LANE_TOKEN" in str(step)
-                own = name if name in ("apply", "prove") else "plan"
+                own = {"apply": "apply", "due": "apply", "prove": "prove"}.get(name, "plan")
                 assert job["environment"] == ("quick-lane" if lane else own)
                 wanted = "quick-lane" if lane else "plan|apply|drift|notify|archive|prove"
                 assert re.search(rf"mspctl\" (-C change )?({wanted}) ", step["run"])
