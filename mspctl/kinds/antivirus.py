@@ -76,6 +76,15 @@ def fold_service(text: str) -> str:
     return text
 
 
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field in ("paths", "on_access", "exclude") and isinstance(value, frozenset):
+        return frozenset(map(fold_path, value))
+    if field == "services" and isinstance(value, frozenset):
+        return frozenset(map(fold_service, value))
+    return hosts.normal(id_, field, value, scope)
+
+
 def engine(fields: Fields, source: str = "") -> Resource:
     return Resource(CLAMAV, {**fields, **NOTHING_AMISS}, source)
 

@@ -125,6 +125,15 @@ def unfit(program: str, repository: str, read: int) -> str:
 _SPOKEN = {"https:": "rest", "s3:": "s3", "sftp:": "sftp", "ssh:": "ssh", "/": "local"}
 
 
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field == "paths" and isinstance(value, frozenset):
+        return frozenset(map(fold_path, value))
+    if field in ("folder", "files") and isinstance(value, str):
+        return fold_path(value)
+    return hosts.normal(id_, field, value, scope)
+
+
 def job(name: str, fields: Fields, source: str = "") -> Resource:
     return Resource(Id(JOB, name), {**fields, **NOTHING_AMISS}, source)
 

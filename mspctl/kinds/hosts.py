@@ -14,12 +14,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mspctl.resource import Scope, Value
+from mspctl.kinds import shown
+from mspctl.resource import Id, Scope, Value
 
 FACET = "hosts"
 AMISS = "amiss"
 NOTHING_AMISS: dict[str, Value] = {AMISS: frozenset()}
 
+_WORD = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NAME = re.compile(r"([a-z0-9-]+)/([a-z0-9-]+)/([a-z]+)")
 
 
@@ -61,6 +63,20 @@ def parts(scope: Scope) -> tuple[str, str, str]:
 
 def amiss(sentences: Iterable[str]) -> dict[str, Value]:
     return {AMISS: frozenset(sentences)}
+
+
+def fold_word(text: str) -> str:
+    """The name of a job, a scan or the like: it becomes part of the names of files and units. Raises ValueError."""
+    if not _WORD.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a name (small letters, digits and -)")
+    return text
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """What programs may say of any resource of a host. Raises ValueError."""
+    if field == AMISS and value:
+        raise ValueError("is what is found, never what is wished (write [])")
+    return fold_word(value) if field == "" and isinstance(value, str) else None
 
 
 def worded(name: str, value: Value) -> str | None:

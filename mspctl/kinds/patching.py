@@ -51,4 +51,14 @@ def hold(package: str, source: str = "") -> Resource:
     return Resource(Id(HOLD, package), {"held": True}, source)
 
 
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field == "" and id_.kind == HOLD and isinstance(value, str):
+        return fold_package(value)
+    one = {POLICY: POLICY_ID, WINDOW: WINDOW_ID}.get(id_.kind)
+    if field == "" and one and value != one.name:
+        raise ValueError(f"write {one.name}: there is one of them")
+    return hosts.normal(id_, field, value, scope)
+
+
 worded = hosts.worded

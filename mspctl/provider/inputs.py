@@ -101,12 +101,13 @@ def _folded(shape: Shape, name: str) -> str:
 def _resources(made: Checked, shape: Shape, given: dict[str, Any], repository: Repository) -> None:
     found: dict[Id, Resource] = {}
     waiting: dict[str, dict[str, Any]] = {}  # what has unknown values stays as it is
+    placed = not made.failures  # only then a target can be asked
     for word, name, data in _entries(made, shape, given):
         if values.has_unknown(data) or values.UNKNOWN in (name, made.inputs.get("name"), made.inputs.get("target")):
             waiting.setdefault(word, {})[name] = data
             continue
         resource = _resource(made, shape, word, name, data)
-        accepted = resource and _accepted(made, shape, resource, name, repository)
+        accepted = _accepted(made, shape, resource, name, repository) if resource and placed else resource
         if accepted is None:
             continue
         if accepted.id in found:
@@ -187,8 +188,6 @@ def _wrong(type_: type, key: str, value: Any) -> str:
 
 def _accepted(made: Checked, shape: Shape, resource: Resource, name: str, repository: Repository) -> Resource | None:
     """As the target will hold it."""
-    if made.failures:
-        return resource
     path = (*path_of(resource.id)[:2], name)
     try:
         scope = Scope(made.inputs["target"], shape.facet, made.inputs["name"])

@@ -124,6 +124,7 @@ def test_a_write_that_is_under_way_ends_and_none_is_begun_after(estate: Path, se
         assert (state["resources"], wire.details(TOKEN, state, wanted, wanted)) == (wanted["resources"], {})
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_a_write_that_breaks_after_cancel_is_there_whole_or_not_at_all(estate: Path, server: Bind, cut: str) -> None:
     """Whoever gets no answer to a write looks; what is told is what is there."""
