@@ -61,7 +61,6 @@ def command(
 ) -> Exit:
     from pathlib import Path
 
-    from mspctl.apply import Outcome
     from mspctl.cli import by_pulumi, updating, urgent
     from mspctl.cli.ringing import Ringing
     from mspctl.cli.workspace import Workspace
@@ -89,9 +88,7 @@ def command(
     say = console.say if form == "text" else console.hint
     waiting = updating.find(work) if due else []
     if due and not (plan.scopes or waiting) and form == "text":
-        if report:  # of nothing, too: an issue about what was due is over then
-            kept.save(Path(report), outcomes.of_outcome(Outcome(), "", "Nothing is due."))
-        return Exit.DONE
+        return nothing_is_due(report)
     quiet = due and form == "text" and not any(s.steps or s.left or s.error for s in plan.scopes)
     if form == "text" and not quiet:
         console.say(render(plans.of_plan(plan, work.estate.warnings), form))
@@ -112,6 +109,18 @@ def command(
         urgent.propose(work.root)
     installed = updating.install(work, waiting, say, reason) if waiting else Exit.DONE
     return outcome.exit_code or installed
+
+
+def nothing_is_due(report: str | None) -> Exit:
+    """A report of nothing is kept, too: an issue about what was due is over then."""
+    from pathlib import Path
+
+    from mspctl.apply import Outcome
+    from mspctl.report import kept, outcomes
+
+    if report:
+        kept.save(Path(report), outcomes.of_outcome(Outcome(), "", "Nothing is due."))
+    return Exit.DONE
 
 
 def check_options(
