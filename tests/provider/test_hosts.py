@@ -152,8 +152,8 @@ def test_what_is_wrong_is_said_of_its_property(wire: Wire, lan: Lan, machine: Ma
     bad["resources"]["policy"]["policy"]["what"] = "everything"
     assert set(wire.failures(TOKEN, bad)) == {
         'resources.hold["restic; reboot"]',
-        "resources.window.window",
-        "resources.policy.policy",
+        "resources.window.window.hours",
+        "resources.policy.policy.what",
     }
     machine.cable.close()
     try:

@@ -44,7 +44,7 @@ def test_alarms_and_findings_that_stand_are_told_once() -> None:
     )
     shown = replace(shown, alarms=["acme firewall/hq: somebody lets in everybody"], document={"scopes": [SCOPE]})
     first = message(shown, (), NOTHING, NOW)
-    assert first.title == "mspctl drift: 1 new"
+    assert first.title == "mspctl drift: 2 new"  # the alarm is one
     assert "somebody lets in everybody" in first.text
     again = message(shown, (), first.after, NOW + timedelta(days=1))
     assert (again.title, again.text) == ("", "")
@@ -52,4 +52,4 @@ def test_alarms_and_findings_that_stand_are_told_once() -> None:
     assert "another" in more.text
     over = message(replace(shown, alarms=[], blocks=[]), (), more.after, NOW)
     assert over.title == ""
-    assert message(shown, (), over.after, NOW).title == "mspctl drift: 1 new"
+    assert message(shown, (), over.after, NOW).title == "mspctl drift: 2 new"
