@@ -219,7 +219,7 @@ def children(wire: Wire) -> list[str]:
 
 
 def ours(wire: Wire) -> str:
-    """Whatever runs with a folder of this provider's, whoever its parent is by now; lines with no such, "" for none."""
+    """Whatever runs with a folder of this provider's, whoever its parent is by now; "" for nothing."""
     mark = f"{MEMORY}/mspctl-{wire.process.pid}-"
     found = []
     for each in Path("/proc").glob("[0-9]*"):
@@ -285,6 +285,8 @@ def test_a_provider_that_is_ended_meanwhile_leaves_nothing(wire: Wire, machine: 
     with ThreadPoolExecutor(1) as executor, slow(machine):
         first = executor.submit(wire.create, TOKEN, wanted)
         awaited(lambda: begun(machine), "the host was not written")
+        assert "ansible-playbook" in ours(wire)
+        assert folders(wire)
         os.kill(wire.process.pid, signal.SIGTERM)
         assert wire.process.wait(30) == 0
         with refused():
