@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping
 
 from mspctl.kinds import hosts, shown, spoken_duration
 from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.kinds.patching import fold_package
 from mspctl.resource import Fields, Id, Resource, Value
 
 SECTION = "antivirus"
@@ -32,14 +33,14 @@ ACTIONS = ("report", "quarantine")
 
 FIELDS: Mapping[str, Mapping[str, type]] = {
     ENGINE: {
-        **dict.fromkeys(("on_access", "exclude", "own", "amiss"), frozenset),
+        **dict.fromkeys(("on_access", "exclude", "own", "amiss?"), frozenset),
         **dict.fromkeys(("action", "mirror", "alert"), str),
         **dict.fromkeys(("max_file", "max_scan", "depth", "every"), int),
         **dict.fromkeys(("prevent", "official"), bool),
     },
-    AGENT: {"packages": frozenset, "services": frozenset, "amiss": frozenset},
+    AGENT: {"packages": frozenset, "services": frozenset, "amiss?": frozenset},
     ASSIGNMENT: {"policy": str},
-    SCAN: {"paths": frozenset, "schedule": str, "timezone": str, "amiss": frozenset},
+    SCAN: {"paths": frozenset, "schedule": str, "timezone": str, "amiss?": frozenset},
 }
 
 _PATH = re.compile(r"(?:/[\w.@+,:=~-]+)+/?|/")
@@ -99,3 +100,33 @@ def assignment(host: str, policy: str, source: str = "") -> Resource:
 
 def scan(name: str, fields: Fields, source: str = "") -> Resource:
     return Resource(Id(SCAN, name), {**fields, **NOTHING_AMISS}, source)
+
+
+# -- as programs may spell it -----------------------------------------------------------------------------------------
+
+
+def _not_all(text: str) -> str:
+    if (path := fold_path(text)) == "/":
+        raise ValueError("is everything (name folders, such as /srv and /home)")
+    return path
+
+
+_FOLDS = {
+    **dict.fromkeys(("on_access", "exclude"), _not_all),
+    "paths": fold_path,
+    "own": fold_file,
+    **dict.fromkeys(("mirror", "alert"), hosts.maybe(fold_url)),
+    "action": hosts.one_of(ACTIONS),
+    "packages": fold_package,
+    "services": fold_service,
+}
+_NUMBERS = {**dict.fromkeys(("max_file", "max_scan"), (1, 2**31 - 1)), "depth": (1, 9999), "every": (1800, 30 * 86400)}
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field == "":
+        return hosts.one_of([CLAMAV.name])(id_.name) if id_.kind == ENGINE else hosts.fold_name(id_.name)
+    if field in _NUMBERS:
+        return hosts.between(*_NUMBERS[field], value)
+    return hosts.folded(_FOLDS.get(field), value)

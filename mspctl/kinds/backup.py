@@ -55,14 +55,14 @@ FIELDS: Mapping[str, Mapping[str, type]] = {
         "dumps": frozenset,
         "check": int,
         "read": int,
-        "amiss": frozenset,
+        "amiss?": frozenset,
     },
     THINNING: {
         **dict.fromkeys(("program", "folder", "password", "schedule", "timezone"), str),
         "keep": frozenset,
-        "amiss": frozenset,
+        "amiss?": frozenset,
     },
-    REPORT: {"files": str, "format": str, "about": str, "amiss": frozenset},
+    REPORT: {"files": str, "format": str, "about": str, "amiss?": frozenset},
 }
 
 _SFTP = re.compile(r"([a-z_][a-z0-9_-]*)@([a-z0-9][a-z0-9.-]*)(?::(\d{1,5}))?(/[A-Za-z0-9._~/-]*)")
@@ -149,3 +149,51 @@ def report(name: str, fields: Fields, source: str = "") -> Resource:
 
 def keeps(kept: Mapping[str, int]) -> frozenset[str]:
     return frozenset(f"{name} {number}" for name, number in kept.items() if number)
+
+
+# -- as programs may spell it -----------------------------------------------------------------------------------------
+
+
+def fold_repository(text: str) -> str:
+    """A place as `repository` has it. Raises ValueError, which repeats no text that may hold a password."""
+    for protocol in ("sftp", "ssh"):
+        if text.startswith(f"{protocol}://"):
+            return fold_remote(protocol, text.partition("://")[2])
+    if text.startswith("s3:"):
+        return fold_s3(text.removeprefix("s3:"))
+    return fold_path(text) if text.startswith("/") else fold_url(text)
+
+
+def _kept(text: str) -> str:
+    name, _, number = text.partition(" ")
+    if name not in KEPT or not re.fullmatch(r"[1-9][0-9]{0,3}", number):
+        raise ValueError(f"{shown(text)} is not how many copies stay (write daily 14; {', '.join(KEPT)})")
+    return text
+
+
+def _dump(text: str) -> str:
+    engine, _, name = text.partition(" ")
+    if engine not in ("postgresql", "mariadb"):
+        raise ValueError(f"{shown(text)} is no database that is dumped (write postgresql crm, or mariadb all)")
+    return f"{engine} {fold_database(name)}"
+
+
+_FOLDS = {
+    "": hosts.fold_name,
+    **dict.fromkeys(("paths", "folder", "files"), fold_path),
+    "repository": fold_repository,
+    "program": hosts.one_of(PROGRAMS),
+    "format": hosts.one_of(FORMATS),
+    "password": hosts.fold_secret,
+    **dict.fromkeys(("login", "key"), hosts.maybe(hosts.fold_secret)),
+    "keep": _kept,
+    "dumps": _dump,
+}
+_NUMBERS = {"upload": (0, 2**31 - 1), "check": (0, 2**31 - 1), "read": (0, 100)}
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field in _NUMBERS:
+        return hosts.between(*_NUMBERS[field], value)
+    return hosts.folded(_FOLDS.get(field), value)

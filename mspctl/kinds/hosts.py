@@ -11,15 +11,18 @@ timer that is stopped, a package that is gone). Declared it is always empty, so 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mspctl.kinds import shown
 from mspctl.resource import Scope, Value
 
 FACET = "hosts"
 AMISS = "amiss"
 NOTHING_AMISS: dict[str, Value] = {AMISS: frozenset()}
 
+_OWN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
 _NAME = re.compile(r"([a-z0-9-]+)/([a-z0-9-]+)/([a-z]+)")
 
 
@@ -66,3 +69,50 @@ def amiss(sentences: Iterable[str]) -> dict[str, Value]:
 def worded(name: str, value: Value) -> str | None:
     """What fields of hosts have in common: what is not there, and what is amiss with nothing, goes without saying."""
     return "" if value in ("", frozenset()) or (value == 0 and not isinstance(value, bool)) else None
+
+
+# -- as programs may spell it; what is written here becomes files and commands on a host ------------------------------
+
+
+def fold_name(text: str) -> str:
+    """The name of a job, a scan, a product: part of names of files. Raises ValueError."""
+    if not _OWN_NAME.fullmatch(text):
+        raise ValueError(f"{shown(text)} is not a name (lower-case letters, digits and -)")
+    return text
+
+
+def fold_secret(text: str) -> str:
+    """Which secret is meant. Raises ValueError, which does not repeat it: it may be the secret itself."""
+    if not _SECRET.fullmatch(text):
+        raise ValueError("is not a secret's name and revision (write BACKUP_KEY rev 1; the secret never stands here)")
+    return text
+
+
+def one_of(words: Iterable[str]) -> Callable[[str], str]:
+    known = (*words,)
+
+    def fold(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"{shown(text)} is none of {', '.join(known)}")
+        return text
+
+    return fold
+
+
+def maybe(fold: Callable[[str], str]) -> Callable[[str], str]:
+    """ "" is nothing, which may be."""
+    return lambda text: fold(text) if text else ""
+
+
+def between(least: int, most: int, value: Value) -> Value:
+    """Raises ValueError."""
+    if not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{shown(value)} is not from {least} to {most}")
+    return value
+
+
+def folded(fold: Callable[[str], str] | None, value: Value) -> Value | None:
+    """A text, or each text of a set. Raises ValueError."""
+    if fold is None:
+        return None
+    return frozenset(map(fold, value)) if isinstance(value, frozenset) else fold(str(value))

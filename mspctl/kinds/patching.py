@@ -20,8 +20,8 @@ SECTION = "patching"
 POLICY, WINDOW, HOLD = "patching.policy", "patching.window", "patching.hold"
 POLICY_ID, WINDOW_ID = Id(POLICY, "policy"), Id(WINDOW, "window")
 FIELDS: Mapping[str, Mapping[str, type]] = {
-    POLICY: {"what": str, "reboot": str, "amiss": frozenset},
-    WINDOW: {"hours": str, "timezone": str, "amiss": frozenset},
+    POLICY: {"what": str, "reboot": str, "amiss?": frozenset},
+    WINDOW: {"hours": str, "timezone": str, "amiss?": frozenset},
     HOLD: {"held": bool},
 }
 WHAT = ("security", "all")
@@ -52,3 +52,14 @@ def hold(package: str, source: str = "") -> Resource:
 
 
 worded = hosts.worded
+_ONE = {POLICY: POLICY_ID.name, WINDOW: WINDOW_ID.name}
+_FOLDS = {"what": hosts.one_of(WHAT), "reboot": hosts.one_of(REBOOT)}
+
+
+def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
+    """As programs may spell it. Raises ValueError."""
+    if field == "":
+        return hosts.one_of([_ONE[id_.kind]])(id_.name) if id_.kind in _ONE else fold_package(id_.name)
+    if field == "held" and value is not True:
+        raise ValueError("is true, or the package is not named")
+    return hosts.folded(_FOLDS.get(field), value)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mspctl import kinds
 from mspctl.errors import Unsupported
 from mspctl.fields import NAME
-from mspctl.kinds import firewall, shown
+from mspctl.kinds import antivirus, backup, firewall, hosts, patching, shown
 from mspctl.model.base import nearest
 from mspctl.model.sections.firewall.rules import raw_text
+from mspctl.model.sections.hosts import host_key
+from mspctl.moments import Window, times, timezone
 from mspctl.provider import values
 from mspctl.provider.repository import Repository
 from mspctl.provider.shapes import INPUTS, Shape, path_of, to_plain
@@ -24,6 +26,29 @@ _WORDS: Mapping[type, str] = {
     bool: "true or false",
     frozenset: "a list of texts",
     tuple: "a list of texts",
+}
+
+
+def _only(judge: Callable[[str], object]) -> Callable[[str], str]:
+    """A text that stays as it is, when it can be read."""
+
+    def fold(text: str) -> str:
+        judge(text)
+        return text
+
+    return fold
+
+
+_TIMED = {"schedule": _only(times), "hours": _only(Window.parse), "timezone": _only(timezone)}
+# What files of kinds cannot judge, for it takes clocks or a model.
+_FOLDS: Mapping[tuple[str, str], Callable[[str], str]] = {
+    (firewall.RAW, "text"): raw_text,
+    (backup.JOB, "host_key"): hosts.maybe(host_key),
+    **{
+        (kind, field): fold
+        for kind in (backup.JOB, backup.THINNING, antivirus.SCAN, patching.WINDOW)
+        for field, fold in _TIMED.items()
+    },
 }
 
 
@@ -78,7 +103,7 @@ def _where(made: Checked, shape: Shape, repository: Repository) -> None:
         return
     target, name, customer = map(str, said)
     try:
-        made.inputs["name"] = name = _folded(shape, name)
+        made.inputs["name"] = name = folded(shape, name)
     except ValueError as error:
         made.fail(("name",), str(error))
         return
@@ -86,8 +111,8 @@ def _where(made: Checked, shape: Shape, repository: Repository) -> None:
         made.fail((key,), why)
 
 
-def _folded(shape: Shape, name: str) -> str:
-    """The name of a scope in normal form; it becomes part of paths and arguments."""
+def folded(shape: Shape, name: str) -> str:
+    """The name of a scope in normal form; it becomes part of paths and arguments. Raises ValueError."""
     if shape.facet in ("firewall", "antivirus", "hosts"):
         parts = name.split("/")
         if len(parts) not in ((3,) if shape.facet == "hosts" else (1,)) or not all(map(NAME.fullmatch, parts)):
@@ -127,8 +152,16 @@ def _entries(made: Checked, shape: Shape, given: dict[str, Any]) -> Iterator[tup
             made.fail(path, f"is no kind of {shape.token}{nearest(word, shape.kinds)}")
         elif not isinstance(named, dict):
             made.fail(path, "is a mapping of names")
+        elif named and (section := _elsewhere(made, shape, word)):
+            made.fail(path, f"is of another section of a host: {section} (so is its name, …/{section})")
         else:
             yield from ((word, name, data) for name, data in named.items())
+
+
+def _elsewhere(made: Checked, shape: Shape, word: str) -> str:
+    """The section of a kind, where the scope is another section of a host."""
+    section, name = shape.kinds[word].partition(".")[0], str(made.inputs.get("name"))
+    return section if shape.facet == hosts.FACET and "/" in name and name.rpartition("/")[2] != section else ""
 
 
 def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> Resource | None:
@@ -144,8 +177,12 @@ def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> R
             made.fail((*path, key), f"is no field of {kind}{nearest(key, types)}")
         elif (why := _wrong(types[key], key, value)) != "":
             made.fail((*path, key), why, f"is {_WORDS[types[key]]}")
+        elif key == hosts.AMISS and value:
+            made.fail((*path, key), "is what is found, and never declared (leave it out)")
         else:
             fields[key] = types[key](value) if isinstance(value, list) else value
+    if hosts.AMISS in types and hosts.AMISS not in data:  # as YAML declares it, so that what is found is drift
+        fields[hosts.AMISS] = frozenset()
     for key in shape.required(kind):
         if key not in data:
             made.fail((*path, key), "is required")
@@ -155,15 +192,16 @@ def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> R
     except ValueError as error:
         made.fail(path, str(error))
         return None
-    return _normal(made, Resource(id_, fields), path, scope) if len(made.failures) == before else None
+    normal = _normal(made, Resource(id_, fields), path, scope)
+    return normal if len(made.failures) == before else None
 
 
 def _normal(made: Checked, resource: Resource, path: values.Path, scope: str) -> Resource | None:
     fields: dict[str, Value] = {}
     for key, value in resource.fields.items():
         try:
-            raw = resource.id.kind == firewall.RAW and key == "text"
-            fields[key] = raw_text(value) if raw else kinds.normal(resource.id, key, value, scope)
+            fold = _FOLDS.get((resource.id.kind, key))
+            fields[key] = fold(str(value)) if fold else kinds.normal(resource.id, key, value, scope)
         except ValueError as error:
             made.fail((*path, key), str(error))
     return replace(resource, fields=fields) if len(fields) == len(resource.fields) else None

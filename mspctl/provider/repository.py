@@ -13,16 +13,21 @@ from pathlib import Path
 from mspctl import desired, guards
 from mspctl.desired import Declaration, Selection, declarations, governed, scopes
 from mspctl.errors import InputError, LedgerError
+from mspctl.kinds import antivirus, backup, patching
+from mspctl.kinds.hosts import FACET
 from mspctl.load import Estate, load
 from mspctl.locks import Locks
 from mspctl.model.base import nearest
+from mspctl.model.customer import Customer
 from mspctl.model.permissions import NONE, Permissions
+from mspctl.model.sections import hosts
 from mspctl.moments import Clock
 from mspctl.observations import Observations
 from mspctl.resource import Id, Scope
 from mspctl.targets import Targets
 
 ENGINE = "pulumi"
+SECTIONS = (antivirus.SECTION, backup.SECTION, patching.SECTION)
 
 
 def find(start: Path) -> Path:
@@ -87,6 +92,8 @@ class Repository:
         if customer is None:
             yield "customer", f"there is no customers/{scope.customer}{nearest(scope.customer, estate.everyone)}"
         yield from (("customer", why) for why in self.owners(scope))
+        if customer and (why := _another(customer, scope)):
+            yield "name", why
 
     def owners(self, scope: Scope) -> Iterator[str]:
         """Whose a scope is, if not Pulumi's for its customer. A customer that is gone owns nothing."""
@@ -129,6 +136,20 @@ class Repository:
         customer = self.estate.everyone.get(scope.customer)
         allowed = customer.permissions if customer else self.estate.inventory.permissions
         return (allowed or NONE).on(Clock(now, customer.info.timezone if customer else "UTC").today)
+
+
+def _another(customer: Customer, scope: Scope) -> str:
+    """Why a name that begins with a customer's is not of this customer; "" when it is."""
+    owner, _, rest = scope.name.partition("/")
+    if scope.facet not in (FACET, antivirus.FACET):
+        return ""
+    if owner != customer.name:
+        return f"is not of {customer.name} (write {'/'.join((customer.name, rest)) if rest else customer.name})"
+    known, host = hosts.entries(customer), rest.partition("/")[0]
+    if host and host not in known:
+        return f"there is no host {host} in customers/{owner}/hosts.yaml{nearest(host, known)}"
+    section = rest.partition("/")[2]
+    return "" if section in ("", *SECTIONS) else f"hosts have no section {section}{nearest(section, SECTIONS)}"
 
 
 def _section(scope: Scope) -> str:

@@ -29,6 +29,7 @@ from pulumi.runtime.proto import provider_pb2 as pb
 
 from mspctl import __version__
 from mspctl.errors import Error, Unreachable
+from mspctl.kinds import shown
 from mspctl.provider import inputs, repository, scopes, shapes, values
 from mspctl.provider.repository import Repository
 from mspctl.provider.scopes import Partly, Refused, Scopes, State
@@ -61,6 +62,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         self.stop = threading.Event()
         self.scopes: Scopes | None = None
         self._engine: engine_pb2_grpc.EngineStub | None = None
+        self._seen: dict[tuple[Any, ...], str] = {}  # which resource a scope is, in this run
         self._words: set[str] = set()  # secrets of the provider's own configuration
         self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         if engine:
@@ -165,14 +167,15 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         if news.get("wait") != values.UNKNOWN and _seconds(news.get("wait", 60)) is None:
             failures.append(pb.CheckFailure(property="wait", reason="is a number of seconds, 0 to 3600"))
         said = news.get("directory")
-        if said not in (None, values.UNKNOWN) and not Path(said).is_dir():
-            failures.append(pb.CheckFailure(property="directory", reason=f"{said} is no folder"))
+        if said not in (None, values.UNKNOWN) and not (isinstance(said, str) and Path(said).is_dir()):
+            failures.append(pb.CheckFailure(property="directory", reason=f"{shown(said)} is no folder"))
         return pb.CheckResponse(inputs=request.news, failures=failures)
 
     def _configure(self, request: Any) -> Any:
         given, secret = values.opened(request.args)
         self._words |= set(values.words(given, secret))
         root = Path(given["directory"]).resolve() if given.get("directory") else repository.find(Path.cwd())
+        self._seen.clear()
         self.scopes = Scopes(Repository(root, _seconds(given.get("wait", 60)) or 0.0), self.stop)
         return pb.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=False, acceptOutputs=False
@@ -188,7 +191,15 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
 
     def _check(self, request: Any) -> Any:
         news, secret = values.opened(request.news)
-        checked = inputs.check(_shape(request), news, self._mine.repository, secret)
+        shape = _shape(request)
+        checked = inputs.check(shape, news, self._mine.repository, secret)
+        where = (shape.facet, *(checked.inputs.get(name) for name in WHERE))
+        if not checked.failures and values.UNKNOWN not in where:
+            first = self._seen.setdefault(where, request.urn)
+            if first != request.urn:
+                checked.fail(
+                    ("name",), f"{where[2]} on {where[1]} is {first.split('::')[-1]} already: one resource has it"
+                )
         failures = [pb.CheckFailure(property=path, reason=self._clean(why, request)) for path, why in checked.failures]
         return pb.CheckResponse(inputs=values.closed(checked.inputs, checked.secret), failures=failures)
 
@@ -282,7 +293,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         shape = _shape(request)
         olds, secret = values.opened(request.properties)
         given, also_secret = values.opened(request.inputs)
-        target, _, name = request.id.partition("/")
+        target, name = _where(shape, request.id)
         scope = Scope(target, shape.facet, name, olds.get("customer", ""))
         if refused := [why for key, why in self._mine.repository.refusals(scope) if key == "target"]:
             raise Refused(refused[0])
@@ -326,6 +337,20 @@ def _shape(request: Any) -> Shape:
 
 def _scope(shape: Shape, data: values.Plain) -> Scope:
     return Scope(data["target"], shape.facet, data["name"], data["customer"], repository.ENGINE)
+
+
+def _where(shape: Shape, id_: str) -> tuple[str, str]:
+    """Target and name of an id, which somebody may have typed. Raises Refused."""
+    target, _, name = id_.partition("/")
+    example = "TARGET/CUSTOMER/HOST/SECTION" if shape.facet == "hosts" else "TARGET/NAME"
+    try:
+        normal = inputs.folded(shape, name) if target and name else ""
+    except ValueError as error:
+        raise Refused(f"{shown(id_)} is no id of {shape.token}: {error}") from None
+    if not normal or normal != name:
+        right = f"{target}/{normal}" if normal else example
+        raise Refused(f"{shown(id_)} is no id of {shape.token} (write {right})")
+    return target, name
 
 
 def _id(scope: Scope) -> str:

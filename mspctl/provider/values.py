@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import struct_pb2
 
 # Of the wire's own; pulumi/sdk/proto/provider.proto, "special values".
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -26,8 +26,18 @@ Plain = dict[str, Any]
 def opened(struct: struct_pb2.Struct) -> tuple[Plain, frozenset[Path]]:
     """Plain values, numbers as integers where they are; and the paths of what is secret."""
     found: set[Path] = set()
-    data = _opened(json_format.MessageToDict(struct), (), found)
+    data = _opened({key: _data(value) for key, value in struct.fields.items()}, (), found)
     return data, frozenset(found)
+
+
+def _data(value: struct_pb2.Value) -> Any:
+    """By hand: the library's own way fails where a number is infinite."""
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return {key: _data(each) for key, each in value.struct_value.fields.items()}
+    if kind == "list_value":
+        return [_data(each) for each in value.list_value.values]
+    return getattr(value, kind) if kind and kind != "null_value" else None
 
 
 def _opened(data: Any, path: Path, found: set[Path]) -> Any:

@@ -99,7 +99,7 @@ HostEngine = TypedDict(
         "on_access": pulumi.Input[Sequence[pulumi.Input[str]]],
         "exclude": pulumi.Input[Sequence[pulumi.Input[str]]],
         "own": pulumi.Input[Sequence[pulumi.Input[str]]],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
         "action": pulumi.Input[str],
         "mirror": pulumi.Input[str],
         "alert": pulumi.Input[str],
@@ -117,7 +117,7 @@ HostAgent = TypedDict(
     {
         "packages": pulumi.Input[Sequence[pulumi.Input[str]]],
         "services": pulumi.Input[Sequence[pulumi.Input[str]]],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -127,7 +127,7 @@ HostScan = TypedDict(
         "paths": pulumi.Input[Sequence[pulumi.Input[str]]],
         "schedule": pulumi.Input[str],
         "timezone": pulumi.Input[str],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -150,7 +150,7 @@ HostJob = TypedDict(
         "dumps": pulumi.Input[Sequence[pulumi.Input[str]]],
         "check": pulumi.Input[int],
         "read": pulumi.Input[int],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -163,7 +163,7 @@ HostThinning = TypedDict(
         "schedule": pulumi.Input[str],
         "timezone": pulumi.Input[str],
         "keep": pulumi.Input[Sequence[pulumi.Input[str]]],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -173,7 +173,7 @@ HostReport = TypedDict(
         "files": pulumi.Input[str],
         "format": pulumi.Input[str],
         "about": pulumi.Input[str],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -182,7 +182,7 @@ HostPolicy = TypedDict(
     {
         "what": pulumi.Input[str],
         "reboot": pulumi.Input[str],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 
@@ -191,7 +191,7 @@ HostWindow = TypedDict(
     {
         "hours": pulumi.Input[str],
         "timezone": pulumi.Input[str],
-        "amiss": pulumi.Input[Sequence[pulumi.Input[str]]],
+        "amiss": NotRequired[pulumi.Input[Sequence[pulumi.Input[str]]]],
     },
 )
 

@@ -14,7 +14,11 @@ from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain,
 TOKEN = "mspctl:mail:Domain"
 DOMAIN = "acme.example"
 GIB = 1048 * 1_024_000  # nearly, and a size that the tables can hold
-VAULT = {"MSPCTL_VAULT_PASSWORD": "the password of all vaults"}  # a password that was made waits in a file there
+CLEAR = "correct-horse-battery"
+VAULT = {
+    "MSPCTL_SECRET_PAOLO_MAIL": CLEAR,
+    "MSPCTL_VAULT_PASSWORD": "the password of all vaults",
+}  # a password that was made waits in a file there
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +107,23 @@ def test_an_approval_is_for_once(wire: Wire, repository: Path) -> None:
     with refused() as said:
         wire.update(TOKEN, id_, state, less, first)
     assert "what it holds would be lost" in said[0].text
+
+
+def test_no_state_holds_a_password(wire: Wire) -> None:
+    """Neither one that somebody chose nor one that was made, nor a hash: after no call."""
+    first = wire.checked(TOKEN, domain({"a": {"password": "PAOLO_MAIL rev 1"}, "b": {"password": "generated rev 1"}}))
+    id_, state = wire.create(TOKEN, first)
+    with closing(sqlite3.connect("scratch/mail.db")) as db:
+        hashes = [row[0] for row in db.execute("SELECT password FROM mailbox")]
+    assert len(hashes) == 2
+    second = wire.checked(TOKEN, domain({"a": {"password": "PAOLO_MAIL rev 2"}, "b": {"password": "generated rev 2"}}))
+    updated = wire.update(TOKEN, id_, state, second, first)
+    with closing(sqlite3.connect("scratch/mail.db")) as db:
+        hashes += [row[0] for row in db.execute("SELECT password FROM mailbox")]
+    assert len({*hashes}) == 4
+    read = wire.read(TOKEN, id_, updated, second)
+    kept = [state, updated, plain(read.properties), plain(read.inputs)]
+    said = str([*kept, *wire.engine.messages])
+    assert "'generated rev 2'" in said
+    for word in (CLEAR, *hashes, *(each.rpartition("}")[2] for each in hashes)):
+        assert word not in said

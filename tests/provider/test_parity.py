@@ -22,7 +22,7 @@ from mspctl.targets import Targets
 from tests.provider.wire import Json, Wire, by_pulumi, provider
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = {"customers": ROOT, "hosts": ROOT / "examples/hosts"}
+EXAMPLES = {"customers": ROOT, **{folder.name: folder for folder in (ROOT / "examples").iterdir() if folder.is_dir()}}
 _KINDS = {"create": "ADD", "delete": "DELETE"}
 
 
@@ -59,16 +59,48 @@ def told(plan: ScopePlan) -> dict[str, str]:
     return found
 
 
+PATHS = ("paths", "on_access", "folder", "exclude")
+
+
+def respelled(inputs: Json) -> Json:
+    """As a program may write the same: lists in another order and twice, folders with a slash, names in capitals."""
+
+    def field(kind: str, name: str, value: object) -> object:
+        slash = "/" if name in PATHS and kind not in ("rule", "job" if name == "exclude" else "") else ""
+        if isinstance(value, list):
+            return [f"{each}{slash}" for each in (*reversed(value), *value)] if is_set(kind, name) else value
+        return f"{value}{slash}" if isinstance(value, str) else value
+
+    def is_set(kind: str, name: str) -> bool:
+        return shape.known(shape.kinds[kind]).get(name) is frozenset
+
+    shape = shapes.of_facet(inputs["facet"])
+    upper = shape.facet in ("dns", "mail", "mailboxes")
+    made = {
+        kind: {
+            name: {key: field(kind, key, value) for key, value in fields.items() if key != "amiss" or value}
+            for name, fields in named.items()
+        }
+        for kind, named in inputs["resources"].items()
+    }
+    name = inputs["name"].upper() if upper else inputs["name"]
+    return {**{key: inputs[key] for key in ("customer", "target")}, "name": name, "resources": made}
+
+
 def changed(resources: Sequence[Resource]) -> list[Resource]:
-    """Every third is taken out, and of the others a number or a truth is another one."""
+    """Every third is taken out, and of the others each number, truth and set is another one."""
     found = []
     for number, resource in enumerate(resources):
         if number % 3 == 0:
             continue
         fields = dict(resource.fields)
         for name, value in fields.items():
-            if type(value) is int and name in ("ttl", "quota"):
+            if type(value) is int:
                 fields[name] = value + 1024
+            elif type(value) is bool:
+                fields[name] = not value
+            elif isinstance(value, frozenset) and len(value) > 1:
+                fields[name] = value - {min(value)}
         found.append(replace(resource, fields=fields))
     return found
 
@@ -86,6 +118,8 @@ def test_our_plan_and_the_diff_say_the_same(process: Wire, tmp_path: Path, examp
         token = shapes.of_facet(scope.facet).token
         inputs = process.checked(token, inputs_of(declaration))
         assert inputs == {**inputs, "resources": shapes.to_plain(declaration.resources)}  # accepted is accepted
+        spelled_otherwise = respelled({**inputs_of(declaration), "facet": scope.facet})
+        assert process.checked(token, spelled_otherwise) == inputs
         new = plan_scope(declaration, None, Reading(scope, ()), REVERT, traits=reader.traits)
         nothing = {**inputs, "resources": {}, "outputs": {}}
         assert process.details(token, nothing, inputs, nothing) == told(new)

@@ -82,7 +82,7 @@ def test_what_is_wrong_with_its_settings(wire: Wire) -> None:
     assert failures() == {}
     assert failures(directory=values.UNKNOWN, wait="30") == {}
     assert failures(directory="/nowhere/at/all", wait="soon", token="x") == {
-        "directory": "/nowhere/at/all is no folder",
+        "directory": "'/nowhere/at/all' is no folder",
         "wait": "is a number of seconds, 0 to 3600",
         "token": "is no setting of this provider (directory, wait)",
     }
