@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mspctl.errors import TargetError
+from mspctl.kinds import backup as kind
 from mspctl.kinds.backup import ERRAND
 from mspctl.resource import Scope
 from tests.drivers.hosts_rig import Console
 from tests.drivers.test_hosts_backup import NIGHT, BackupRig, backed_up, but, restic
+from tests.drivers.workbench import Workbench
 from tests.servers.hosts import Lan, Machine
 
 DATA = but(NIGHT, paths=frozenset({"/srv/data"}), exclude=frozenset[str]())
@@ -235,3 +240,87 @@ def test_a_damaged_copy_gives_nothing_back(rig: BackupRig, machine: Machine) -> 
     with pytest.raises(TargetError, match="Fatal: There were 1 errors"):
         ask(rig, "get", "big")
     assert machine.sh("ls /var/restored") == ""
+
+
+# -- the whole way, begun by nobody ---------------------------------------------------------------------------------
+
+ROME, UNIT = ZoneInfo("Europe/Rome"), "mspctl-backup-{}"
+UNITS = "org.freedesktop.systemd1.Unit"
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"  # the number of systemd's message that a unit is being started
+
+
+def shown(machine: Machine, unit: str, *names: str) -> list[str]:
+    """What systemd records of a unit."""
+    words = [f"--property={name}" for name in names]
+    said = dict(line.split("=", 1) for line in machine.run("systemctl", "show", unit, *words).splitlines())
+    return [said[name] for name in names]
+
+
+def moment(machine: Machine, unit: str, name: str) -> datetime:
+    return datetime.strptime(shown(machine, unit, name)[0], "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+
+
+def started_by(machine: Machine, unit: str) -> str:
+    """What made systemd start a unit, the last time; nothing where somebody asked for it."""
+    there = "org.freedesktop.systemd1 /org/freedesktop/systemd1"
+    found = machine.sh(f"busctl call {there} org.freedesktop.systemd1.Manager GetUnit s {unit}").split('"')[1]
+    return machine.sh(f"busctl get-property org.freedesktop.systemd1 {found} {UNITS} ActivationDetails")
+
+
+def delay(machine: Machine, name: str) -> timedelta:
+    """How long after 02:30 in Rome this host starts that job, every time, so that not all hosts begin at once."""
+    then = moment(machine, UNIT.format(name) + ".timer", "NextElapseUSecRealtime").astimezone(ROME)
+    return then - then.replace(hour=2, minute=30, second=0)
+
+
+def soon(machine: Machine) -> datetime:
+    """A full minute by the host's clock, with time enough to apply before it."""
+    return datetime.fromtimestamp((int(machine.sh("date +%s")) + 20) // 60 * 60 + 60, UTC)
+
+
+@pytest.mark.soak  # a timer is waited for
+def test_a_copy_of_the_timer_gives_a_lost_file_back(rig: BackupRig) -> None:
+    """The time is the customer's, the clock the host's. Of some names, the one that this host delays least is used."""
+    scope, machine = rig.scopes[2], rig.machine(rig.scopes[2])
+    bench = Workbench(lambda scope: rig.reader(), lambda scope: rig.driver(), approved=True)
+    fields = {**DATA.fields, "schedule": "02:30", "repository": "/mnt/backup/acme/srv-3"}
+    machine.sh("mkdir -p /srv/data /mnt/backup; cd /srv/data; head -c 100000 /dev/urandom >a; sha256sum a >/tmp/sum")
+    try:
+        names = [f"try-{number}" for number in range(24)]
+        bench.declare(scope, *(kind.job(name, fields) for name in names))
+        bench.converge()
+        late, name = min((delay(machine, name), name) for name in names)
+        service, timer = f"{UNIT.format(name)}.service", f"{UNIT.format(name)}.timer"
+
+        at = soon(machine)
+        bench.declare(scope, kind.job(name, {**fields, "schedule": f"{at.astimezone(ROME):%H:%M}"}))
+        bench.converge()
+        due = at + late
+        assert moment(machine, timer, "NextElapseUSecRealtime") == due
+        assert shown(machine, service, "ActiveState", "ExecMainStartTimestamp") == ["inactive", ""]
+        assert machine.sh("ls /mnt/backup") == ""
+        for _ in range(200):
+            if shown(machine, service, "ActiveState", "ExecMainCode") == ["inactive", "1"]:
+                break
+            time.sleep(1)
+
+        began = moment(machine, timer, "LastTriggerUSec")
+        assert due <= began <= due + timedelta(seconds=61)  # systemd's own accuracy is a minute
+        assert shown(machine, service, "Result") == ["success"]
+        assert f'"trigger_unit" "{timer}"' in started_by(machine, service)
+        starts = machine.sh(f"journalctl --no-pager --output=cat _PID=1 MESSAGE_ID={STARTING} UNIT={service}")
+        assert len(starts.splitlines()) == 1, starts
+        facts = bench.plan()[scope].facts
+        assert (facts[f"{name} ok"], facts[f"{name} copies"]) == (True, 1), facts
+        assert facts[f"{name} latest"] == pytest.approx(began.timestamp() + 30, abs=30)
+
+        machine.sh("rm /srv/data/a")
+        asked = {"host": "srv-3", "jobs": [name], "pattern": "a", "to": "/var/restored/x", "in_place": True}
+        (found,) = rig.driver().errand(scope, ERRAND, {**asked, "do": "find", "until": 0}, 120)["found"]
+        assert (found["path"], found["size"], found["copies"]) == ("/srv/data/a", 100000, 1)
+        given = rig.driver().errand(scope, ERRAND, {**asked, "do": "get", "until": found["time"]}, 120)
+        assert (given["files"], given["wrong"], given["paths"]) == (1, [], ["/srv/data/a"])
+        assert machine.sh("cd /srv/data && sha256sum --check /tmp/sum") == "a: OK\n"
+    finally:
+        machine.clean()
+        machine.sh("rm -rf /srv/data /var/restored /tmp/sum")

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
 COMMAND = (sys.executable, "-m", "mspctl.provider.serve")
 CUSTOMER = "officine-brenta"
+METADATA = 16 << 20  # octets, in which a partial state comes: what grpc-go takes, and so the engine
+_AS_ENGINE = [("grpc.max_metadata_size", METADATA), ("grpc.absolute_max_metadata_size", METADATA)]
 
 Json = dict[str, Any]
 
@@ -185,7 +187,7 @@ def provider(repository: Path, *, configured: bool = True, **popen: Any) -> Iter
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     process, port = started(address, cwd=repository, **popen)
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=_AS_ENGINE)
     try:
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         wire = Wire(stub, process, engine)
