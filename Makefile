@@ -44,6 +44,7 @@ bench: venv
 	$(BIN)/python bench/mail.py
 	$(BIN)/python bench/firewall.py
 	$(BIN)/python bench/hosts.py
+	$(BIN)/python -m bench.provider
 
 soak: venv
 	$(BIN)/pytest -m soak

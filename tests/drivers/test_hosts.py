@@ -172,6 +172,26 @@ def test_what_another_file_says_counts(rig: PatchingRig) -> None:
     machine.sh("rm /etc/apt/apt.conf.d/99zz-local")
 
 
+def test_the_distributions_own_timer_installs_nothing_and_who_switches_it_on_is_named(rig: PatchingRig) -> None:
+    """Its unit is masked in the image; this is what it runs, each day, as if it never had."""
+    bench, scope, machine = patched(rig, POLICY, WINDOW)
+    machine.archive(*SECURITY)
+    local = "/etc/apt/apt.conf.d/99zz-local"
+    machine.sh(f"echo 'APT::Periodic::Unattended-Upgrade \"1\";' >{local}; apt-get -q update 2>&1")
+    daily = "rm -f /var/lib/apt/periodic/*; /usr/lib/apt/apt.systemd.daily install >/dev/null 2>&1; "
+    daily += "dpkg-query -W -f '${Version}' demo"
+    assert machine.sh(daily) == "1.0"
+    assert live(bench, scope) == {}
+    machine.sh(f"echo 'APT::Periodic::Enable \"1\";' >>{local}")
+    found = live(bench, scope)["policy"]
+    assert found is not None
+    assert found["amiss"] == frozenset({"APT::Periodic::Enable is 1, not 0"})
+    (end,) = bench.apply(REVERT).unfinished
+    assert end.error == "the target said yes, but reading back shows otherwise: policy"
+    assert machine.sh(daily) == "1.1"
+    machine.sh(f"rm {local}")
+
+
 def test_a_file_of_somebody_else_is_not_overwritten(rig: PatchingRig) -> None:
     bench, scope, machine = patched(rig, WINDOW)
     machine.sh("echo '// mine' >/etc/apt/apt.conf.d/99mspctl-patching")

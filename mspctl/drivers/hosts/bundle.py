@@ -57,6 +57,7 @@ class Bundle:
     services: Sequence[str] = ()  # enabled and running; what changes in the files, they take in
     parting: Sequence[str] = ()  # packages that go when their resource goes
     quiet: Sequence[str] = ()  # units that a package brings, and that must not run beside ours
+    apt: Sequence[tuple[str, str]] = ()  # what our files tell APT, and no other file may say otherwise
 
     @property
     def units(self) -> list[str]:
@@ -127,6 +128,16 @@ def seen(facet: Facet, facts: Facts, place: Place) -> Iterator[Resource]:
 
 def deviations(bundle: Bundle, facts: Facts) -> Iterator[str]:
     """In words, and each beginning with what it is about."""
+    yield from _of_files(bundle, facts)
+    yield from _of_units(bundle, facts)
+    yield from (f"package {name} is not installed" for name in bundle.packages if name not in facts["packages"])
+    for name, value in bundle.apt:
+        found = facts["apt"].get(name.lower(), [])
+        if found != [value]:
+            yield f"{name} is {' '.join(found) or 'not set'}, not {value}"
+
+
+def _of_files(bundle: Bundle, facts: Facts) -> Iterator[str]:
     for file in bundle.files:
         there = facts["files"].get(file.path)
         if there is None:
@@ -135,6 +146,9 @@ def deviations(bundle: Bundle, facts: Facts) -> Iterator[str]:
             yield f"{file.path} was edited"
         elif there["mode"] != file.mode:
             yield f"{file.path} has mode {there['mode'] or '?'}"
+
+
+def _of_units(bundle: Bundle, facts: Facts) -> Iterator[str]:
     for name in bundle.units:
         unit = facts["units"].get(name, {})
         if unit.get("enabled") != "enabled":
@@ -145,7 +159,6 @@ def deviations(bundle: Bundle, facts: Facts) -> Iterator[str]:
         unit = facts["units"].get(name, {})
         if unit.get("enabled") == "enabled" or unit.get("active") == "active":
             yield f"{name} runs beside ours"
-    yield from (f"package {name} is not installed" for name in bundle.packages if name not in facts["packages"])
 
 
 def _switched(enabled: str) -> str:

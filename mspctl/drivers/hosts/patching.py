@@ -34,6 +34,9 @@ WATCHED = Watched(
     state=(STATE, INSTALLED),
 )
 
+# Off: apt-daily.timer and apt-daily-upgrade.timer still run apt.systemd.daily, which does nothing then.
+APT_TIMERS = ("APT::Periodic::Enable", "0")
+
 # What unattended-upgrades takes for a security update, on Debian before and since 11; and everything.
 ORIGINS = {
     "security": (
@@ -75,7 +78,7 @@ def bundle(resource: Resource, place: Place) -> Bundle:
     if resource.id.kind == patching.HOLD:
         return Bundle(holds=[resource.id.name])
     if resource.id.kind == patching.POLICY:
-        return Bundle([File(CONFIG, _headed(CONFIG, _config(said), place))], packages=[INSTALLS])
+        return Bundle([File(CONFIG, _headed(CONFIG, _config(said), place))], packages=[INSTALLS], apt=[APT_TIMERS])
     texts = {
         COUNTER: program("patching_facts"),
         f"{UNITS}/{RUN}.service": _service(said["hours"]),
@@ -96,7 +99,7 @@ def _config(said: dict[str, str]) -> str:
     reboot, crowded = REBOOT.get(said["reboot"], (said["reboot"], "?"))
     return "".join(
         [
-            'APT::Periodic::Enable "0";  // mspctl-patching.timer does it\n',
+            f'{APT_TIMERS[0]} "{APT_TIMERS[1]}";  // mspctl-patching.timer does it\n',
             "#clear Unattended-Upgrade::Allowed-Origins;\n",
             "#clear Unattended-Upgrade::Origins-Pattern;\n",
             *(f'Unattended-Upgrade::Origins-Pattern:: "{origin}";\n' for origin in origins),
