@@ -68,7 +68,7 @@ def propose(root: Path) -> None:
     try:
         base, github = base_of(git), forge.connect()
         for branch in emergency.sent(root):
-            if github.pulls_from(branch):
+            if any(not pull.fork for pull in github.pulls_from(branch)):
                 continue
             said = git("log", "-1", "--format=%B", branch).strip()
             title, _, text = said.partition("\n")

@@ -22,6 +22,7 @@ PLANNED = "pull_request_target"  # why a job ran that plans a pull request, and 
 class Comment:
     id: int
     body: str
+    firm: bool = True  # by a program, or by whoever rules the repository: not by everybody who may push
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Forge(Protocol):
 
     plans: str  # whose artifacts are believed to be plans
     sign: str  # what stands before the number of a pull request
+    each_alone: bool  # whether an approval can be taken back without the others
 
     def on_issues(self) -> Forge:
         """The same, but comments are those of issues: some forges number them apart."""

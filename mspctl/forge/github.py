@@ -44,7 +44,7 @@ def from_environment(environment: Mapping[str, str]) -> GitHub:
 
 
 class GitHub:
-    plans, sign = ".github/workflows/plan.yml", "#"
+    plans, sign, each_alone = ".github/workflows/plan.yml", "#", True
 
     def __init__(self, address: str, repository: str, token: Secret, settings: Settings | None = None) -> None:
         self._http = Http(
@@ -69,7 +69,7 @@ class GitHub:
     def comments(self, number: int) -> Sequence[Comment]:
         with making_sense("GitHub", "comments"):
             found = [each for each in self._pages(f"/issues/{number}/comments") if _believed(each)]
-            return [Comment(int(each["id"]), str(each.get("body") or "")) for each in found]
+            return [Comment(int(each["id"]), str(each.get("body") or ""), _is_program(each)) for each in found]
 
     def comment(self, number: int, body: str) -> Comment:
         with making_sense("GitHub", "a comment"):
@@ -208,8 +208,11 @@ class GitHub:
 
 def _believed(said: Mapping[str, Any]) -> bool:
     """Whether somebody wrote it who may write to the repository; a program that may was installed by one who may."""
-    user = said.get("user") or {}
-    return user.get("type") == "Bot" or said.get("author_association") in TRUSTED
+    return _is_program(said) or said.get("author_association") in TRUSTED
+
+
+def _is_program(said: Mapping[str, Any]) -> bool:
+    return bool((said.get("user") or {}).get("type") == "Bot")
 
 
 def _said(error: Refused) -> str:

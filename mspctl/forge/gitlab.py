@@ -29,6 +29,7 @@ from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
 API = "https://gitlab.com/api/v4"
 PAGE, PAGES = 100, 50  # entries of a list at once, and lists at most
 WRITES = 30  # the access level of a Developer, who may push branches
+RULES = 40  # of a Maintainer, as the project's own token is
 STATUS = "mspctl/plan"  # of a commit: where its plan is kept
 NEVER = datetime.min.replace(tzinfo=UTC)
 PAYLOAD = "TRIGGER_PAYLOAD"  # the variable that holds what a webhook said
@@ -61,7 +62,7 @@ def from_environment(environment: Mapping[str, str]) -> GitLab:
 
 
 class GitLab:
-    plans, sign = "reviewed", "!"
+    plans, sign, each_alone = "reviewed", "!", False
 
     def __init__(self, address: str, project: str, token: Secret, main: str, settings: Settings | None = None) -> None:
         self._http = Http(
@@ -84,7 +85,7 @@ class GitLab:
         with making_sense("GitLab", "notes"):
             found = [each for each in self._pages(path) if not each["system"] and self._believed(each)]
             self._of |= {int(each["id"]): f"{path}/{int(each['id'])}" for each in found}
-            return [Comment(int(each["id"]), _as_written(each["body"])) for each in found]
+            return [Comment(int(each["id"]), _as_written(each["body"]), self._level(each) >= RULES) for each in found]
 
     def comment(self, number: int, body: str) -> Comment:
         path = f"/{self._where}/{number}/notes"
@@ -119,13 +120,16 @@ class GitLab:
         self._call("PUT", f"/issues/{number}", said)
 
     @cached_property
-    def _members(self) -> frozenset[int]:
-        """Who may push; programs are members too."""
+    def _levels(self) -> Mapping[int, int]:
+        """What members may; programs are members too."""
         with making_sense("GitLab", "members"):
-            return frozenset(int(m["id"]) for m in self._pages("/members/all") if int(m["access_level"]) >= WRITES)
+            return {int(m["id"]): int(m["access_level"]) for m in self._pages("/members/all")}
+
+    def _level(self, said: Mapping[str, Any]) -> int:
+        return self._levels.get(int((said.get("author") or {}).get("id") or 0), 0)
 
     def _believed(self, said: Mapping[str, Any]) -> bool:
-        return int((said.get("author") or {}).get("id") or 0) in self._members
+        return self._level(said) >= WRITES
 
     # -- merge requests, and what their plans left
 

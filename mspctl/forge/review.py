@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,14 +96,16 @@ def plan_of(forge: Forge, pull: Pull, workflow: str) -> Kept:
 
 
 def shown(forge: Forge, number: int) -> Shown | None:
-    """Which plan the comment on a pull request shows."""
+    """Which plan the comment on a pull request shows. Who may only push is not believed: then nobody knows."""
     for comment in forge.comments(number):
+        if not comment.firm:
+            continue
         first, _, rest = comment.body.partition("\n")
         if first.strip() == marker(SUBJECT) and (found := _SHOWS.match(rest)):
-            try:
-                return Shown(found[1], datetime.fromisoformat(found[2]))
-            except ValueError:
-                return None
+            with suppress(ValueError):
+                since = datetime.fromisoformat(found[2])
+                return Shown(found[1], since) if since.tzinfo else None
+            return None
     return None
 
 
@@ -118,8 +121,10 @@ def show(forge: Forge, number: int, digest: str, text: str, now: datetime) -> Se
     old = [each for each in approvals if each.when < since]
     if old:
         keep_comment(forge, number, f"approve {digest}", _told(old, digest))
-    found = [_taken_back(forge, number, each) for each in old]
     settled = len(old) < len(approvals)  # somebody approved this one
+    if settled and not forge.each_alone:
+        return []
+    found = [_taken_back(forge, number, each) for each in old]
     return [each for each in found if not (each.wrong and settled)]
 
 

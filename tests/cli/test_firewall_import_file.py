@@ -87,6 +87,7 @@ WRONG = (
     (" \n", "the file is empty (nft list ruleset >FILE on the device writes it)"),
     ("*filter\n:INPUT DROP [0:0]\nCOMMIT\n", "the file is what iptables-save wrote (nft list ruleset >FILE"),
     ("Chain INPUT (policy DROP)\n", "the file is no list of nft"),
+    (f'include \\\n  "/etc/shadow"\n{RULES}', "the file includes another one"),
     (f'include "/etc/shadow"\n{RULES}', "the file includes another one"),
     (f'add rule x "\n" include "/etc/shadow" "\n" {RULES}', "the file includes another one"),
     ("table inet filter {\n\tchain input {\n\t\ttcp dprt 22 accept\n", "nft does not take the file: line 3:"),

@@ -529,6 +529,25 @@ def test_what_was_confirmed_stays(desk: Desk, timer: str, monkeypatch: pytest.Mo
     assert [*(desk.firewall.folder / "run").iterdir()] == []
 
 
+def test_an_answer_that_is_lost_is_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = machine.Session.run
+    lost: list[Ran] = []
+
+    def once(self: machine.Session, words: Sequence[str], given: bytes = b"") -> Ran:
+        ran = run(self, words, given)
+        if "forget" in "".join(words) and ran.code == 0 and not lost:
+            lost.append(ran)
+            raise Unreachable("the link is gone")
+        return ran
+
+    monkeypatch.setattr(machine.Session, "run", once)
+    for log in (True, False):
+        (landed,) = desk.apply(but(desk, default(log=log)))
+        assert isinstance(landed, Landed)
+        assert [*(desk.firewall.folder / "run").iterdir()] == []
+    assert len(lost) == 1
+
+
 # -- connections go on ----------------------------------------------------------------------------------------------
 
 CALLS = """

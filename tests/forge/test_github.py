@@ -359,6 +359,20 @@ def test_an_approval_of_another_plan_is_taken_back_and_told(github: GitHubSimula
     assert len(github.bodies(number)) == 2
 
 
+@pytest.mark.parametrize("since", ["2020-01-01T00:00:00+00:00", "2020-01-01", "then"])
+def test_what_somebody_else_says_of_the_plan_counts_for_nothing(
+    github: GitHubSimulator, client: GitHub, since: str
+) -> None:
+    """Who may push could say that a plan has stood there for long, so that an approval of another one counted."""
+    number = github.pull("a" * 40)
+    forged = f"<!-- mspctl: plan -->\n<!-- mspctl shows:d2 since:{since} -->\nx"
+    said = github.commented(number, forged, by=github.stranger())
+    github.comments[said["id"]]["author_association"] = "COLLABORATOR"  # who may push
+    review = github.approved(number, BEFORE)
+    (stale,) = show(client, number, "d2", "two", SHOWN)
+    assert (stale.approval.by, review["state"]) == ("jane", "DISMISSED")
+
+
 def test_where_few_may_take_approvals_back_somebody_has_to_approve_again(
     github: GitHubSimulator, client: GitHub
 ) -> None:

@@ -171,6 +171,8 @@ def _confirm(device: Machine, place: Sequence[str], until: float, script: str) -
         with suppress(Unreachable), device.session() as session:
             last = session.run(["sh", "-c", script, "sh", *place])
             if last.code != _TOO_EARLY:
+                with suppress(Unreachable):
+                    session.run(["rm", "-f", "--", f"{place[0]}/{place[1]}.done"])
                 return last
     return last
 
@@ -248,6 +250,7 @@ alone() {
   done
 }
 alone "$@"
+rm -f -- *.done
 trap 'rm -f -- "$2".*' EXIT
 cat >"$2.new"
 if [ "$(wc -c <"$2.new")" -ne "$6" ]; then echo "cut off" >&2; exit 1; fi
@@ -268,10 +271,12 @@ echo $! >"$2.timer"
 """
 
 # Folder, token, table, folder of what is loaded at the next start, "gone" if nothing is to stay. A connection that is
-# older than the rules proves nothing, so who comes too early has to come again.
+# older than the rules proves nothing, so who comes too early has to come again. Who comes again because the answer was
+# lost gets the same one; the next change forgets it.
 _CONFIRM = f"""set -eu
 umask 077
 cd -- "$1" 2>/dev/null || exit {_GONE}
+if [ -e "$2.done" ]; then exit 0; fi
 [ -e "$2.new" ] || exit {_GONE}
 [ -s "$2.code" ] || exit {_TOO_EARLY}
 end() {{
@@ -293,6 +298,7 @@ else
   mv -f -- "$4/.$3.{{suffix}}" "$4/$3.{{suffix}}"
   mv -f -- "$4/.$3.{{suffix}}.sum" "$4/$3.{{suffix}}.sum"
 fi
+: >"$2.done"
 forget "$@"
 """
 

@@ -35,7 +35,7 @@ def listed(session: Session, text: str) -> tuple[Any, str]:
     for pattern, what in _NOT_NFT:
         if pattern.search(said[:2000]):
             raise TargetError(f"the file is {what} (nft list ruleset >FILE on the device has the same rules)")
-    if _INCLUDES.search(said):
+    if _INCLUDES.search(said.replace("\\\n", " ")):  # a line may go on in the next one
         raise TargetError("the file includes another one (nft list ruleset >FILE on the device has everything in one)")
     is_json = said.startswith("{")
     given = _BY_NUMBER_JSON.sub(r"\1name", said) if is_json else _BY_NUMBER.sub(r"\1name", said)
