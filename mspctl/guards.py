@@ -50,7 +50,9 @@ def judge(
         text = f"the target says that nothing is there, but {len(recorded)} resources are recorded"
         return {change.id: text for change in changes}
     taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live))
-    for reason in (_contested(changes), _wider(changes, live), *taken):
+    contested = _contested(changes)
+    held = {id_ for reason in (contested, *taken) for id_ in reason}
+    for reason in (contested, _wider(changes, live, held), *taken):
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
     return reasons
@@ -101,10 +103,11 @@ def _contested(changes: Sequence[Change]) -> dict[Id, str]:
     return {change.id: CONTESTED[change.cause] for change in changes if change.cause in CONTESTED}
 
 
-def _wider(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
-    """What lets in anybody from anywhere."""
-    after = [*_after(changes, live).values()]
-    return {c.id: why for c in changes if (why := kinds.widens(c.before, c.after, live, after))}
+def _wider(changes: Sequence[Change], live: Sequence[Resource], held: Collection[Id]) -> dict[Id, str]:
+    """What lets in anybody from anywhere, whether those that are `held` for another reason are approved or not."""
+    ends = [[*_after(done, live).values()] for done in (changes, [c for c in changes if c.id not in held])]
+    found = ((c.id, kinds.widens(c.before, c.after, live, end)) for end in ends for c in changes)
+    return {id_: why for id_, why in found if why}
 
 
 def opening(changes: Sequence[Change], live: Sequence[Resource]) -> set[Id]:

@@ -246,17 +246,24 @@ def _order_widens(
 def _zone_widens(
     before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
 ) -> str:
+    old, new = outside(was), outside(will)
+    if before and before.id.name in old:
+        if after and after.id.name not in new:
+            return _no_more(after.id.name)
+        if lost := texts(before, "interfaces") - _interfaces_of(will, new):
+            return f"{', '.join(sorted(lost))} is outside no more: another zone could have it without an approval"
     if after is None:
         return ""
-    old, new = outside(was), outside(will)
-    if before and before.id.name in old and after.id.name not in new:
-        return _no_more(after.id.name)
-    there = {r.id.name: texts(r, "interfaces") for r in was if r.id.kind == ZONE and r.id.name in old | new}
     mine = texts(before, "interfaces") if before else frozenset[str]()
-    gained = (texts(after, "interfaces") - mine) & frozenset[str]().union(*there.values())
+    gained = (texts(after, "interfaces") - mine) & _interfaces_of(was, old | new)
     if gained and (before or after.id.name not in new):  # rules of a zone that is new are told of themselves
         return f"everybody outside comes by {', '.join(sorted(gained))}: what is let through from there would be open"
     return ""
+
+
+def _interfaces_of(resources: Iterable[Resource], zones: frozenset[str]) -> frozenset[str]:
+    held = (texts(r, "interfaces") for r in resources if r.id.kind == ZONE and r.id.name in zones)
+    return frozenset[str]().union(*held)
 
 
 def _masquerade_widens(
@@ -287,20 +294,31 @@ def _rule_widens(
         return _OPENS
     if before is None or _lets_through(before) or (after and not _lets_through(after) and _lets_all(after, before)):
         return ""
-    if text(before, "until") or not addresses.is_everybody(texts(before, "source")):  # an end was agreed to before
+    until = text(before, "until")
+    over = until and until <= moment(datetime.now(UTC))  # an end that came was agreed to before
+    if over or not addresses.is_everybody(texts(before, "source")):
         return ""
     opened = _opened_behind(before, was, will)
     return f"it shut out everybody from what {opened.id.name} opens to them" if opened else ""
 
 
 def _opened_behind(shut: Resource, was: Sequence[Resource], will: Sequence[Resource]) -> Resource | None:
-    """The first rule behind one that shuts out, which lets everybody through to some of the same."""
+    """The first rule, or policy, behind one that shuts out, which lets everybody through to some of the same."""
     inside = _inside(was, will)
     stays = {r.id: r for r in will}
     ordered = rules(was)
     at = next((n for n, each in enumerate(ordered) if each.id == shut.id), len(ordered))
     later = (stays[r.id] for r in ordered[at + 1 :] if r.id in stays and r.id.kind == RULE)
-    return next((r for r in later if _lets_anybody(r, inside) and _meet(shut, r)), None)
+    found = (r for r in later if _lets_anybody(r, inside) and _meet(shut, r))
+    policies = (r for r in will if r.id.kind == POLICY and _lets_through(r) and zones_of(r.id.name)[0] not in inside)
+    also = (r for r in policies if _between(shut, *zones_of(r.id.name)))
+    return next((each for group in (found, also) for each in group), None)  # forwards come before rules
+
+
+def _between(rule: Resource, came: str, goes: str) -> bool:
+    """Whether a rule is about what goes from one zone to another; `any` is not the device itself."""
+    to = texts(rule, "to")
+    return bool(texts(rule, "from") & {came, ANY}) and bool(to & ({goes} if goes == SELF else {goes, ANY}))
 
 
 _WIDENS: Mapping[str, Callable[..., str]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from mspctl import guards
 from mspctl.kinds import firewall
-from mspctl.resource import Change, Id, Resource, Value
+from mspctl.resource import Cause, Change, Id, Resource, Value
 
 ANY = frozenset({"any"})
 
@@ -135,6 +135,9 @@ SHUT = rule("shut", action="drop", source=ANY, services=several("tcp/3389"))
 ALL = rule("all", source=ANY, services=several("tcp/1-65535"))
 
 
+LETS = Resource(Id(firewall.POLICY, "wan > lan"), {"action": "accept", "log": False})
+
+
 def masked(pair: str) -> Resource:
     return named(firewall.MASQUERADE, pair, source=ANY)
 
@@ -165,10 +168,12 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
         (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > lan")), {"wan > lan"}),  # now neither is
         (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, masked("wan > wan"), OPEN), {"f"}),
         (held(WAN, LAN, MASKED), held(WAN, LAN, MASKED, masked("vpn > lan"), forward(source=ANY, zone="lan")), set()),
-        (held(HIDES, LAN, MASKED), held(LAN), set()),  # the zone is gone, too
-        (held(WAN, LAN), held(a_zone("wan", outside=True), a_zone("lan", "lan0", "wan1")), {"lan"}),
-        (held(HIDES, LAN, MASKED), held(a_zone("lan", "lan0", "wan1")), {"lan"}),
-        (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1")), {"uplink"}),
+        (held(HIDES, LAN, MASKED), held(LAN), {"wan"}),  # the zone is gone, too
+        (held(WAN, LAN), held(a_zone("wan", outside=True), a_zone("lan", "lan0", "wan1")), {"lan", "wan"}),
+        (held(HIDES, LAN, MASKED), held(a_zone("lan", "lan0", "wan1")), {"lan", "wan"}),
+        (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1")), {"uplink", "wan"}),
+        (held(WAN, LAN), held(a_zone("wan", outside=True), LAN), {"wan"}),
+        (held(WAN, LAN), held(LAN), {"wan"}),
         (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1", outside=True)), set()),
         (held(WAN, LAN), held(WAN, a_zone("lan", "lan0", "lan1")), set()),
         (held(WAN, LAN), held(WAN, LAN, between("wan > lan", "accept")), {"wan > lan"}),
@@ -187,14 +192,29 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
          held(WAN, LAN, replace(SHUT, fields={**SHUT.fields, "action": "reject"}), ALL, order=["shut", "all"]), set()),
         (held(WAN, LAN, SHUT, ALL, order=["shut", "all"]),
          held(WAN, LAN, rule("shut", action="reject", source=ANY), ALL, order=["shut", "all"]), {"shut"}),
-        (held(WAN, LAN, rule("shut", action="drop", source=ANY, until="2027-01-01 00:00"), ALL, order=["shut", "all"]),
+        (held(WAN, LAN, rule("shut", action="drop", source=ANY, until="2020-01-01 00:00"), ALL, order=["shut", "all"]),
          held(WAN, LAN, ALL, order=["all"]), set()),
+        (held(WAN, LAN, rule("shut", action="drop", source=ANY, until="2099-01-01 00:00"), ALL, order=["shut", "all"]),
+         held(WAN, LAN, ALL, order=["all"]), {"shut"}),
+        (held(WAN, LAN, SHUT, LETS), held(WAN, LAN, LETS), {"shut"}),
+        (held(WAN, LAN, SHUT, LETS), held(WAN, LAN, rule("shut", action="drop"), LETS), {"shut"}),
+        (held(WAN, LAN, rule(action="drop", source=ANY, to=several("self")), LETS), held(WAN, LAN, LETS), set()),
+        (held(WAN, LAN, SHUT, between("lan > wan", "accept")), held(WAN, LAN, between("lan > wan", "accept")), set()),
+        (held(WAN, LAN, SHUT, between("wan > lan", "drop")), held(WAN, LAN, between("wan > lan", "drop")), set()),
+        (held(WAN, LAN, SHUT, OPEN), held(WAN, LAN, OPEN), set()),  # forwards come before rules
     ],
 )  # fmt: skip
 def test_what_opens_to_everybody_needs_an_approval(was: list[Resource], will: list[Resource], needs: set[str]) -> None:
     before, after = ({r.id: r for r in each} for each in (was, will))
     changes = [Change(before.get(i), after.get(i)) for i in sorted({*before, *after}) if before.get(i) != after.get(i)]
     assert {id_.name for id_ in guards.judge(changes, was, [])} == needs
+
+
+@pytest.mark.parametrize(("cause", "needs"), [(Cause.CONFLICT, {"shut", "all"}), (Cause.PENDING, set())])
+def test_what_is_held_stays_behind_what_shut_it_out(cause: Cause, needs: set[str]) -> None:
+    more = [rule(f"r{n}", action="drop") for n in range(9)]  # so that two deletes are few
+    changes = [Change(SHUT, None), Change(ALL, None, cause)]
+    assert {id_.name for id_ in guards.judge(changes, held(WAN, LAN, SHUT, ALL, *more), [])} == needs
 
 
 @pytest.mark.parametrize(
