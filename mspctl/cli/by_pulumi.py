@@ -3,7 +3,8 @@ A repository as Pulumi carries it out: its state is what was recorded, and its p
 would touch; what is live, and what of it waits for whom, is read and judged as ever. So the plan, the outcome and the
 exit codes are the same as our engine's, and so are promises that Pulumi knows nothing of.
 
-An update of a scope ends drift in it as well (`provider/scopes.py`); of what Pulumi does not touch, drift is left.
+An update of a scope ends drift in it as well, as far as Pulumi's state shows it (`provider/scopes.py`); what came since
+then, and what Pulumi does not touch, is left, and --revert has Pulumi look first.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers
 from mspctl.carry_out import ScopeOutcome
 from mspctl.cli import console, workspace
-from mspctl.desired import Declaration, Selection, scopes
+from mspctl.desired import Declaration, Outputs, Selection, scopes
 from mspctl.errors import Error, InputError
 from mspctl.finding_page import Found
 from mspctl.guards import CONTESTED
@@ -117,6 +118,13 @@ class Workspace(workspace.Workspace):
         self._shown = {each.scope: each.due for each in plan.scopes}
         return plan
 
+    def _meant(self, outputs: Outputs) -> list[Declaration]:
+        """With what Pulumi saw last, unless it looks again; what goes whole goes as it is."""
+        found = super()._meant(outputs)
+        if self._refresh or self.only_state:
+            return found
+        return [d if d.gone else replace(d, seen=self.seen[d.scope.customer].live.get(d.scope, {})) for d in found]
+
     def _with_errors(self, plan: ScopePlan) -> ScopePlan:
         """What Pulumi refuses; what it says of no scope is true of all of a customer's."""
         seen = self.seen[plan.scope.customer]
@@ -147,7 +155,7 @@ class Workspace(workspace.Workspace):
         seen = self.seen[customer]
         if not (seen.others or any(step != "same" for step in seen.steps.values())):
             return False
-        if any(plan.due != self._shown[plan.scope] for plan in plans):
+        if any(plan.due != self._shown[plan.scope] or unplanned(plan, seen) for plan in plans):
             console.hint(f"left alone: Pulumi would do for {customer} what was not reviewed (plan it again)")
             return False
         return True
@@ -157,12 +165,28 @@ def _customer(plan: ScopePlan) -> str:
     return plan.scope.customer
 
 
+def unplanned(plan: ScopePlan, seen: Seen) -> list[Id]:
+    """What the plan leaves to others, and Pulumi would change all the same."""
+    from mspctl.provider.shapes import path_of
+    from mspctl.provider.values import spelled
+
+    details = seen.details.get(plan.scope, ())
+    others = [d.id for d in plan.of(Cause.UNMANAGED)]
+    return [id_ for id_ in others if any(_within(detail, spelled(path_of(id_))) for detail in details)]
+
+
+def _within(detail: str, path: str) -> bool:
+    return detail == path or detail.startswith((f"{path}.", f"{path}["))
+
+
 def ended(plan: ScopePlan, before: ScopeRecord | None, after: Seen) -> ScopeOutcome | None:
     """How a scope ended, told from the state before and after; None when nothing was to be done there."""
     scope, was, now = plan.scope, _states(before), _states(after.recorded.get(plan.scope))
-    end = ScopeOutcome(scope)
+    end, live = ScopeOutcome(scope), after.live.get(plan.scope, {})
     for change in plan.due:
-        (end.landed if _landed(change, now) else end.failed).append(change)
+        # Where somebody's hand was, what we wished was recorded before.
+        there = live if change.cause in (Cause.DRIFT, Cause.CAME_BACK) else now
+        (end.landed if _landed(change, there) else end.failed).append(change)
     made = [Change(was.get(id_), now[id_]) for id_ in plan.unknown if id_ in now and now[id_] != was.get(id_)]
     end.landed += made
     end.waits = [id_ for id_ in plan.unknown if id_ not in now]

@@ -73,7 +73,7 @@ class StateLedger:
     def __init__(self, scope: Scope, recorded: State) -> None:
         self.scope = scope
         self.state = replace(recorded, resources={**recorded.resources}, outputs={**recorded.outputs})
-        self.state.deleted = {id_: day for id_, day in recorded.deleted.items() if now().date() - day <= TOMBSTONES}
+        self.state.deleted = remembered(recorded.deleted)
 
     def recorded(self, scopes: Iterable[Scope] | None = None) -> dict[Scope, ScopeRecord]:
         resources = records(self.state)
@@ -103,6 +103,11 @@ class StateLedger:
             self.state.deleted.pop(id_, None)
         self.state.outputs.update(end.outputs)
         self.state.used |= frozenset(end.used)
+
+
+def remembered(deleted: Mapping[Id, date]) -> dict[Id, date]:
+    """Of what we deleted, what the ledger would know of still."""
+    return {id_: day for id_, day in deleted.items() if now().date() - day <= TOMBSTONES}
 
 
 def records(state: State) -> dict[Id, Record]:

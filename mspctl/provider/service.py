@@ -17,7 +17,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -299,7 +299,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             raise Refused(refused[0])
         landed = _by_id(shape, _applied(olds, {})) if "recorded" in olds else None
         known = {**_by_id(shape, given or olds), **(landed or {})}
-        deleted = _deleted(shape, olds)
+        deleted = shapes.deleted(shape, olds)
         state = self._mine.live(scope, [*known.values()], deleted, everything=not (given or olds))
         if state is None:
             return pb.ReadResponse()
@@ -376,16 +376,7 @@ def _recorded(shape: Shape, request: Any) -> State:
     olds, old_inputs = values.opened(request.olds)[0], values.opened(request.old_inputs)[0]
     used = frozenset(olds.get("approvals", ()))
     applied, outputs = _by_id(shape, _applied(olds, old_inputs)), dict(olds.get("outputs") or {})
-    return State(applied, outputs, used, _by_id(shape, olds), _deleted(shape, olds))
-
-
-def _deleted(shape: Shape, olds: values.Plain) -> dict[Id, date]:
-    said = olds.get("deleted") or {}
-    return {
-        Id(shape.kinds[word], name): date.fromisoformat(day)
-        for word, days in said.items()
-        for name, day in days.items()
-    }
+    return State(applied, outputs, used, _by_id(shape, olds), shapes.deleted(shape, olds))
 
 
 def _differences(
@@ -405,7 +396,7 @@ def _differences(
             else:
                 known.setdefault(word, {})[name] = fields
     declared = shapes.from_plain(shape, known)
-    recorded, live = State(_by_id(shape, old_inputs), deleted=_deleted(shape, olds)), State(_by_id(shape, olds))
+    recorded, live = State(_by_id(shape, old_inputs), deleted=shapes.deleted(shape, olds)), State(_by_id(shape, olds))
     for difference in scopes.differences(declared, recorded, live):
         for path, what in scopes.paths(difference):
             if path not in found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Any
 
@@ -83,6 +84,16 @@ def from_plain(shape: Shape, data: Mapping[str, Any]) -> list[Resource]:
         for word, named in data.items()
         for name, fields in named.items()
     ]
+
+
+def deleted(shape: Shape, outputs: Mapping[str, Any]) -> dict[Id, date]:
+    """What a state says was deleted by us, and when."""
+    said = outputs.get("deleted") or {}
+    return {
+        Id(shape.kinds[word], name): date.fromisoformat(day)
+        for word, days in said.items()
+        for name, day in days.items()
+    }
 
 
 def _value(shape: Shape, word: str, field: str, value: Any) -> Value:

@@ -32,11 +32,11 @@ from pulumi.automation import errors
 
 from mspctl.errors import Error, InputError
 from mspctl.model.inventory import PulumiFile
-from mspctl.provider import shapes, values
+from mspctl.provider import scopes, shapes, values
 from mspctl.provider.repository import ENGINE
 from mspctl.pulumi.customer import Customer
-from mspctl.record import Record, ScopeRecord
-from mspctl.resource import Scope, Value
+from mspctl.record import ScopeRecord
+from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.secrets import Secrets
 
 PROJECT = "customer"  # as in stacks/customer: by hand, it is the same stack
@@ -61,12 +61,17 @@ class Seen:
 
     customer: str
     recorded: dict[Scope, ScopeRecord] = field(default_factory=dict)  # its state: before a preview, after an update
+    live: dict[Scope, dict[Id, Resource]] = field(default_factory=dict)  # as that state saw it last
     steps: dict[Scope, str] = field(default_factory=dict)  # "create", "same", …
     details: dict[Scope, list[str]] = field(default_factory=dict)  # properties that differ
     errors: dict[Scope, list[str]] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)  # steps of what is no scope of ours: the component, the stack
     said: list[str] = field(default_factory=list)  # errors that are about no scope
     interrupted: bool = False
+
+    def open(self, deployment: Mapping[str, Any]) -> None:
+        """Take in a state."""
+        self.recorded, self.live = recorded(self.customer, deployment), live(self.customer, deployment)
 
     def take(self, event: automation.EngineEvent) -> None:
         """Called from other threads, one event after the other."""
@@ -191,7 +196,7 @@ class Stacks:
         seen = Seen(customer)
         with self._place() as place:
             if (stack := self._stack(place, customer, automation.Stack.select)) is not None:
-                seen.recorded = recorded(customer, _opened_with(stack))
+                seen.open(_opened_with(stack))
                 self._run(seen, stack.preview, refresh=refresh)
                 return seen
         with self._nowhere() as place:
@@ -204,7 +209,7 @@ class Stacks:
         seen = Seen(customer)
         with self._place() as place:
             if (stack := self._stack(place, customer, automation.Stack.select)) is not None:
-                seen.recorded = recorded(customer, _export(stack))
+                seen.open(_export(stack))
         return seen
 
     def update(self, customer: str, *, refresh: bool, message: str) -> Seen:
@@ -216,7 +221,7 @@ class Stacks:
             _opened_with(stack)
             self._run(seen, stack.up, refresh=refresh, message=message, continue_on_error=True, show_secrets=False)
             seen.interrupted = self.cli.interrupted
-            seen.recorded = recorded(customer, _export(stack))
+            seen.open(_export(stack))
         return seen
 
     def _run(self, seen: Seen, operation: Callable[..., Any], **options: Any) -> None:
@@ -374,20 +379,37 @@ def interruptible(cli: Cli, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def recorded(customer: str, deployment: Mapping[str, Any] | None) -> dict[Scope, ScopeRecord]:
-    """What was applied last, as a ledger would say it."""
+    """What was applied last, and what was deleted, as a ledger would say it."""
     found = {}
+    for scope, shape, inputs, outputs in _ours(customer, deployment):
+        applied = outputs.get("recorded", inputs.get("resources") or {})  # after half an operation, what of it landed
+        gone = scopes.remembered(shapes.deleted(shape, outputs))
+        state = scopes.State({r.id: r for r in shapes.from_plain(shape, applied)}, deleted=gone)
+        handed_out = {key: _value(said) for key, said in (outputs.get("outputs") or {}).items()}
+        used = frozenset(outputs.get("approvals") or ())
+        found[scope] = ScopeRecord(scope, scopes.records(state), handed_out, used)
+    return found
+
+
+def live(customer: str, deployment: Mapping[str, Any] | None) -> dict[Scope, dict[Id, Resource]]:
+    """What was there when Pulumi looked last: what came from outside since, no preview has shown."""
+    return {
+        scope: {r.id: r for r in shapes.from_plain(shape, outputs.get("resources") or {})}
+        for scope, shape, _, outputs in _ours(customer, deployment)
+    }
+
+
+def _ours(
+    customer: str, deployment: Mapping[str, Any] | None
+) -> Iterator[tuple[Scope, shapes.Shape, Mapping[str, Any], Mapping[str, Any]]]:
+    """Scopes in a state, each with its shape, inputs and outputs."""
     for state in (deployment or {}).get("resources") or ():
         shape = shapes.shapes().get(state.get("type", ""))
         if shape is None or state.get("delete"):
             continue
         target, _, name = str(state["id"]).partition("/")
         scope = Scope(target, shape.facet, name, customer, ENGINE)
-        inputs, outputs = opened(state.get("inputs") or {}), opened(state.get("outputs") or {})
-        applied = outputs.get("recorded", inputs.get("resources") or {})  # after half an operation, what of it landed
-        resources = {r.id: Record((r,)) for r in shapes.from_plain(shape, applied)}
-        handed_out = {key: _value(said) for key, said in (outputs.get("outputs") or {}).items()}
-        found[scope] = ScopeRecord(scope, resources, handed_out, frozenset(outputs.get("approvals") or ()))
-    return found
+        yield scope, shape, opened(state.get("inputs") or {}), opened(state.get("outputs") or {})
 
 
 def opened(data: Any) -> Any:

@@ -14,20 +14,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pulumi.automation import EngineEvent
 
-from mspctl.cli.by_pulumi import ended
+from mspctl.cli.by_pulumi import ended, unplanned
+from mspctl.desired import Declaration
+from mspctl.diff import diff
+from mspctl.driver import Reading
 from mspctl.errors import Error
 from mspctl.locks import Locks
-from mspctl.plan import ScopePlan, Standing, Step
+from mspctl.plan import REVERT, ScopePlan, Standing, Step, plan_scope
 from mspctl.pulumi import automation
 from mspctl.pulumi.automation import Seen, opened, plain, recorded
 from mspctl.record import Record, Run, ScopeRecord
-from mspctl.resource import Change, Id, Resource, Scope
+from mspctl.resource import Cause, Change, Id, Resource, Scope
 from tests.conftest import Run as Command
 from tests.provider.test_zones import estate, secrets_of, server  # noqa: F401 (fixtures: a real BIND)
 from tests.provider.wire import CUSTOMER, SECRET, SIGNATURE, Json, approve, by_pulumi
@@ -470,3 +474,54 @@ def test_how_a_scope_ended() -> None:
 
 def replace_standing(step: Step) -> Step:
     return Step(step.change, Standing.APPROVAL, "3 losses")
+
+
+def rrsets(**values: str) -> Json:
+    return {"rrset": {f"{name} A": {"ttl": 300.0, "values": [value]} for name, value in values.items()}}
+
+
+def test_what_nobody_saw_is_no_change_of_the_plan() -> None:
+    """Without a refresh, drift is due as far as the state shows it; the provider leaves the rest."""
+    inputs = {**STATE, "resources": rrsets(www="192.0.2.1", mail="192.0.2.2")}
+    outputs = {**STATE, "resources": rrsets(www="203.0.113.1", mail="192.0.2.2")}  # www was tampered with, and seen
+    seen = Seen("acme")
+    seen.open(exported(inputs, outputs))
+    declared = [address(WWW, "192.0.2.1"), address(MAIL, "192.0.2.2")]
+    live = Reading(SCOPE, [address(WWW, "203.0.113.1"), address(MAIL, "203.0.113.2")])
+    declaration = Declaration(SCOPE, declared, seen=seen.live[SCOPE])
+    plan = plan_scope(declaration, seen.recorded[SCOPE], live, REVERT)
+    assert ([c.id for c in plan.due], [d.id for d in plan.of(Cause.DRIFT)]) == ([WWW], [MAIL])
+
+
+def test_drift_has_landed_when_it_is_gone_from_what_is_live() -> None:
+    ours, theirs = address(WWW, "192.0.2.1"), address(WWW, "203.0.113.1")
+    for change in (Change(theirs, ours, Cause.DRIFT), Change(theirs, None, Cause.CAME_BACK)):
+        plan = ScopePlan(SCOPE, steps=[Step(change)])
+        before = known(ours) if change.after else known()
+        there = {WWW: ours} if change.after else {}
+        end = ended(plan, before, Seen("acme", {SCOPE: before}, {SCOPE: there}))
+        assert (end and end.landed, end and end.failed) == ([change], [])
+        end = ended(plan, before, Seen("acme", {SCOPE: before}, {SCOPE: {WWW: theirs}}))
+        assert (end and end.landed, end and end.failed) == ([], [change])
+
+
+def test_what_was_deleted_is_remembered() -> None:
+    today = datetime.now(UTC).date()
+    days = {"mail A": today.isoformat(), "old A": (today - timedelta(days=4000)).isoformat()}
+    state = exported({**STATE, "resources": rrsets(www="192.0.2.1")}, {**STATE, "deleted": {"rrset": days}})
+    record = recorded("acme", state)[SCOPE]
+    assert record.resources == {WWW: Record((address(WWW, "192.0.2.1"),)), MAIL: Record((None,), today)}
+    (back,) = diff([address(WWW, "192.0.2.1")], record.resources, [address(WWW, "192.0.2.1"), address(MAIL, "x")])
+    assert (back.id, back.cause) == (MAIL, Cause.CAME_BACK)
+    assert ended(ScopePlan(SCOPE, unknown=[MAIL]), record, Seen("acme", {SCOPE: record})).waits == [MAIL]  # type: ignore[union-attr]
+
+
+def test_what_pulumi_would_do_to_what_is_nobodys_is_not_reviewed() -> None:
+    (nobodys,) = diff([], {}, [address(MAIL, "192.0.2.2")])
+    plan = ScopePlan(SCOPE, steps=[Step(Change(None, address(WWW, "192.0.2.1")))], left=[nobodys])
+    for details, found in (
+        (['resources.rrset["mail A"]'], [MAIL]),
+        (['resources.rrset["mail A"].ttl'], [MAIL]),
+        (['resources.rrset["www A"]', 'resources.rrset["mail AAAA"]'], []),
+    ):
+        assert unplanned(plan, Seen("acme", details={SCOPE: details})) == found
