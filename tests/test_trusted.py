@@ -10,6 +10,7 @@ import pytest
 from mspctl import cli
 from mspctl.errors import InputError
 from mspctl.load import load
+from mspctl.model.inventory import TargetInfo, addresses
 from mspctl.resource import Scope
 from mspctl.trusted import check_base, check_merge, trusted
 from tests.conftest import Run, Said
@@ -108,6 +109,25 @@ def test_a_secret_that_another_target_asks_for_is_told(run: Run, tmp_path: Path)
     file.write_text(file.read_text() + more)
     (told,) = trusted(load(tmp_path), "base").moved()
     assert told.startswith("the secret PDNS will be sent to a new address, https://thief.example, once this is merged")
+
+
+def test_a_secret_that_no_target_asked_for_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "inventory/notify.yaml").write_text("notify: {chat: {url: NOTIFY_URL}}\n")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "-m", "chat")
+    file = tmp_path / "inventory/targets.yaml"
+    more = "  evil{0}: {{address: 203.0.113.66, secrets: {{api_key: {1}}}, facets: {{dns: {{driver: powerdns}}}}}}\n"
+    file.write_text(file.read_text() + more.format(1, "NOTIFY_URL") + more.format(2, "UNNAMED"))
+    told = "will be sent to 203.0.113.66 for the first time, once this is merged"
+    assert [*trusted(load(tmp_path), "HEAD").moved()] == [
+        f"the secret NOTIFY_URL {told} (so far inventory/notify.yaml names it)",
+        f"the secret UNNAMED {told}",
+    ]
+
+
+def test_an_endpoint_is_a_place() -> None:
+    settings = {"driver": "octodns", "provider": "ovh", "options": {"endpoint": "ovh-eu"}}
+    assert addresses(TargetInfo.model_validate({"facets": {"dns": settings}})) == {"ovh-eu"}
 
 
 def test_what_is_as_it_was_is_contacted(run: Run, tmp_path: Path, thief: StandIn) -> None:

@@ -39,6 +39,7 @@ from mspctl.secrets import NAME as SECRET
 from mspctl.strict_yaml import Map, Mark, Problems
 
 LONGEST_SOAK = 3600  # seconds
+PLACES = ("host", "address", "endpoint", "url", "api")  # in settings; `server` is none: to PowerDNS it is an id
 
 
 def _secret_name(value: Any) -> str:
@@ -181,11 +182,11 @@ def addresses(target: TargetInfo) -> frozenset[str]:
 
 
 def _places(data: Any) -> Iterator[str]:
-    """What settings call a host or an address."""
+    """What settings call by one of the names of a place."""
     for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
         yield from _places(value)
     if isinstance(data, dict):
-        yield from (str(data[key]) for key in ("host", "address") if isinstance(data.get(key), str))
+        yield from (str(data[key]) for key in PLACES if isinstance(data.get(key), str))
 
 
 class TargetsFile(Model):
