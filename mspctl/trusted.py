@@ -87,9 +87,9 @@ class Trusted:
                 text = f"will be sent to a new address, {', '.join(sorted(new))}, once this is merged (so far {so_far})"
                 yield f"the secret {name} {text}"
         for name in sorted(after.keys() - before.keys()):
-            new = ", ".join(sorted(after[name])) or "where its drivers send it"
+            there = ", ".join(sorted(after[name])) or "where its drivers send it"
             named = f" (so far {self.others[name]} names it)" if name in self.others else ""
-            yield f"the secret {name} will be sent to {new} for the first time, once this is merged{named}"
+            yield f"the secret {name} will be sent to {there} for the first time, once this is merged{named}"
 
     def _host(self, scope: Scope) -> str:
         """The first of a host, and those it is reached through, that is not as it was."""
