@@ -6,7 +6,7 @@ open a pull request can have another workflow leave one of the same name.
 
 A plan is made again when somebody else's change was merged, or when a job is run again, and may come out otherwise than
 the one that was approved. So the comment says which plan it shows and since when: an approval from before that is taken
-back, and what nobody approved, or merged, while it stood there is not applied.
+back, and what nobody approved while it stood there is not applied. Where nobody ever approved, who merges agrees.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mspctl.forge import PLANNED, Approval, Forge, Pull
 from mspctl.forge.posting import keep_comment, marker
 
 SUBJECT = "plan"
+AGAIN = "approve"  # a comment that an approval was of another plan, and the digest of the one that was not approved
 _SHOWS = re.compile(r"<!-- mspctl shows:([0-9a-f]+) since:(\S+) -->")
 
 
@@ -66,7 +67,7 @@ def name_of(pull: int, head: str) -> str:
 def reviewed(forge: Forge, commit: str, workflow: str) -> Reviewed:
     """
     Of the pull request that was merged with a commit. Raises InputError when there is none, and when its plan came out
-    otherwise after it was approved or, where nobody approves, merged.
+    otherwise after it was approved or, where nobody ever approved, merged.
     """
     merged = [pull for pull in forge.pulls_of(commit) if pull.merged]
     if not merged:
@@ -75,8 +76,10 @@ def reviewed(forge: Forge, commit: str, workflow: str) -> Reviewed:
     pull = max(merged, key=lambda each: each.number)
     found, stands = plan_of(forge, pull, workflow), shown(forge, pull.number)
     since = stands.since if stands else found.made
-    agreed = [each.when for each in forge.approvals(pull.number)] or [pull.merged_at or since]
-    if max(agreed) < since:
+    agreed = [each.when for each in forge.approvals(pull.number)]
+    if not agreed and not _was_taken_back(forge, pull.number):
+        agreed = [pull.merged_at or since]
+    if not agreed or max(agreed) < since:
         text = f"its plan came out otherwise at {since:%Y-%m-%d %H:%M %Z}, and nobody has approved that one"
         raise InputError.at("", f"{forge.sign}{pull.number}: {text} (mspctl plan, then mspctl apply)")
     return Reviewed(pull.number, found.run, found.name, stands.digest if stands else "")
@@ -120,12 +123,18 @@ def show(forge: Forge, number: int, digest: str, text: str, now: datetime) -> Se
     approvals = forge.approvals(number)
     old = [each for each in approvals if each.when < since]
     if old:
-        keep_comment(forge, number, f"approve {digest}", _told(old, digest))
+        keep_comment(forge, number, f"{AGAIN} {digest}", _told(old, digest))
     settled = len(old) < len(approvals)  # somebody approved this one
     if settled and not forge.each_alone:
         return []
     found = [_taken_back(forge, number, each) for each in old]
     return [each for each in found if not (each.wrong and settled)]
+
+
+def _was_taken_back(forge: Forge, number: int) -> bool:
+    """Whether somebody had approved another plan, and was told."""
+    begins = marker(f"{AGAIN} ").removesuffix(" -->")
+    return any(comment.body.startswith(begins) for comment in forge.comments(number))
 
 
 def _told(old: Sequence[Approval], digest: str) -> str:

@@ -415,6 +415,20 @@ def test_what_was_approved_as_another_plan_is_not_applied(
         reviewed(client, "b" * 40, PLAN)
 
 
+def test_who_merges_does_not_agree_for_whom_an_approval_was_taken_back(github: GitHubSimulator, client: GitHub) -> None:
+    number = github.pull("a" * 40)
+    github.artifact(name_of(number, "a" * 40), PLAN)
+    github.approved(number, BEFORE)
+    (stale,) = show(client, number, "d2", "two", SHOWN)
+    assert stale.wrong == ""
+    github.pulls[0] |= {"merged_at": AFTER, "state": "closed"}
+    github.of_commit["b" * 40] = [number]
+    with pytest.raises(InputError, match="nobody has approved that"):
+        reviewed(client, "b" * 40, PLAN)
+    github.approved(number, AFTER)
+    assert reviewed(client, "b" * 40, PLAN).digest == "d2"
+
+
 def test_without_a_comment_a_plan_counts_from_when_it_was_made(github: GitHubSimulator, client: GitHub) -> None:
     number = github.pull("a" * 40, merged=True)
     github.of_commit["b" * 40] = [number]
