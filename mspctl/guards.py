@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from mspctl import kinds
 from mspctl.driver import Measured, Unmeasured
-from mspctl.kinds.hosts import AMISS
+from mspctl.kinds import AMISS
 from mspctl.proof import LATE, Proof, Proving, Verdict
 from mspctl.record import Emergency
 from mspctl.resource import Cause, Change, Id, Resource
@@ -38,12 +38,14 @@ def judge(
     recorded: Collection[Id],
     holds_data: Collection[str] = frozenset(),
     purges: Mapping[Id, str] = NO_PURGES,
+    now: datetime | None = None,
 ) -> dict[Id, str]:
     """
     Why each of a scope's changes needs an approval; changes that need none are absent.
 
     `live` is everything the scope holds, `recorded` what we left there, `holds_data` kinds whose delete loses data.
-    `purges` are things whose time is over, each with why it must not go by itself all the same: see `purge`.
+    `purges` are things whose time is over, each with why it must not go by itself all the same: see `purge`. `now`
+    tells which rules are over.
     """
     reasons: dict[Id, str] = {}
     if recorded and not live:
@@ -52,7 +54,7 @@ def judge(
     taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live))
     contested = _contested(changes)
     held = {id_ for reason in (contested, *taken) for id_ in reason}
-    for reason in (contested, _wider(changes, live, held), *taken):
+    for reason in (contested, _wider(changes, live, held, now), *taken):
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
     return reasons
@@ -103,10 +105,12 @@ def _contested(changes: Sequence[Change]) -> dict[Id, str]:
     return {change.id: CONTESTED[change.cause] for change in changes if change.cause in CONTESTED}
 
 
-def _wider(changes: Sequence[Change], live: Sequence[Resource], held: Collection[Id]) -> dict[Id, str]:
+def _wider(
+    changes: Sequence[Change], live: Sequence[Resource], held: Collection[Id], now: datetime | None
+) -> dict[Id, str]:
     """What lets in anybody from anywhere, whether those that are `held` for another reason are approved or not."""
     ends = [[*_after(done, live).values()] for done in (changes, [c for c in changes if c.id not in held])]
-    found = ((c.id, kinds.widens(c.before, c.after, live, end)) for end in ends for c in changes)
+    found = ((c.id, kinds.widens(c.before, c.after, live, end, now)) for end in ends for c in changes)
     return {id_: why for id_, why in found if why}
 
 

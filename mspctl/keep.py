@@ -55,9 +55,7 @@ def of_target(estate: Estate, target: str, name: str) -> Place:
     mine = [info for info in targets.values() if name in info.secrets.values()]
     bound = sorted({address for info in mine for address in addresses(info)})
     asked = [f"{t} ({role})" for t, info in targets.items() for role, each in info.secrets.items() if each == name]
-    told = estate.inventory.notify
-    asked += [f"inventory/notify.yaml: {to}" for to, it in told.notify.items() if it.url == name]
-    asked += ["inventory/notify.yaml: ping"] if told.ping == name else []
+    asked += [place for each, place in estate.inventory.secrets_beside_targets() if each == name]
     return Place("inventory/secrets.yaml", name, asked, bound)
 
 

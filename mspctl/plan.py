@@ -208,7 +208,7 @@ def plan_scope(
     purges = {g.id: guards.purge(declaration.backup, gauged.get(g, UNASKED)) for g in gauges(declaration, traits)}
     declaration = _vouched_for(declaration, [id_ for id_, why in purges.items() if not why])
     judged = [c for c in changes if not _is_succeeded(c, declaration)]
-    reasons = guards.judge(judged, reading.resources, ours, traits.holds_data, purges)
+    reasons = guards.judge(judged, reading.resources, ours, traits.holds_data, purges, declaration.now)
     if record and not declaration.urgent:
         reasons = guards.undone(changes, record.emergencies.values()) | reasons
     if declaration.gone:

@@ -14,6 +14,7 @@ from datetime import date
 from ipaddress import ip_network
 from typing import Any
 
+from mspctl import affected
 from mspctl.errors import InputError, LedgerError
 from mspctl.git_branch import Git
 from mspctl.kinds import dns, mail
@@ -101,12 +102,12 @@ def newest(git: Git, branch: str) -> str:
 
 def overtaken(git: Git, base: str, tip: str, texts: Texts) -> str:
     """What came into main since `base` that a plan of these files stood on; "" for nothing."""
-    answer = git.call("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, tip, "--")
-    if answer.code:
+    try:
+        came = affected.changed(git, base, tip)
+    except LedgerError:
         return "its base is not in main"
     rooms = {"inventory", *("/".join(path.split("/")[:2]) for path in texts)}
-    came = (path for path in answer.text.split("\0")[:-1] if any(path.startswith(f"{room}/") for room in rooms))
-    found = next(came, "")
+    found = next((path for path in came if any(path.startswith(f"{room}/") for room in rooms)), "")
     return f"{found if found.isprintable() else repr(found)} is another one in main by now" if found else ""
 
 

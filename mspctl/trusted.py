@@ -19,7 +19,7 @@ from mspctl.git_branch import Git
 from mspctl.kinds import hosts
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate, load
-from mspctl.model.inventory import Inventory, TargetInfo, addresses
+from mspctl.model.inventory import TargetInfo, addresses
 from mspctl.model.sections.hosts import entries as entries_of
 from mspctl.model.sections.hosts import jumps, reached
 from mspctl.resource import Scope
@@ -65,7 +65,7 @@ class Trusted:
     now: Estate
     targets: Mapping[str, TargetInfo] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)  # by full name
-    others: Mapping[str, str] = field(default_factory=dict)  # secret → the file, besides targets.yaml, that names it
+    others: Mapping[str, str] = field(default_factory=dict)  # secret → the place, not in targets.yaml, that names it
 
     def refusal(self, scope: Scope) -> str:
         """Why a scope is not to be contacted; "" when it may be."""
@@ -88,7 +88,7 @@ class Trusted:
                 yield f"the secret {name} {text}"
         for name in sorted(after.keys() - before.keys()):
             there = ", ".join(sorted(after[name])) or "where its drivers send it"
-            named = f" (so far {self.others[name]} names it)" if name in self.others else ""
+            named = f" (so far {self.others[name].partition(':')[0]} names it)" if name in self.others else ""
             yield f"the secret {name} will be sent to {there} for the first time, once this is merged{named}"
 
     def _host(self, scope: Scope) -> str:
@@ -109,16 +109,6 @@ def _goes(targets: Mapping[str, TargetInfo]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _others(inventory: Inventory) -> dict[str, str]:
-    """Secret → the file that names it, of those that are no target's."""
-    notify, pulumi, archive = inventory.notify, inventory.pulumi, inventory.archive
-    found = {name: "inventory/archive.yaml" for name in (archive.keys if archive else ())}
-    of_pulumi = (pulumi.token, pulumi.password, pulumi.passphrase) if pulumi else ()
-    found |= {name: "inventory/pulumi.yaml" for name in of_pulumi if name}
-    told = (notify.ping, *(each.url for each in notify.notify.values()))
-    return found | {name: "inventory/notify.yaml" for name in told if name}
-
-
 def _way(host: Host | None) -> tuple[object, ...] | None:
     return (host.address, host.port, host.user, host.keys, host.jump) if host else None
 
@@ -135,7 +125,7 @@ def trusted(now: Estate, base: str) -> Trusted:
         except (Error, OSError):
             return Trusted(now)
     found = {host.full: host for customer in then.everyone.values() for host in reached(customer)}
-    return Trusted(now, then.inventory.targets, found, _others(then.inventory))
+    return Trusted(now, then.inventory.targets, found, dict(then.inventory.secrets_beside_targets()))
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def command(
     work: Workspace
     if engine == "pulumi":
         by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed})
-        work = by_pulumi.Workspace(directory, asked, said=said)
+        work = by_pulumi.OfPulumi(directory, asked, said=said)
     else:
         work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
         work.tell_of_others()

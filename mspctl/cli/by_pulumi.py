@@ -23,7 +23,8 @@ from mspctl.apply import Outcome
 from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers
 from mspctl.carry_out import ScopeOutcome
-from mspctl.cli import console, workspace
+from mspctl.cli import console
+from mspctl.cli.workspace import Workspace
 from mspctl.desired import Declaration, Outputs, Selection, scopes
 from mspctl.errors import Error, InputError
 from mspctl.finding_page import Found
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from mspctl.pulumi.automation import Seen, Stacks
 
 ENGINE = "pulumi"
-ROLES = ("passphrase", "token", "password")  # secrets that inventory/pulumi.yaml names
 
 
 def refuse(selected: Selection, said: Mapping[str, object]) -> None:
@@ -51,7 +51,7 @@ def refuse(selected: Selection, said: Mapping[str, object]) -> None:
             raise click.UsageError(f"{name} is of our own engine (leave it out with --engine pulumi)")
 
 
-class Workspace(workspace.Workspace):
+class OfPulumi(Workspace):
     """Of the customers that say engine: pulumi. `only_state`: what an update would do is not asked."""
 
     engine = ENGINE
@@ -85,7 +85,7 @@ class Workspace(workspace.Workspace):
         from mspctl.pulumi.automation import Stacks
 
         settings = self.estate.inventory.pulumi
-        names = {role: name for role in ROLES if (name := getattr(settings, role, None))}
+        names = settings.secrets if settings else {}
         return Stacks(self.root, settings, Store(self.root).for_target("inventory/pulumi.yaml", names))
 
     @cached_property

@@ -59,10 +59,10 @@ def command(
     from mspctl.cli.observing import Observing
     from mspctl.report import drifts, kept, render
 
-    work: Observing | by_pulumi.Workspace
+    work: Observing | by_pulumi.OfPulumi
     if engine == "pulumi":
         by_pulumi.refuse(selected, {"--record": record})
-        work = by_pulumi.Workspace(directory, selected, only_state=True)
+        work = by_pulumi.OfPulumi(directory, selected, only_state=True)
     else:
         work = Observing(directory, selected, full=full)
         work.tell_of_others()
@@ -79,7 +79,7 @@ def command(
     return code.softened() if exit_zero else code
 
 
-def beside(work: Observing | by_pulumi.Workspace, plan: Plan) -> Beside:
+def beside(work: Observing | by_pulumi.OfPulumi, plan: Plan) -> Beside:
     """What a report tells besides what was read and found in this run."""
     from mspctl.cli.observing import Observing
     from mspctl.finding_page import first_seen

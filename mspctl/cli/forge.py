@@ -12,6 +12,7 @@ from mspctl.cli import console
 
 if TYPE_CHECKING:
     from mspctl.forge import Forge
+    from mspctl.forge.gitlab import GitLab
     from mspctl.report.view import View
 
 
@@ -48,6 +49,13 @@ def connect() -> Forge:
     if gitlab.is_named(os.environ):
         return gitlab.from_environment(os.environ)
     return github.from_environment(os.environ)
+
+
+def gitlab() -> GitLab:
+    """For what only its pipelines need. Raises InputError when the environment lacks something."""
+    from mspctl.forge.gitlab import from_environment
+
+    return from_environment(os.environ)
 
 
 def sign() -> str:

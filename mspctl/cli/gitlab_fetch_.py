@@ -20,10 +20,10 @@ _PLAN = re.compile(r"[0-9]{1,3}\.plan\.json", re.ASCII)
 @click.argument("job", type=click.IntRange(1))
 @click.option("--into", required=True, metavar="FOLDER", type=click.Path(path_type=Path), help="A new folder.")
 def command(job: int, into: Path) -> Exit:
-    from mspctl.cli.gitlab import connect
+    from mspctl.cli import forge
     from mspctl.errors import InputError, Unreachable
 
-    gitlab = connect()
+    gitlab = forge.gitlab()
     try:
         names = gitlab.file_of(job, INDEX).decode("ascii", "replace").split()
         if not names or not all(map(_PLAN.fullmatch, names)):

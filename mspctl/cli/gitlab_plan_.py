@@ -32,14 +32,14 @@ MOST = 1024 * 1024  # characters of a payload
 @click.option("--shards", default=8, show_default=True, type=click.IntRange(1, 40), help="Jobs at most.")
 @click.pass_obj
 def command(directory: str | None, payload: Path, into: Path, shards: int) -> Exit:
-    from mspctl.cli.gitlab import connect
+    from mspctl.cli import forge
     from mspctl.cli.workspace import find_root
     from mspctl.forge import pipeline
 
     number = wanted(payload)
     root = find_root(directory)
     console.say(
-        _planned(connect(), root, number, into, shards)
+        _planned(forge.gitlab(), root, number, into, shards)
         if number
         else pipeline.of_nothing("What was said of the merge request changes no plan."),
         end="",

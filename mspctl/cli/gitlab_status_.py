@@ -18,7 +18,7 @@ HELP = """Say on a merge request's last commit that it is planned, and which job
 @click.option("--head", required=True, metavar="COMMIT", help="The last commit of the merge request.")
 @click.option("--of", "jobs", required=True, type=click.IntRange(1), metavar="NUMBER", help="How many jobs there were.")
 def command(files: tuple[str, ...], head: str, jobs: int) -> Exit:
-    from mspctl.cli.gitlab import connect
+    from mspctl.cli import forge
     from mspctl.errors import InputError, Unreachable
 
     here = sum(Path(file).is_file() for file in files)
@@ -28,7 +28,7 @@ def command(files: tuple[str, ...], head: str, jobs: int) -> Exit:
     whole = here == jobs
     text = "It is planned" if whole else f"Only {here} of {jobs} jobs made a plan"
     try:
-        connect().status(head, state="success" if whole else "failed", text=text, url=url)
+        forge.gitlab().status(head, state="success" if whole else "failed", text=text, url=url)
     except Unreachable as error:
         console.error(f"{error}; nobody finds the plan before this is said (run the job again)")
         return Exit.UNREACHABLE

@@ -55,7 +55,7 @@ def command(
     work: Workspace
     if engine == "pulumi":
         by_pulumi.refuse(selected, {"--due": due, "--base": base, "--rings": ringed})
-        work = by_pulumi.Workspace(directory, selected, said=said)
+        work = by_pulumi.OfPulumi(directory, selected, said=said)
     else:
         work = Workspace(directory, selected, only_due=due, ahead=not due, base=base, said=said)
         work.tell_of_others()

@@ -54,6 +54,7 @@ class Declaration:
     also: frozenset[Cause] = frozenset()  # causes besides pending that an apply ends here
     seen: Mapping[Id, Resource] | None = None  # what somebody saw live: of else, drift stays; None: they see the plan
     permissions: Permissions = NONE  # what the customer's folder lets pass today
+    now: datetime | None = field(default=None, compare=False)  # when it was made; None: nothing in it knows time
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
     follows: frozenset[Id] = frozenset()  # of these the target itself says what they are, anew each time
@@ -160,7 +161,7 @@ def governed(
     mode, window = _said(customer.sections.get(section))
     hours = hours_of(customer.info, window, inventory, declaration.scope.target)
     closed = hours.why_closed(now)
-    said = replace(declaration, mode=mode or customer.info.mode, permissions=allowed)
+    said = replace(declaration, mode=mode or customer.info.mode, permissions=allowed, now=now)
     return replace(said, hours=hours, closed=closed) if closed or hours.windows else said
 
 

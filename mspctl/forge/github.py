@@ -12,19 +12,19 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from mspctl.errors import InputError, TargetError, Unreachable
 from mspctl.forge import Approval, Artifact, Check, Comment, Issue, Pull, Running
+from mspctl.forge.rest import PAGE, moment, pages
 from mspctl.secrets import Secret
 from mspctl.transports.http import FORBIDDEN, MOST_SAID, READS, Http, Refused, Settings, making_sense
 
 API = "https://api.github.com"
 VERSION = "2022-11-28"
-PAGE, PAGES = 100, 50  # entries of a list at once, and lists at most
 TRUSTED = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 # An edit sets what it says and a delete takes away what it names: twice is as good as once.
 REPEATED = READS | {"PATCH", "DELETE"}
@@ -138,7 +138,7 @@ class GitHub:
         with making_sense("GitHub", "reviews"):
             found = [*self._pages(f"/pulls/{number}/reviews")]
             return [
-                Approval(int(each["id"]), str((each.get("user") or {}).get("login")), _when(each["submitted_at"]))
+                Approval(int(each["id"]), str((each.get("user") or {}).get("login")), moment(each["submitted_at"]))
                 for each in found
                 if each["state"] == "APPROVED" and _believed(each)
             ]
@@ -177,7 +177,7 @@ class GitHub:
                     run,
                     str(of[run]["path"]).partition("@")[0],
                     str(of[run]["event"]),
-                    _when(each["created_at"]),
+                    moment(each["created_at"]),
                 )
                 for each in found
                 if (run := int((each.get("workflow_run") or {}).get("id", 0))) in of
@@ -186,14 +186,7 @@ class GitHub:
     # -- how it is asked
 
     def _pages(self, path: str, within: str = "", **asked: str) -> Iterator[dict[str, Any]]:
-        for page in range(1, PAGES + 1):
-            found = self._call("GET", f"{path}?{urlencode({**asked, 'per_page': PAGE, 'page': page})}")
-            listed = found[within] if within else found
-            if not isinstance(listed, list):
-                raise ValueError("a list was expected")
-            yield from listed
-            if len(listed) < PAGE:
-                return
+        return pages(partial(self._call, "GET"), path, within, **asked)
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
@@ -223,17 +216,13 @@ def _said(error: Refused) -> str:
     return str(error)
 
 
-def _when(said: object) -> datetime:
-    return datetime.fromisoformat(str(said).replace("Z", "+00:00"))
-
-
 def _issue(said: Mapping[str, Any]) -> Issue:
     labels = [each if isinstance(each, str) else str(each["name"]) for each in said.get("labels") or ()]
     return Issue(int(said["number"]), str(said["title"]), str(said.get("body") or ""), labels, said["state"] == "open")
 
 
 def _pull(said: Mapping[str, Any]) -> Pull:
-    head, at = said["head"], _when(said["merged_at"]) if said.get("merged_at") else None
+    head, at = said["head"], moment(said["merged_at"]) if said.get("merged_at") else None
     ours = str((head.get("repo") or {}).get("id")) == str(said["base"]["repo"]["id"])
     texts = (str(said["title"]), str(head["sha"]), at is not None, str(said.get("body") or ""), str(head["ref"]))
     return Pull(int(said["number"]), *texts, said["state"] == "open", not ours, str(said["base"]["ref"]), at)

@@ -16,18 +16,18 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from mspctl.errors import InputError, TargetError, Unreachable
 from mspctl.forge import PLANNED, Approval, Artifact, Check, Comment, Issue, Pull
+from mspctl.forge.rest import moment, pages
 from mspctl.secrets import Secret
 from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
 
 API = "https://gitlab.com/api/v4"
-PAGE, PAGES = 100, 50  # entries of a list at once, and lists at most
 WRITES = 30  # the access level of a Developer, who may push branches
 RULES = 40  # of a Maintainer, as the project's own token is
 STATUS = "mspctl/plan"  # of a commit: where its plan is kept
@@ -186,7 +186,7 @@ class GitLab:
             given = self._call("GET", f"/merge_requests/{number}/approvals")["approved_by"]
             notes = [*self._pages(f"/merge_requests/{number}/notes", sort="asc")] if given else []
             mine = [each for each in notes if each["system"] and str(each["body"]).startswith("approved this")]
-            when = {int(each["author"]["id"]): _when(each["created_at"]) for each in mine}
+            when = {int(each["author"]["id"]): moment(each["created_at"]) for each in mine}
             users = [each["user"] for each in given]
             # One of which nobody knows when it was given was given for no plan that we know.
             return [Approval(int(u["id"]), str(u["username"]), when.get(int(u["id"]), NEVER)) for u in users]
@@ -221,7 +221,7 @@ class GitLab:
             asked = urlencode([("refs[]", self.main), ("refs[]", str(pipeline["sha"]))])
             if self._call("GET", f"/repository/merge_base?{asked}")["id"] != pipeline["sha"]:
                 return None
-            return _when(job["finished_at"])
+            return moment(job["finished_at"])
         except Refused as error:
             if error.status == 404:
                 return None
@@ -255,13 +255,7 @@ class GitLab:
     # -- how it is asked
 
     def _pages(self, path: str, **asked: str) -> Iterator[dict[str, Any]]:
-        for page in range(1, PAGES + 1):
-            found = self._call("GET", f"{path}?{urlencode({**asked, 'per_page': PAGE, 'page': page})}")
-            if not isinstance(found, list):
-                raise ValueError("a list was expected")
-            yield from found
-            if len(found) < PAGE:
-                return
+        return pages(partial(self._call, "GET"), path, **asked)
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         try:
@@ -298,12 +292,8 @@ def _pull(said: Mapping[str, Any]) -> Pull:
     merged, fork = said["state"] == "merged", said["source_project_id"] != said["target_project_id"]
     texts = (str(said["title"]), str(said["sha"] or ""), merged, _as_written(said.get("description")))
     where = (str(said["source_branch"]), said["state"] == "opened", fork, str(said["target_branch"]))
-    at = _when(said["merged_at"]) if said.get("merged_at") else None
+    at = moment(said["merged_at"]) if said.get("merged_at") else None
     return Pull(int(said["iid"]), *texts, *where, at)
-
-
-def _when(said: object) -> datetime:
-    return datetime.fromisoformat(str(said).replace("Z", "+00:00"))
 
 
 def _good(said: Mapping[str, Any]) -> bool | None:

@@ -5,7 +5,7 @@ The model (which reads YAML) and the drivers (which read servers) never meet; th
 resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`. A file may define
 
     precious(resource)                    what a service cannot do without: "MX of the zone"
-    widens(before, after, was, will)      why a change lets in too much
+    widens(before, after, was, will, now) why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
@@ -15,13 +15,19 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from mspctl.resource import Id, Resource, Value
 
+# A field: sentences about what is not as the others make it (a file that was edited, a unit that is stopped). Declared
+# it is always empty, so whatever stands in it is drift.
+AMISS = "amiss"
+NOTHING_AMISS: dict[str, Value] = {AMISS: frozenset()}
 NEWEST = "newest"  # when something came into a thing last: what is measured of every kind that holds data
 MOST_SHOWN = 80  # characters of a wrong value that a message repeats
 
@@ -30,6 +36,16 @@ def shown(text: object) -> str:
     """A value as a message shows it: quoted, on one line, and not longer than a line."""
     said = repr(text)
     return said if len(said) <= MOST_SHOWN else f"{said[:MOST_SHOWN]}… ({len(str(text)):,} characters)"
+
+
+_SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
+
+
+def fold_secret(text: str) -> str:
+    """Which secret is meant, and which of its revisions. Raises ValueError, which does not repeat it: it may be one."""
+    if not _SECRET.fullmatch(text):
+        raise ValueError("is not a secret's name and revision (write NAME rev 1; the secret never stands here)")
+    return text
 
 
 UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60}
@@ -47,10 +63,19 @@ def precious(resource: Resource) -> str:
     return found
 
 
-def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
-    """Why a change opens something to anybody; "" for most. `was` and `will`: what its scope holds before and then."""
+def widens(
+    before: Resource | None,
+    after: Resource | None,
+    was: Sequence[Resource],
+    will: Sequence[Resource],
+    now: datetime | None = None,
+) -> str:
+    """
+    Why a change opens something to anybody; "" for most. `was` and `will`: what its scope holds before and then. `now`
+    tells what is over already; without, nothing is.
+    """
     resource = after or before
-    found: str = _of(resource.id.kind, "widens", "")(before, after, was, will) if resource else ""
+    found: str = _of(resource.id.kind, "widens", "")(before, after, was, will, now) if resource else ""
     return found
 
 

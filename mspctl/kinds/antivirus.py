@@ -17,8 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from mspctl.kinds import hosts, shown, spoken_duration
-from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.kinds import NOTHING_AMISS, hosts, shown, spoken_duration
 from mspctl.kinds.patching import fold_package
 from mspctl.resource import Fields, Id, Resource, Value
 

@@ -22,8 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mspctl.kinds import hosts, shown, spoken_duration
-from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.kinds import NOTHING_AMISS, fold_secret, hosts, shown, spoken_duration
 from mspctl.resource import Fields, Id, Resource, Value
 
 SECTION = "backup"
@@ -184,8 +183,8 @@ _FOLDS = {
     "repository": fold_repository,
     "program": hosts.one_of(PROGRAMS),
     "format": hosts.one_of(FORMATS),
-    "password": hosts.fold_secret,
-    **dict.fromkeys(("login", "key"), hosts.maybe(hosts.fold_secret)),
+    "password": fold_secret,
+    **dict.fromkeys(("login", "key"), hosts.maybe(fold_secret)),
     "keep": _kept,
     "dumps": _dump,
 }

@@ -202,11 +202,21 @@ def precious(resource: Resource) -> str:
     return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
 
 
-def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
+def widens(
+    before: Resource | None,
+    after: Resource | None,
+    was: Sequence[Resource],
+    will: Sequence[Resource],
+    now: datetime | None = None,
+) -> str:
     """
     Why a change opens something to anybody anywhere; "" where it does not. `was` and `will`: all that is there before
-    and then. A zone that is outside in one of them is outside.
+    and then. A zone that is outside in one of them is outside. What shut out until some time before `now` does not any
+    more: that was agreed to before.
     """
+    until = text(before, "until") if before and not _lets_through(before) else ""
+    if until and now and until <= moment(now):
+        before = None
     resource = after or before
     found = _WIDENS.get(resource.id.kind) if resource else None
     return found(before, after, was, will) if found else ""
@@ -294,9 +304,7 @@ def _rule_widens(
         return _OPENS
     if before is None or _lets_through(before) or (after and not _lets_through(after) and _lets_all(after, before)):
         return ""
-    until = text(before, "until")
-    over = until and until <= moment(datetime.now(UTC))  # an end that came was agreed to before
-    if over or not addresses.is_everybody(texts(before, "source")):
+    if not addresses.is_everybody(texts(before, "source")):
         return ""
     opened = _opened_behind(before, was, will)
     return f"it shut out everybody from what {opened.id.name} opens to them" if opened else ""

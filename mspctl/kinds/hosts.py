@@ -4,8 +4,7 @@ Hosts: how one is reached, and what the resources of every host section have in 
 A scope of the facet `hosts` is one section of one host, "officine-brenta/srv-1/patching": names of hosts are the
 customer's own, and ninety customers have a srv-1. Where one name has to do, it is "srv-1.officine-brenta".
 
-Each resource has the field `amiss`: sentences about what is not as its other fields make it (a file that was edited, a
-timer that is stopped, a package that is gone). Declared it is always empty, so whatever stands in it is drift.
+Each resource has the field `AMISS`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mspctl.kinds import shown
+from mspctl.kinds import AMISS, shown
 from mspctl.resource import Scope, Value
 
 FACET = "hosts"
-AMISS = "amiss"
-NOTHING_AMISS: dict[str, Value] = {AMISS: frozenset()}
 
 _OWN_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
 _NAME = re.compile(r"([a-z0-9-]+)/([a-z0-9-]+)/([a-z]+)")
 
 
@@ -78,13 +74,6 @@ def fold_name(text: str) -> str:
     """The name of a job, a scan, a product: part of names of files. Raises ValueError."""
     if not _OWN_NAME.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a name (lower-case letters, digits and -)")
-    return text
-
-
-def fold_secret(text: str) -> str:
-    """Which secret is meant. Raises ValueError, which does not repeat it: it may be the secret itself."""
-    if not _SECRET.fullmatch(text):
-        raise ValueError("is not a secret's name and revision (write BACKUP_KEY rev 1; the secret never stands here)")
     return text
 
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mspctl.kinds import hosts, shown
-from mspctl.kinds.hosts import NOTHING_AMISS
+from mspctl.kinds import NOTHING_AMISS, hosts, shown
 from mspctl.resource import Id, Resource, Value
 
 SECTION = "patching"

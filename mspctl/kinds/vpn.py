@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from ipaddress import ip_interface
 
-from mspctl.kinds import addresses, shown
+from mspctl.kinds import addresses, fold_secret, shown
 from mspctl.kinds.firewall import text, texts
 from mspctl.resource import Id, Resource, Value
 
@@ -75,7 +76,13 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     )
 
 
-def widens(before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]) -> str:
+def widens(
+    before: Resource | None,
+    after: Resource | None,
+    was: Sequence[Resource],
+    will: Sequence[Resource],
+    now: datetime | None = None,
+) -> str:
     """Why a peer may send from anywhere, and could not; "" where it does not."""
     if after is None or after.id.kind not in PEERS:
         return ""
@@ -108,7 +115,6 @@ def in_words(resource: Resource) -> str:
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,47}")
-_SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
 
 
 def normal(id_: Id, field: str, value: Value, scope: str) -> Value | None:
@@ -127,6 +133,6 @@ def _normal_text(id_: Id, field: str, value: str) -> str:
         raise ValueError(f"{shown(value)} is not a name (lower-case letters, digits, . _ and -)")
     if field == "key" and id_.kind in PEERS:
         return fold_key(value)
-    if field in ("key", "preshared") and not (_SECRET.fullmatch(value) or (field == "preshared" and not value)):
-        raise ValueError("says which secret is meant, and which of its revisions (write SEDE_WG rev 1)")
+    if field == "key" or (field == "preshared" and value):
+        return fold_secret(value)
     return fold_endpoint(value) if field == "endpoint" and value else value

@@ -343,6 +343,12 @@ class PulumiFile(Model):
     passphrase: SecretName | None = None
     kms: Kms | None = None  # awskms://…, gcpkms://…, azurekeyvault://…, hashivault://…
 
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Role → NAME."""
+        roles = {"token": self.token, "password": self.password, "passphrase": self.passphrase}
+        return {role: name for role, name in roles.items() if name}
+
     @model_validator(mode="after")
     def _fits(self) -> PulumiFile:
         scheme = self.backend.partition("://")[0]
@@ -372,6 +378,16 @@ class Inventory:
     rings: Sequence[RingEntry] = ()
     pulumi: PulumiFile | None = None
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
+
+    def secrets_beside_targets(self) -> Iterator[tuple[str, str]]:
+        """NAME and place ("inventory/notify.yaml: team") of each secret that another file than targets.yaml names."""
+        for name in self.archive.keys if self.archive else ():
+            yield name, "inventory/archive.yaml: keys"
+        for role, name in self.pulumi.secrets.items() if self.pulumi else ():
+            yield name, f"inventory/pulumi.yaml: {role}"
+        yield from ((it.url, f"inventory/notify.yaml: {whom}") for whom, it in self.notify.notify.items())
+        if self.notify.ping:
+            yield self.notify.ping, "inventory/notify.yaml: ping"
 
     def with_facet(self, facet: str) -> list[str]:
         return sorted(name for name, target in self.targets.items() if facet in target.facets)

@@ -177,12 +177,12 @@ def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> R
             made.fail((*path, key), f"is no field of {kind}{nearest(key, types)}")
         elif (why := _wrong(types[key], key, value)) != "":
             made.fail((*path, key), why, f"is {_WORDS[types[key]]}")
-        elif key == hosts.AMISS and value:
+        elif key == kinds.AMISS and value:
             made.fail((*path, key), "is what is found, and never declared (leave it out)")
         else:
             fields[key] = types[key](value) if isinstance(value, list) else value
-    if hosts.AMISS in types and hosts.AMISS not in data:  # as YAML declares it, so that what is found is drift
-        fields[hosts.AMISS] = frozenset()
+    if kinds.AMISS in types and kinds.AMISS not in data:  # as YAML declares it, so that what is found is drift
+        fields[kinds.AMISS] = frozenset()
     for key in shape.required(kind):
         if key not in data:
             made.fail((*path, key), "is required")

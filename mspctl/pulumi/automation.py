@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -32,12 +31,14 @@ from pulumi.automation import errors
 
 from mspctl.errors import Error, InputError
 from mspctl.model.inventory import PulumiFile
-from mspctl.provider import scopes, shapes, values
+from mspctl.provider import shapes
 from mspctl.provider.repository import ENGINE
 from mspctl.pulumi.customer import Customer
+from mspctl.pulumi.state import live, recorded
 from mspctl.record import ScopeRecord
-from mspctl.resource import Id, Resource, Scope, Value
+from mspctl.resource import Id, Resource, Scope
 from mspctl.secrets import Secrets
+from mspctl.transports import private
 
 PROJECT = "customer"  # as in stacks/customer: by hand, it is the same stack
 PLUGIN = "pulumi-resource-mspctl"
@@ -267,11 +268,11 @@ class Stacks:
     def _place(self) -> Iterator[Place]:
         """Where a run works with the state that inventory/pulumi.yaml names."""
         said = self.settings
-        with TemporaryDirectory(prefix="mspctl-pulumi-") as name:
-            folder = self._project(Path(name))
+        with private.folder() as folder:
+            self._project(folder)
             environment = {**QUIET, "PULUMI_BACKEND_URL": self._backend()}
             if said.passphrase:
-                environment |= _passphrase(folder, self.secrets["passphrase"].reveal())
+                environment |= _passphrase(folder, self.secrets["passphrase"].reveal_text())
             if said.token:
                 environment["PULUMI_ACCESS_TOKEN"] = self.secrets["token"].reveal_text()
             provider = said.kms or ("passphrase" if said.passphrase else None)
@@ -280,18 +281,17 @@ class Stacks:
     @contextmanager
     def _nowhere(self) -> Iterator[Place]:
         """Where a run works that nobody shall know of."""
-        with TemporaryDirectory(prefix="mspctl-pulumi-") as name:
-            folder = self._project(Path(name))
+        with private.folder() as folder:
+            self._project(folder)
             (folder / "state").mkdir()
             environment = {**QUIET, "PULUMI_BACKEND_URL": f"file://{folder / 'state'}"}
-            environment |= _passphrase(folder, random.token_hex(16).encode())
+            environment |= _passphrase(folder, random.token_hex(16))
             yield Place(folder, environment, "passphrase")
 
-    def _project(self, folder: Path) -> Path:
+    def _project(self, folder: Path) -> None:
         plugins = {"providers": [{"name": shapes.PACKAGE, "path": str(self.plugin)}]}
         text = json.dumps({"name": PROJECT, "runtime": "python", "plugins": plugins})  # JSON is YAML
         (folder / "Pulumi.yaml").write_text(text, encoding="utf-8")
-        return folder
 
     def _backend(self) -> str:
         backend = self.settings.backend
@@ -306,7 +306,7 @@ class Stacks:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A private folder with a project, and what Pulumi's program finds in its environment."""
+    """A folder that only we can read, with a project, and what Pulumi's program finds in its environment."""
 
     folder: Path
     environment: Mapping[str, str] = field(repr=False)
@@ -314,12 +314,9 @@ class Place:
     organization: str = ""
 
 
-def _passphrase(folder: Path, value: bytes) -> dict[str, str]:
-    """In a file that is ours alone: whoever may see environments does not see it."""
-    file = folder / "passphrase"
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(value)
-    return {"PULUMI_CONFIG_PASSPHRASE_FILE": str(file)}
+def _passphrase(folder: Path, value: str) -> dict[str, str]:
+    """In a file: whoever may see environments does not see it."""
+    return {"PULUMI_CONFIG_PASSPHRASE_FILE": str(private.write(folder / "passphrase", value))}
 
 
 def _plugin() -> Path:
@@ -364,64 +361,10 @@ def interruptible(cli: Cli, tell: Callable[[str], None]) -> Iterator[None]:
             tell("interrupted: Pulumi finishes what it began; Ctrl-C once more ends at once")
         cli.interrupt()
 
-    mine = (
-        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    )
+    mine = ENDS if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, come) for number in mine}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-# -- the state ------------------------------------------------------------------------------------------------
-
-
-def recorded(customer: str, deployment: Mapping[str, Any] | None) -> dict[Scope, ScopeRecord]:
-    """What was applied last, and what was deleted, as a ledger would say it."""
-    found = {}
-    for scope, shape, inputs, outputs in _ours(customer, deployment):
-        applied = outputs.get("recorded", inputs.get("resources") or {})  # after half an operation, what of it landed
-        gone = scopes.remembered(shapes.deleted(shape, outputs))
-        state = scopes.State({r.id: r for r in shapes.from_plain(shape, applied)}, deleted=gone)
-        handed_out = {key: _value(said) for key, said in (outputs.get("outputs") or {}).items()}
-        used = frozenset(outputs.get("approvals") or ())
-        found[scope] = ScopeRecord(scope, scopes.records(state), handed_out, used)
-    return found
-
-
-def live(customer: str, deployment: Mapping[str, Any] | None) -> dict[Scope, dict[Id, Resource]]:
-    """What was there when Pulumi looked last: what came from outside since, no preview has shown."""
-    return {
-        scope: {r.id: r for r in shapes.from_plain(shape, outputs.get("resources") or {})}
-        for scope, shape, _, outputs in _ours(customer, deployment)
-    }
-
-
-def _ours(
-    customer: str, deployment: Mapping[str, Any] | None
-) -> Iterator[tuple[Scope, shapes.Shape, Mapping[str, Any], Mapping[str, Any]]]:
-    """Scopes in a state, each with its shape, inputs and outputs."""
-    for state in (deployment or {}).get("resources") or ():
-        shape = shapes.shapes().get(state.get("type", ""))
-        if shape is None or state.get("delete"):
-            continue
-        target, _, name = str(state["id"]).partition("/")
-        scope = Scope(target, shape.facet, name, customer, ENGINE)
-        yield scope, shape, opened(state.get("inputs") or {}), opened(state.get("outputs") or {})
-
-
-def opened(data: Any) -> Any:
-    """Plain values of a state that was exported with its secrets."""
-    if isinstance(data, dict):
-        if values.is_secret(data):
-            return opened(json.loads(data["plaintext"]) if "plaintext" in data else data.get("value"))
-        return {key: opened(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [opened(value) for value in data]
-    return int(data) if isinstance(data, float) and data.is_integer() else data
-
-
-def _value(said: Any) -> Value:
-    return tuple(said) if isinstance(said, list) else said

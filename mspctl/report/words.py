@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 from mspctl import kinds
 from mspctl.diff import Difference
-from mspctl.kinds.hosts import AMISS
+from mspctl.kinds import AMISS
 from mspctl.report.view import Line, Tone
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -207,7 +208,7 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
 def test_what_opens_to_everybody_needs_an_approval(was: list[Resource], will: list[Resource], needs: set[str]) -> None:
     before, after = ({r.id: r for r in each} for each in (was, will))
     changes = [Change(before.get(i), after.get(i)) for i in sorted({*before, *after}) if before.get(i) != after.get(i)]
-    assert {id_.name for id_ in guards.judge(changes, was, [])} == needs
+    assert {id_.name for id_ in guards.judge(changes, was, [], now=datetime(2027, 3, 4, tzinfo=UTC))} == needs
 
 
 @pytest.mark.parametrize(("cause", "needs"), [(Cause.CONFLICT, {"shut", "all"}), (Cause.PENDING, set())])

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mspctl.diff import Difference
-from mspctl.kinds import antivirus, backup, patching
-from mspctl.kinds.hosts import AMISS
+from mspctl.kinds import AMISS, antivirus, backup, patching
 from mspctl.record import Record
 from mspctl.report.words import change_line, difference_line, spoken
 from mspctl.resource import Cause, Change, Resource

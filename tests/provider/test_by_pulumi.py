@@ -29,7 +29,8 @@ from mspctl.errors import Error
 from mspctl.locks import Locks
 from mspctl.plan import REVERT, ScopePlan, Standing, Step, plan_scope
 from mspctl.pulumi import automation
-from mspctl.pulumi.automation import Seen, opened, plain, recorded
+from mspctl.pulumi.automation import Seen, plain
+from mspctl.pulumi.state import opened, recorded
 from mspctl.record import Record, Run, ScopeRecord
 from mspctl.resource import Cause, Change, Id, Resource, Scope
 from tests.conftest import Run as Command

@@ -17,10 +17,9 @@ from mspctl.desired import Rewritten, Selection, declarations
 from mspctl.desired.firewall.spelling import Entry, Speller, listed, one_or_list
 from mspctl.edit import Bare
 from mspctl.errors import Error, InputError
-from mspctl.kinds import firewall
+from mspctl.kinds import AMISS, firewall
 from mspctl.kinds import vpn as tunnels
 from mspctl.kinds.firewall import text, texts
-from mspctl.kinds.hosts import AMISS
 from mspctl.load import Estate, load
 from mspctl.model.sections.firewall import FACET, Site, vpn
 from mspctl.model.sections.firewall.rules import VpnUser

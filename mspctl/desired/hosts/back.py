@@ -14,10 +14,11 @@ from mspctl import edit, strict_yaml
 from mspctl.desired import Rewritten, antivirus, backup, patching
 from mspctl.errors import Error, InputError
 from mspctl.fields import spoken_size
+from mspctl.kinds import AMISS
 from mspctl.kinds import antivirus as guards
 from mspctl.kinds import backup as jobs
 from mspctl.kinds import patching as policies
-from mspctl.kinds.hosts import AMISS, scope_name
+from mspctl.kinds.hosts import scope_name
 from mspctl.load import Estate
 from mspctl.model import sections
 from mspctl.model.base import validate

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from mspctl.driver import Outputs
 from mspctl.errors import TargetError
-from mspctl.kinds.hosts import AMISS, amiss
+from mspctl.kinds import AMISS
+from mspctl.kinds.hosts import amiss
 from mspctl.moments import DAYS
 from mspctl.resource import Change, Resource
 

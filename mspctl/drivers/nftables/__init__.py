@@ -41,9 +41,8 @@ from mspctl.drivers.nftables.live import Table
 from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
-from mspctl.kinds import addresses, firewall, packets, vpn
+from mspctl.kinds import AMISS, addresses, firewall, packets, vpn
 from mspctl.kinds.grown import Grown
-from mspctl.kinds.hosts import AMISS
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
 from mspctl.secrets import Secrets
