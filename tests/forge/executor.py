@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.forge.clone import of_remote
 from tests.servers.github import REPOSITORY, GitHubSimulator
 from tests.test_schema import as_an_editor
 
@@ -154,7 +155,7 @@ class Executor:
 
     def run(self, name: str, event: str, commit: str, **payload: Any) -> dict[str, str]:
         """Job → success, failure or skipped, of the workflow as it is in a commit."""
-        text = self._git("show", f"{commit}:.github/workflows/{name}.yml")
+        text = of_remote(self.root, self.remote, "show", f"{commit}:.github/workflows/{name}.yml")
         workflow, run = as_an_editor(text), next(self._runs)
         results: dict[str, str] = {}
         needs: dict[str, Any] = {}
@@ -304,11 +305,3 @@ class Executor:
         for folder in found:
             shutil.copytree(folder, place / given["path"], dirs_exist_ok=True)
         return bool(found) or "name" not in given
-
-    def _git(self, *args: str) -> str:
-        folder = self.root / "seen.git"
-        if not folder.exists():
-            subprocess.run(["git", "init", "--quiet", "--bare", folder], check=True)
-        fetch = ["git", "fetch", "--quiet", self.remote, "+refs/*:refs/*"]
-        subprocess.run(fetch, cwd=folder, check=True, capture_output=True)
-        return subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, text=True).stdout

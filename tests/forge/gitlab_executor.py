@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.forge.clone import of_remote
 from tests.servers.gitlab import PROJECT, WHEN, GitLabSimulator
 from tests.test_schema import as_an_editor
 
@@ -108,7 +109,7 @@ class Executor:
         return self._pipeline(config, source, commit, ref, variables)
 
     def show(self, commit: str, path: str) -> str:
-        return self._git("show", f"{commit}:{path}")
+        return of_remote(self.root, self.remote, "show", f"{commit}:{path}")
 
     def _pipeline(
         self, config: Any, source: str, commit: str, ref: str, given: Variables, before: str = ""
@@ -254,7 +255,10 @@ class Executor:
     def _wanted(self, job: Any, variables: Variables, commit: str) -> bool:
         def one(rule: Any) -> bool:
             if "exists" in rule:
-                return any(path in self._git("ls-tree", "-r", "--name-only", commit) for path in rule["exists"])
+                return any(
+                    path in of_remote(self.root, self.remote, "ls-tree", "-r", "--name-only", commit)
+                    for path in rule["exists"]
+                )
             return holds(rule["if"], variables)
 
         return not job.get("rules") or any(map(one, job["rules"]))
@@ -277,14 +281,6 @@ class Executor:
         folder = self.root / f"place-{next(self._places)}"
         folder.mkdir()
         return folder
-
-    def _git(self, *args: str) -> str:
-        folder = self.root / "seen.git"
-        if not folder.exists():
-            subprocess.run(["git", "init", "--quiet", "--bare", folder], check=True)
-        fetch = ["git", "fetch", "--quiet", self.remote, "+refs/*:refs/*"]
-        subprocess.run(fetch, cwd=folder, check=True, capture_output=True)
-        return subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def _ordered(jobs: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -143,8 +144,22 @@ def test_two_merges_of_one_customer_at_once_and_a_race_for_the_ledger(desk: Desk
     for number, head in pulls:
         crowd.reviewed("busy", number, head)
     events = [crowd.merged(*pull) for pull in pulls]
-    desk.remote.breaks = race(desk, 6)
+    locked, faster = Event(), race(desk, 6)
+
+    def pushed(request: str) -> str:
+        if request == PUSH:  # the first one is a lock
+            locked.set()
+        return faster(request)
+
+    desk.remote.breaks = pushed
     executors = [desk.executor.beside() for _ in pulls]
+
+    def waits(step: str, when: str) -> bool:
+        """What was merged first gets its lock first."""
+        assert (step, when) != ("Apply", "before") or locked.wait(60)
+        return False
+
+    executors[1].dies = waits
     ends = at_once([partial(e.run, "apply", "push", **it) for e, it in zip(executors, events, strict=True)])
     assert ends == [FINE, FINE], "".join(line for e in executors for line in e.said)
     crowd.is_done(wanted)

@@ -18,6 +18,7 @@ import pytest
 from mspctl import cli
 from mspctl.init import init
 from tests.cli.test_notify import Service, service  # noqa: F401
+from tests.forge.clone import Clone
 from tests.forge.executor import Executor, evaluate
 from tests.servers import git_http
 from tests.servers.github import REPOSITORY, GitHubSimulator
@@ -32,30 +33,13 @@ ZONE = "customers/acme/dns/acme.example.yaml"
 
 
 @dataclass
-class Desk:
+class Desk(Clone):
     """Somebody's clone, and what the forge does when they push."""
 
-    clone: Path
     executor: Executor
     github: GitHubSimulator
     server: PowerDNS
     remote: git_http.GitHttp
-
-    def git(self, *args: str) -> str:
-        who = ["-c", "user.name=Paolo", "-c", "user.email=paolo@msp.example"]
-        done = subprocess.run(["git", *who, *args], cwd=self.clone, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def write(self, file: str, text: str) -> None:
-        (self.clone / file).parent.mkdir(parents=True, exist_ok=True)
-        (self.clone / file).write_text(text)
-
-    def push(self, branch: str) -> str:
-        """Commit what is there, and push it."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "-m", f"on {branch}")
-        self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
-        return self.git("rev-parse", "HEAD")
 
     def plan(self, number: int, head: str, of: str = REPOSITORY) -> dict[str, str]:
         """What plan.yml makes of a pull request."""

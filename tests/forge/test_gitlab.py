@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,18 +19,10 @@ from mspctl.forge.posting import Said, close_issue, keep_comment, keep_issue, ma
 from mspctl.forge.review import name_of, reviewed
 from mspctl.load import load
 from mspctl.transports.http import Refused
-from tests.servers.gitlab import BOT, STRANGER, WHEN, GitLabSimulator, simulated
+from tests.servers.gitlab import BOT, STRANGER, WHEN, GitLabSimulator
 
 LABELS = ("mspctl", "drift")
 MR, ISSUE = "merge_requests", "issues"
-
-
-@pytest.fixture
-def gitlab(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitLabSimulator]:
-    for name in [name for name in os.environ if name.startswith(("GITHUB_", "GITLAB_", "CI_"))]:
-        monkeypatch.delenv(name)
-    with simulated() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ our own; `gitlab_executor.py` says what is not there.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ import pytest
 
 from mspctl import cli
 from mspctl.init import init
+from tests.forge.clone import Clone
 from tests.forge.gitlab_executor import Executor, Secret, filled, holds
 from tests.servers import git_http
-from tests.servers.gitlab import TOKEN, GitLabSimulator, simulated
+from tests.servers.gitlab import TOKEN, GitLabSimulator
 
 VAULT = "the password of the vault"
 ZONE = "customers/acme/dns/acme.example.yaml"
@@ -37,29 +37,12 @@ MR, ISSUE = "merge_requests", "issues"
 
 
 @dataclass
-class Desk:
+class Desk(Clone):
     """Somebody's clone, and what GitLab does when they push."""
 
-    clone: Path
     zones: Path
     executor: Executor
     gitlab: GitLabSimulator
-
-    def git(self, *args: str) -> str:
-        who = ["-c", "user.name=Paolo", "-c", "user.email=paolo@msp.example"]
-        done = subprocess.run(["git", *who, *args], cwd=self.clone, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def write(self, file: str, text: str) -> None:
-        (self.clone / file).parent.mkdir(parents=True, exist_ok=True)
-        (self.clone / file).write_text(text)
-
-    def push(self, branch: str) -> str:
-        """Commit what is there, and push it."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "-m", f"on {branch}")
-        self.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
-        return self.git("rev-parse", "HEAD")
 
     def request(self, branch: str = "change", *, source: int = 7) -> int:
         """A merge request of what is there."""
@@ -105,14 +88,6 @@ class Desk:
     @property
     def said(self) -> str:
         return "".join(self.executor.said)
-
-
-@pytest.fixture
-def gitlab(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitLabSimulator]:
-    for name in [name for name in os.environ if name.startswith(("GITHUB_", "GITLAB_", "CI"))]:
-        monkeypatch.delenv(name)
-    with simulated() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain, provider, refused
+from tests.provider.wire import CUSTOMER, Json, Wire, approve, bare, plain, provider, refused
 from tests.servers.gravityzone import INHERITED, KEY, GravityZone, gravityzone
 
 TOKEN = "mspctl:antivirus:Console"
@@ -33,17 +32,7 @@ def console() -> Iterator[GravityZone]:
 
 @pytest.fixture
 def estate(repository: Path, console: GravityZone) -> Path:
-    """The customers with their names only."""
-    for folder in (repository / "customers").iterdir():
-        for file in folder.glob("*"):
-            if file.name != "customer.yaml":
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-    for file in repository.glob("inventory/baselines/*"):
-        file.write_text("{}\n")
-    text = TARGETS.format(address=console.address, customer=CUSTOMER, group=GROUP)
-    (repository / "inventory/targets.yaml").write_text(text)
-    by_pulumi(repository)
-    return repository
+    return bare(repository, TARGETS.format(address=console.address, customer=CUSTOMER, group=GROUP))
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.provider.wire import CUSTOMER, Json, Wire, approve, by_pulumi, plain, provider, refused
+from tests.provider.wire import CUSTOMER, Json, Wire, approve, bare, plain, provider, refused
 from tests.servers import rspamd
 from tests.servers.mail_stack import MailStack
 
@@ -33,17 +32,7 @@ def server() -> Iterator[MailStack]:
 
 @pytest.fixture
 def estate(repository: Path, server: MailStack) -> Path:
-    """The customers with their names only."""
-    for folder in (repository / "customers").iterdir():
-        for file in folder.glob("*"):
-            if file.name != "customer.yaml":
-                shutil.rmtree(file) if file.is_dir() else file.unlink()
-    for file in repository.glob("inventory/baselines/*"):
-        file.write_text("{}\n")
-    text = TARGETS.format(config=server.etc / "rspamd", data=server.rspamd_data)
-    (repository / "inventory/targets.yaml").write_text(text)
-    by_pulumi(repository)
-    return repository
+    return bare(repository, TARGETS.format(config=server.etc / "rspamd", data=server.rspamd_data))
 
 
 @pytest.fixture

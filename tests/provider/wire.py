@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -202,6 +203,19 @@ def provider(repository: Path, *, configured: bool = True, **popen: Any) -> Iter
         process.kill()
         process.wait()
         server.stop(0)
+
+
+def bare(repository: Path, targets: str) -> Path:
+    """The repository with its customers' names only, one of them Pulumi's, and with these targets."""
+    for folder in (repository / "customers").iterdir():
+        for file in folder.glob("*"):
+            if file.name != "customer.yaml":
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
+    for file in repository.glob("inventory/baselines/*"):
+        file.write_text("{}\n")
+    (repository / "inventory/targets.yaml").write_text(targets)
+    by_pulumi(repository)
+    return repository
 
 
 def by_pulumi(repository: Path, customer: str = CUSTOMER) -> None:

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache, partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -23,6 +23,8 @@ from urllib.parse import parse_qsl, urlsplit
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
+
+from tests.servers.forge import serving
 
 TOKEN = "a-token-of-a-job"
 REPOSITORY = "msp/customers"
@@ -341,59 +343,24 @@ def _check_answer(response: Json, result: object, what: str) -> None:
         raise ValueError(f"the simulator answers {what} as GitHub would not: {errors[:3]}")
 
 
+def _answered(
+    simulator: GitHubSimulator, asked: BaseHTTPRequestHandler, body: Json | None
+) -> tuple[int, Any, dict[str, str]]:
+    if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
+        return 401, {"message": "Requires authentication"}, {}
+    try:
+        status, result = simulator.answer(asked.command, asked.path, body)
+    except Refusal as error:
+        return error.status, {"message": str(error) or "Not Found"}, {}
+    except ValueError as error:
+        simulator.refused.append(f"{asked.command} {asked.path}: {error}")
+        return 422, {"message": str(error)}, {}
+    return status, result, {}
+
+
 @contextmanager
 def simulated() -> Iterator[GitHubSimulator]:
     """On a free port of the loopback. Ends with an AssertionError when a request was not as GitHub describes it."""
     simulator = GitHubSimulator()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            simulator.asked.append((self.command, self.path))
-            fault = simulator.broken(self.command, self.path)
-            if fault == "silent":
-                self.close_connection = True
-                return
-            told = simulator.said(self.command, self.path)
-            status, result, headers = self._result(body) if not isinstance(fault, tuple) else (fault[0], told, fault[1])
-            if fault == "lost":
-                self.close_connection = True
-                return
-            content = b"" if result is None else json.dumps(result).encode()
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815
-
-        def _result(self, body: Json | None) -> tuple[int, Any, dict[str, str]]:
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                return 401, {"message": "Requires authentication"}, {}
-            try:
-                status, result = simulator.answer(self.command, self.path, body)
-            except Refusal as error:
-                return error.status, {"message": str(error) or "Not Found"}, {}
-            except ValueError as error:
-                simulator.refused.append(f"{self.command} {self.path}: {error}")
-                return 422, {"message": str(error)}, {}
-            return status, result, {}
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        simulator.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield simulator
-        finally:
-            server.shutdown()
-            thread.join()
-    assert simulator.refused == []
+    with serving(simulator, partial(_answered, simulator), said=lambda method, path: simulator.said(method, path)):
+        yield simulator

@@ -8,16 +8,18 @@ repositories): what is not named there is refused. What it answers has only the 
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.servers.forge import serving
 
 TOKEN = "a-token-of-the-project"
 PROJECT = "msp/customers"
@@ -333,12 +335,6 @@ def _answered(
     return status, result, {}
 
 
-def _content(result: Any) -> bytes:
-    if result is None or isinstance(result, bytes):
-        return result or b""
-    return json.dumps(result).encode()
-
-
 def _public(note: Json) -> Json:
     return {key: value for key, value in note.items() if key != "_of"}
 
@@ -373,44 +369,5 @@ def _check(known: Json, said: Json) -> None:
 def simulated() -> Iterator[GitLabSimulator]:
     """On a free port of the loopback. Ends with an AssertionError when a request was not as the table has it."""
     simulator = GitLabSimulator()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
-            simulator.asked.append((self.command, self.path))
-            fault = simulator.broken(self.command, self.path)
-            if fault == "silent":
-                self.close_connection = True
-                return
-            status, result, headers = (
-                _answered(simulator, self, body) if not isinstance(fault, tuple) else (fault[0], {}, fault[1])
-            )
-            if fault == "lost":
-                self.close_connection = True
-                return
-            content = _content(result)
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        simulator.address = f"http://127.0.0.1:{server.server_port}/api/v4"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield simulator
-        finally:
-            server.shutdown()
-            thread.join()
-    assert simulator.refused == []
+    with serving(simulator, partial(_answered, simulator), "/api/v4"):
+        yield simulator
