@@ -352,3 +352,19 @@ def test_pins_follow_who_needs_what() -> None:
     ]
     with pytest.raises(Error, match="does not pin e, f"):
         runtime_pins(CONSTRAINTS, {"a", "f", "e"})
+
+
+def test_what_it_is_installed_into_is_where_one_stands(tmp_path: Path) -> None:
+    """With a stand-in for python3, which makes a venv whose pip says where it is and what it is given."""
+    root = init(tmp_path / "msp").root
+    stand_in = tmp_path / "bin/python3"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        '#!/bin/sh\nmkdir -p "$3/bin"\nprintf \'#!/bin/sh\\necho "$0 $*"\\n\' >"$3/bin/pip"\nchmod 700 "$3/bin/pip"\n'
+    )
+    stand_in.chmod(0o700)
+    path = f"{stand_in.parent}:{os.environ['PATH']}"
+    command = ["sh", "requirements/install", ".venv"]
+    said = subprocess.run(command, cwd=root, env={"PATH": path}, check=True, capture_output=True, text=True).stdout
+    assert [line.split()[0] for line in said.splitlines()] == [".venv/bin/pip"] * 2
+    assert all((root / line.split()[-1]).is_file() for line in said.splitlines())
