@@ -115,11 +115,13 @@ def free_ports(count: int) -> list[int]:
     """
     Ports where nobody listens.
 
-    None of those that the system gives to clients: a daemon that starts later than others would find one taken.
+    None of those that the system gives to clients: a daemon that starts later than others would find one taken. Each
+    process of a test run has its own twelfth: another one's daemon may be about to listen.
     """
     found: list[int] = []
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
     while len(found) < count:
-        port = 20000 + secrets.randbelow(12000)
+        port = 20000 + 1000 * worker + secrets.randbelow(1000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
