@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 FINDINGS, PROOFS, EXPIRED = "findings", "proofs", "expired"  # headings of blocks that are about no scope
+ELSEWHERE = "elsewhere"  # the label of what another merge declares
 UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
