@@ -23,6 +23,7 @@ from mspctl.model.permissions import Approval, Permissions
 from mspctl.moments import Hours, Window
 from mspctl.plan import REVERT, ScopePlan, Standing, Step
 from mspctl.record import Emergency
+from mspctl.report import outcomes
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Server, thing
@@ -952,6 +953,44 @@ def test_after_a_kill_a_new_run_converges_without_a_conflict(bench: Servers, whe
     if then != "gone":
         secret = bench.server[NEAR].held["north"][A.id]["secret"]
         assert secret == {"the same": "s2", "back": "s1", "on": "s3"}[then]
+
+
+def test_what_a_killed_run_had_done_is_found_and_told_once(bench: Servers) -> None:
+    bench.declare(NORTH, A, thing("gone", size=10))
+    bench.converge()
+    bench.declare(NORTH, A2, B)
+    bench.executor = Killing("after")
+    with pytest.raises(Killed):
+        bench.apply()
+    bench.executor = Inline()
+    bench.declare(NORTH, A2, thing("b", size=30))
+    outcome = bench.apply()
+    end = outcome.scopes[NORTH]
+    assert (names(end.landed), outcome.exit_code) == (["b"], Exit.DONE)
+    assert {(c.verb, c.id.name) for c in end.found} == {("update", "a"), ("create", "b"), ("delete", "gone")}
+    assert bench.ledger.last(NORTH) == (*end.found, *end.landed)
+    shown = outcomes.of_outcome(outcome, "mspctl apply")
+    assert {(line.label, line.name) for line in shown.blocks[0].lines} == {
+        *(("found done", name) for name in ("a", "b", "gone")),
+        ("updated", "b"),
+    }
+    said = "1 change landed. 3 changes found done, of a run that did not come to its end. Nothing is pending."
+    assert shown.summary == said
+    assert bench.apply().scopes == {}
+
+
+def test_what_a_killed_run_had_done_is_found_where_nothing_is_left_to_do(bench: Servers) -> None:
+    for when, found, landed in (("after", ["a"], 0), ("before", [], 1)):
+        bench.declare(NORTH, thing("a", size=10))
+        bench.converge()
+        bench.declare(NORTH, A2)
+        bench.executor = Killing(when)
+        with pytest.raises(Killed):
+            bench.apply()
+        bench.executor = Inline()
+        outcome = bench.apply()
+        assert (names(outcome.scopes[NORTH].found), outcome.landed, outcome.exit_code) == (found, landed, Exit.DONE)
+        assert names(bench.ledger.last(NORTH)) == ["a"]
 
 
 def test_a_killed_run_leaves_the_drift_that_it_did_not_mend(bench: Servers) -> None:

@@ -36,6 +36,7 @@ def _outcome_counts(outcome: Outcome) -> Counter[str]:
     return Counter(
         {
             "landed": outcome.landed,
+            "found": sum(len(s.found) for s in outcome.scopes.values()),
             "failed": sum(len(s.failed) for s in outcome.scopes.values()),
             "unread": sum(bool(p.error) and p.scope not in outcome.scopes for p in plans.values()),
             "waiting": waits + sum(step.standing is not Standing.DUE for step in steps),
@@ -53,6 +54,8 @@ def outcome_summary(counts: Counts, command: str, done: str = "Nothing is pendin
     """`command` finishes what is left; `done` is said when nothing is."""
     counts = Counter(counts)
     summary = f"{count(counts['landed'], 'change')} landed." if counts["landed"] else "Nothing was changed."
+    found = f" {count(counts['found'], 'change')} found done, of a run that did not come to its end."
+    summary += found if counts["found"] else ""
     summary += f" {count(counts['failed'], 'change')} did not." if counts["failed"] else ""
     summary += f" {count(counts['unread'], 'scope')} could not be read." if counts["unread"] else ""
     summary += f" {count(counts['waiting'], 'change')} held." if counts["waiting"] else ""
@@ -85,6 +88,9 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
     for change in sorted(end.landed, key=lambda each: each.id not in opened):
         line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.DONE, f"{change.verb}d", line.name, line.detail, line.source))
+    for change in end.found:
+        line = change_line(change, words.get(change.id, ""))
+        lines.append(Line(Tone.DONE, "found done", line.name, line.detail, line.source))
     for change in end.failed:
         line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))
