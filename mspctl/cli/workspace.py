@@ -33,8 +33,8 @@ from mspctl.kinds.assets import AssetsOf
 from mspctl.kinds.firewall import ArchiveQuestion
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
-from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
+from mspctl.locks.held import Held as LocksHeld
 from mspctl.model.folder import NOTHING
 from mspctl.moments import Clock
 from mspctl.observations import Observations

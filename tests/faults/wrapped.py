@@ -272,6 +272,7 @@ def main(faults: dict[str, Any], arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may have it ignored
     from mspctl import cli, hashes, locks
     from mspctl.cli import workspace
+    from mspctl.locks import board
 
     sys.argv = ["mspctl", *arguments]
     workspace.RUN_ID = faults.get("run") or workspace.RUN_ID
@@ -279,7 +280,7 @@ def main(faults: dict[str, Any], arguments: list[str]) -> None:
         hold: Any = locks.Locks.hold
         hold.__wrapped__.__defaults__ = (60.0, faults["ttl"], "apply")
     if "skew" in faults:
-        locks.SKEW = timedelta(seconds=faults["skew"])
+        board.SKEW = timedelta(seconds=faults["skew"])
     if "clock" in faults:
         set_clock(faults["clock"])
     if "slow" in faults or "witness" in faults:
