@@ -19,7 +19,9 @@ from threading import Lock
 from typing import Any
 
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
+from mspctl.git.branch import Branch, Edit
+from mspctl.git.command import RemoteError
+from mspctl.git.commit import Commit, Stamp
 from mspctl.ledger_page import (
     Landing,
     Page,

@@ -27,7 +27,7 @@ from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
-from mspctl.git_branch import Away, Git, RemoteError
+from mspctl.git.command import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
 from mspctl.kinds.assets import AssetsOf
 from mspctl.kinds.firewall import ArchiveQuestion

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from threading import Lock as Mutex
 
 from mspctl.errors import Error, LedgerError, LockError
-from mspctl.git_branch import Stamp
+from mspctl.git.commit import Stamp
 from mspctl.locks import board
 from mspctl.locks.board import Board, Lock
 from mspctl.locks.claim import Claim, rendered

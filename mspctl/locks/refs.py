@@ -12,7 +12,9 @@ from pathlib import Path
 from random import SystemRandom
 from urllib.parse import unquote
 
-from mspctl.git_branch import LOST_RACE, Git, RemoteError, Stamp, ident
+from mspctl.git.branch import LOST_RACE
+from mspctl.git.command import Git, RemoteError
+from mspctl.git.commit import Stamp, ident
 from mspctl.locks.words import line
 
 LOCKS, SIGHTED = "refs/mspctl/locks/", "refs/mspctl/sighted/"
