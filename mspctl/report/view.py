@@ -64,7 +64,3 @@ class View:
     document: dict[str, object] = field(default_factory=dict)  # the same for programs
     alarms: Sequence[str] = ()  # before everything else
     causes: Sequence[Line] = ()  # what is wrong with several at once, in place of a line at each: see digest.grouped
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
