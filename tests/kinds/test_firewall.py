@@ -10,6 +10,8 @@ import pytest
 
 from mspctl import guards
 from mspctl.kinds import firewall
+from mspctl.kinds.firewall import opening
+from mspctl.kinds.firewall.words import in_words
 from mspctl.resource import Cause, Change, Id, Resource, Value
 
 ANY = frozenset({"any"})
@@ -97,7 +99,7 @@ def zone(*interfaces: str) -> Resource:
 )
 def test_what_lets_in_what_was_kept_out(before: Resource | None, after: Resource | None, opens: bool) -> None:
     was, will = ([r] if r else [] for r in (before, after))
-    assert firewall.opens(before, after, was, will) is opens
+    assert opening.opens(before, after, was, will) is opens
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_an_order_that_lets_in(was: Sequence[str], will: Sequence[str], opens: b
         "allow": rule("allow"),
     }
     one, two = ([*(named[n] for n in names), firewall.order(names)] for names in (was, will))
-    assert firewall.opens(one[-1], two[-1], one, two) is opens
+    assert opening.opens(one[-1], two[-1], one, two) is opens
 
 
 def named(kind: str, name: str, **said: Value) -> Resource:
@@ -234,4 +236,4 @@ def test_what_is_held_stays_behind_what_shut_it_out(cause: Cause, needs: set[str
     ],
 )
 def test_in_words(resource: Resource, said: str) -> None:
-    assert firewall.in_words(resource, {several("10.0.0.9"): "nvr"}) == said
+    assert in_words(resource, {several("10.0.0.9"): "nvr"}) == said

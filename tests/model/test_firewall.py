@@ -12,6 +12,8 @@ import pytest
 from mspctl.desired import Declaration, Selection, declarations
 from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets
+from mspctl.kinds.firewall import opening
+from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
 from mspctl.resource import UNKNOWN, Id, Resource
@@ -97,7 +99,7 @@ def test_names_become_what_they_stand_for(tmp_path: Path) -> None:
         "until": "2027-03-12 17:00",
         "hours": frozenset(),
     }
-    assert firewall.in_words(nvr) == (
+    assert in_words(nvr) == (
         "opens tcp/8443 on wan from 198.51.100.24 only → 10.20.1.60 port 443, until 2027-03-12 17:00 UTC"
     )
     assert {i.name for i in found if i.kind == firewall.MASQUERADE} == {"lan > wan", "guest > wan"}
@@ -403,9 +405,9 @@ def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens
 
     old = rule(before, "before") if before else None
     held = [fields(firewall.ZONE, "lan", outside=False), fields(firewall.ZONE, "wan", outside=True)]
-    assert bool(firewall.widens(old, rule(after, "after"), held, held)) is widens
+    assert bool(opening.widens(old, rule(after, "after"), held, held)) is widens
     inside = rule(after.replace("wan", "lan"), "inside")
-    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held, held) == ""
+    assert opening.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held, held) == ""
 
 
 def fields(kind: str, name: str, **said: bool) -> Resource:

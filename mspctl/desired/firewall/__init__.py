@@ -18,7 +18,7 @@ from mspctl.desired import Declaration, Outputs
 from mspctl.desired.firewall.words import Words
 from mspctl.kinds import addresses, firewall
 from mspctl.kinds import vpn as tunnels
-from mspctl.kinds.firewall import ANY
+from mspctl.kinds.firewall import ANY, times
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.firewall import FACET, Site, vpn
@@ -253,7 +253,7 @@ class _Maker:
         hours = week_of(window, self.zone, self.now) if window else frozenset()
         if hours:
             self.timed.setdefault(id_, "clocks were set")
-        return {"until": firewall.moment(until.ends(self.zone)) if until else "", "hours": hours}
+        return {"until": times.moment(until.ends(self.zone)) if until else "", "hours": hours}
 
     def _source(self, *path: str | int) -> str:
         mark = find(self.site.data, path)
@@ -266,7 +266,7 @@ def _pairs(sources: Iterable[str], destinations: Iterable[str]) -> list[str]:
 
 def week_of(window: Window, zone: str, now: datetime) -> frozenset[str]:
     """The hours of a schedule in UTC, with the clock as it is set now."""
-    return firewall.hours(_in_utc(window, zone, now))
+    return times.hours(_in_utc(window, zone, now))
 
 
 def _in_utc(window: Window, zone: str, now: datetime) -> Iterator[tuple[int, int]]:
