@@ -6,7 +6,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-FINDINGS, PROOFS, EXPIRED = "findings", "proofs", "expired"  # headings of blocks that are about no scope
+# Headings of blocks that are about no scope.
+FINDINGS, PROOFS, EXPIRED, SOON = "findings", "proofs", "expired", "ends soon"
 UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
