@@ -297,8 +297,8 @@ def _timed(change: Change, declaration: Declaration) -> str:
     """What time did to a resource, or will do."""
     if change.cause is not Cause.PENDING:
         return ""
-    said = "" if change.id in declaration.words else declaration.ends.get(change.id, "")
-    return declaration.timed.get(change.id) or said
+    ending = None if change.id in declaration.words else declaration.ends.get(change.id)
+    return declaration.timed.get(change.id) or (ending.says if ending else "")
 
 
 def _joined(*reasons: str) -> str:

@@ -16,6 +16,7 @@ from mspctl.kinds.firewall import opening
 from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
+from mspctl.moments import Ending
 from mspctl.resource import UNKNOWN, Id, Resource
 from tests.estate import estate
 
@@ -131,10 +132,10 @@ def test_a_window_over_midnight(tmp_path: Path, window: str, hours: set[str]) ->
 
 
 def test_what_is_over_is_not_declared(tmp_path: Path) -> None:
-    root = brenta(tmp_path)
+    root, over = brenta(tmp_path), datetime(2027, 3, 12, 17, tzinfo=UTC)
     (before,) = declared(root)
-    assert before.ends == {Id(firewall.FORWARD, "nvr"): "closes itself 2027-03-12 18:00"}
-    (after,) = declared(root, datetime(2027, 3, 12, 17, tzinfo=UTC))
+    assert before.ends == {Id(firewall.FORWARD, "nvr"): Ending(over, "closes itself Fri 12 Mar 18:00")}
+    (after,) = declared(root, over)
     assert Id(firewall.FORWARD, "nvr") not in {r.id for r in after.resources}
     assert after.timed[Id(firewall.FORWARD, "nvr")] == "expired 2027-03-12 18:00"
 
