@@ -195,11 +195,11 @@ def watch_sql(points: Points) -> None:
 
 
 def wait_before_mail(gate: Path) -> None:
-    from mspctl.drivers import postfixadmin
+    from mspctl.drivers.postfixadmin import writer
 
-    real = postfixadmin._Writer.write
+    real = writer.Writer.write
 
-    def write(self: postfixadmin._Writer) -> None:
+    def write(self: writer.Writer) -> None:
         (gate / "at").touch()
         for _ in range(6000):
             if (gate / "go").exists():
@@ -207,7 +207,7 @@ def wait_before_mail(gate: Path) -> None:
             time.sleep(0.01)
         real(self)
 
-    postfixadmin._Writer.write = write  # type: ignore[method-assign]
+    writer.Writer.write = write  # type: ignore[method-assign]
 
 
 def watch_zones(folder: str | None, slow: float) -> None:
