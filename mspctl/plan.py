@@ -92,6 +92,7 @@ class ScopePlan:
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
     looked: datetime | None = None  # when it was read the time before, if that is known
+    elsewhere: Sequence[Step] = ()  # of another merge than the one that is carried out: its own run does it, or did
 
     @property
     def due(self) -> list[Change]:
@@ -109,7 +110,7 @@ class ScopePlan:
     @property
     def ahead(self) -> set[Id]:
         """Resources that Git says otherwise than they were left."""
-        pending = {step.change.id for step in self.steps if step.change.cause in AHEAD}
+        pending = {step.change.id for step in (*self.steps, *self.elsewhere) if step.change.cause in AHEAD}
         return pending | {d.id for d in self.left if d.cause in AHEAD}
 
     @property

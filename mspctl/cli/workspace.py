@@ -38,6 +38,7 @@ from mspctl.locks.held import Held as LocksHeld
 from mspctl.model.folder import NOTHING
 from mspctl.moments import Clock
 from mspctl.observations import Observations
+from mspctl.other_merges import Declared, Merge, Says, set_aside
 from mspctl.plan import PENDING, Plan, ScopePlan, Standing, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
 from mspctl.record import Emergency, Run, ScopeRecord
@@ -100,6 +101,7 @@ class Workspace:
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
+        self.merge: Merge | None = None  # that is carried out, where that is known
         self._backups: dict[Scope, Proof | None] = {}
         self._made: tuple[tuple[Outputs, datetime], Sequence[Declaration]] | None = None
         self.now = now()
@@ -518,9 +520,32 @@ class Workspace:
         after = self._footing(plan) if before else {}
         firm = {scope for scope, footing in before.items() if scope in busy and after.get(scope) == footing}
         fresh = [*(p for p in plan.scopes if p.scope in firm), *self._look(causes, plan.scopes, busy - firm)]
+        fresh = self.set_aside(fresh, review)
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
+
+    def set_aside(self, plans: Sequence[ScopePlan], review: sealed.Sealed) -> list[ScopePlan]:
+        """Without what is for runs of other merges than the one that is carried out."""
+        if self.merge is None:
+            return [*plans]
+        names = self.selection.customers or [*self.estate.customers]
+        scopes, outputs = {plan.scope for plan in plans if plan.steps}, self._handed_out(plans)
+        try:
+            newer = self.merge.since(names, self.now) if scopes else None
+        except LedgerError as error:
+            console.hint(f"what was merged since is not known: {error}")
+            newer = None
+        before = self._as_held(self.merge.before(names, self.now), scopes, outputs) if scopes else None
+        says = Says(self._as_held(self.estate, scopes, outputs) or {}, before, self._as_held(newer, scopes, outputs))
+        return [set_aside(plan, says, {c.id for c in review.changes.get(plan.scope, ())}) for plan in plans]
+
+    def _as_held(self, estate: Estate | None, wanted: Collection[Scope], outputs: Outputs) -> Declared | None:
+        """What files declared, or will, as the targets that there are now would hold it."""
+        if estate is None:
+            return None
+        found = [d for d in declarations(estate, self.selection, outputs, self.now) if d.scope in wanted]
+        return {d.scope: self._accepted(d) for d in self._with_kept(found)}
 
     def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:
         """
