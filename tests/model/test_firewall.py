@@ -264,6 +264,17 @@ TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::
         ("target: fw-sede", "target: fw-sed", r"fw-sed is not in inventory/targets\.yaml"),
         ("services: {machines", "services: {https", "is a well-known service"),
         ("objects: {nvr", "objects: {10.0.0.1: 10.0.0.2, nvr", "cannot name an object"),
+        ("source: both", "source: 10.20.1.9-10.20.1.1", "from the lower to the higher address"),
+        ("source: both", "source: 10.20.1.9-20", "is no address"),
+        ("source: both", 'source: "fe80::1%lan0"', "leave out what is behind %"),
+        ("services: [ssh]}", "services: []}", r"services is empty \(leave it out"),
+        ("services: [ssh]}", "zones: []}", r"zones is empty \(leave it out"),
+        ("policies: [", "policies: [{from: [], to: wan, action: drop}, ", "from is empty"),
+        ("masquerade: [", "masquerade: [{from: dmz, to: []}, ", "to is empty"),
+        ("masquerade: [", "masquerade: [{from: dmz, to: wan, source: []}, ", "source is empty"),
+        ("masquerade: [", 'masquerade: [{from: dmz, to: wan, source: "fd00::/8"}, ', "is for IPv4 only"),
+        ("dmz: dmz0", "dmz: [dmz0, dmz0]", "warning: dmz0 is in it twice"),
+        *(('to: "nvr:443"', f'to: "{to}"', "is no host") for to in ("nvr:", "nvr:0", "nvr:+4", "nvr:٤", "[::1]443")),
     ],
 )  # fmt: skip
 def test_slips_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:
