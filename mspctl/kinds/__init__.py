@@ -7,6 +7,7 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
     precious(resource)                    what a service cannot do without: "MX of the zone"
     widens(before, after, was, will, now) why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
+    lost(kind, name, before, after)       how much of a field is gone, where that is not how much shorter it is
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
     FIELDS                                by kind, its fields and their types; "reply?" need not be there
@@ -83,6 +84,12 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     """Whether a change lets in what was kept out; `was` and `will`: all that its scope holds before and then."""
     resource = after or before
     return bool(resource and _of(resource.id.kind, "opens", None)(before, after, was, will))
+
+
+def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None:
+    """How much of a field is gone; None where that is how much shorter it is, as for most."""
+    found: int | None = _of(kind, "lost", None)(kind, name, before, after)
+    return found
 
 
 def in_words(resource: Resource) -> str:

@@ -202,6 +202,41 @@ def precious(resource: Resource) -> str:
     return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
 
 
+def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None:
+    """
+    Sets of addresses, services and hours lose nothing to a shorter one that holds them all; rules that are in the order
+    no more are lost themselves.
+    """
+    if kind == ORDER.kind:
+        return 0
+    covers = _HOLDS_ALL.get(name)
+    if not (covers and isinstance(before, frozenset) and isinstance(after, frozenset)):
+        return None
+    return 0 if covers(after, before) else 1 if name == "hours" else None  # hours of days are one thing
+
+
+def _hours_hold(week: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether it is open whenever another is; none is always."""
+    try:
+        spans = sorted(map(span_of, week))
+        return not week or (bool(other) and all(_is_within(span_of(each), spans) for each in other))
+    except ValueError:
+        return False
+
+
+def _is_within(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= span[0] and span[1] <= high for low, high in spans)
+
+
+_HOLDS_ALL: Mapping[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
+    "source": addresses.covers,
+    "destination": addresses.covers,
+    "services": services.covers,
+    "listen": services.covers,
+    "hours": _hours_hold,
+}
+
+
 def widens(
     before: Resource | None,
     after: Resource | None,
@@ -436,8 +471,8 @@ def _source(resource: Resource) -> frozenset[str]:
 
 def _as_long(one: Resource, other: Resource) -> bool:
     until, ends = text(one, "until"), text(other, "until")
-    week, hours_ = texts(one, "hours"), texts(other, "hours")
-    return (not until or bool(ends and ends <= until)) and (not week or bool(hours_ and hours_ <= week))
+    long_enough = not until or bool(ends and ends <= until)
+    return long_enough and _hours_hold(texts(one, "hours"), texts(other, "hours"))
 
 
 Called = Mapping[frozenset[str], str]  # what people call addresses

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from mspctl.desired import Declaration, Selection, declarations
+from mspctl.driver import Reading
 from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
+from mspctl.plan import Standing, plan_scope
+from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Id, Resource
 from tests.estate import estate
 
@@ -112,6 +115,40 @@ def test_a_schedule_is_hours_on_the_wall(tmp_path: Path) -> None:
     assert resources(root, summer)[id_].fields["hours"] == frozenset(f"{day} 05:30-16:30" for day in days)
     (one,) = declared(root)
     assert one.timed[id_] == "clocks were set"
+
+
+AUTUMN = datetime(2027, 10, 31, 6, tzinfo=UTC)  # clocks were set back five hours ago
+
+
+@pytest.mark.parametrize(
+    ("days", "window", "said", "needs"),
+    [
+        (0, "00:00-12:00", "clocks were set", ""),  # in summer that began the day before: as many spans again
+        (30, "00:00-12:00", "clocks were set", ""),
+        (60, "00:00-12:00", "", "it opens something to everybody, from anywhere"),  # nobody knows that it was clocks
+        (0, "00:00-13:00", "", "it opens something to everybody, from anywhere"),
+    ],
+)
+def test_clocks_that_were_set_need_no_approval(tmp_path: Path, days: int, window: str, said: str, needs: str) -> None:
+    """Nobody is awake to give one; what somebody changed besides needs it as ever."""
+    text = SEDE.replace("id: ospiti, from: guest, to: wan", "id: shop, from: wan, to: dmz")
+    was, will = (
+        brenta(tmp_path / name, text.replace("mon-fri 07:30-18:30", hours))
+        for name, hours in (("was", "00:00-12:00"), ("will", window))
+    )
+    (before,), (after,) = declared(was, AUTUMN - timedelta(days=1)), declared(will, AUTUMN + timedelta(days=days))
+    reading = Reading(before.scope, before.resources)
+    record = ScopeRecord(before.scope, {r.id: Record((r,)) for r in before.resources})
+    (step,) = plan_scope(after, record, reading).steps
+    assert step.change.id == Id(firewall.RULE, "shop")
+    assert step.reason == (said or needs)
+    assert (step.standing is Standing.APPROVAL) is bool(needs)
+
+
+def test_a_rule_that_is_new_is_not_there_because_clocks_were_set(tmp_path: Path) -> None:
+    (new,) = declared(brenta(tmp_path))
+    steps = plan_scope(new, None, Reading(new.scope, [], exists=False)).steps
+    assert {step.reason for step in steps if step.change.id.name == "ospiti"} == {""}
 
 
 @pytest.mark.parametrize(
