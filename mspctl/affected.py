@@ -18,7 +18,7 @@ from mspctl import strict_yaml
 from mspctl.desired import Selection, declarations
 from mspctl.errors import InputError
 from mspctl.fields import NAME
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.load import Estate, load
 from mspctl.model.base import validate
 from mspctl.model.customer import CustomerInfo

@@ -16,7 +16,7 @@ from pathlib import Path
 from mspctl.affected import commit_of
 from mspctl.desired import Declaration
 from mspctl.errors import Error
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.load import Estate, load
 from mspctl.plan import ScopePlan, Standing, Step
 from mspctl.quick_lane import newest

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mspctl.affected import changed
 from mspctl.errors import Error, InputError
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.kinds import hosts
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate, load

@@ -27,14 +27,14 @@ from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
-from mspctl.git_branch import Away, Git, RemoteError
+from mspctl.git.command import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
 from mspctl.kinds.assets import AssetsOf
 from mspctl.kinds.firewall import ArchiveQuestion
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
-from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
+from mspctl.locks.held import Held as LocksHeld
 from mspctl.model.folder import NOTHING
 from mspctl.moments import Clock
 from mspctl.observations import Observations
@@ -261,7 +261,7 @@ class Workspace:
         recorded = self._recorded_of([d.scope for d in found if d.keeps])
         zones = {name: customer.info.timezone for name, customer in self.estate.customers.items()}
         return [
-            soft_delete.kept(d, recorded.get(d.scope), Clock(self.now, zones[d.scope.customer]).today) if d.keeps else d
+            soft_delete.kept(d, recorded.get(d.scope), Clock(self.now, zones[d.scope.customer])) if d.keeps else d
             for d in found
         ]
 
@@ -363,6 +363,16 @@ class Workspace:
         return [d for d in declared if not why[d.scope]], refused
 
     @property
+    def declared(self) -> list[Declaration]:
+        """All that Git says, of other engines too, with what was taken out and is kept."""
+        return self._with_kept(self._declarations(self.outputs()))
+
+    def meant(self) -> list[Declaration]:
+        """What this engine carries out, with the ends of that alone which was asked for."""
+        mine = (d for d in self.declared if d.scope.engine == self.engine)
+        return [replace(d, ends={i: end for i, end in d.ends.items() if self.wants(d.scope, i)}) for d in mine]
+
+    @property
     def history(self) -> Mapping[Scope, ScopeRecord]:
         """All that is recorded of the customers asked for."""
         return self.recorded
@@ -372,8 +382,7 @@ class Workspace:
         from mspctl import checks
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
-        declared = self._with_kept(self._declarations(self.outputs()))
-        facts = checks.facts_of(self.estate, declared, plan.scopes, self.history, self.now, self.selection)
+        facts = checks.facts_of(self.estate, self.declared, plan.scopes, self.history, self.now, self.selection)
         ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
         ask[ArchiveQuestion] = self._archived
         if outside:

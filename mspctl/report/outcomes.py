@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mspctl.amounts import count
 from mspctl.apply import Outcome
 from mspctl.carry_out import ScopeOutcome
 from mspctl.plan import ScopePlan, Standing
 from mspctl.report.documents import ordered, outcome_document, worst_first
 from mspctl.report.plans import Counts, alarms_of, elsewhere, in_front, plan_block, step_line
-from mspctl.report.view import Block, Line, Tone, View, count
+from mspctl.report.view import Block, Line, Tone, View
 from mspctl.report.words import change_line, said
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from mspctl.amounts import count
 from mspctl.diff import Difference
 from mspctl.errors import Problem
 from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.report.documents import counts_of, ordered, plan_document, runs, worst_first
-from mspctl.report.view import ELSEWHERE, UNAPPROVED, Block, Line, Tone, View, count
+from mspctl.report.view import ELSEWHERE, UNAPPROVED, Block, Line, Tone, View
 from mspctl.report.words import change_line, difference_line
 from mspctl.resource import Cause, Scope
 
