@@ -32,6 +32,7 @@ def _opens(plan: ScopePlan) -> bool:
 def counts_of(plan: Plan) -> Counter[str]:
     found = Counter(change.verb for scope in plan.scopes for change in scope.due)
     found.update(str(step.standing) for s in plan.scopes for step in s.steps if step.standing is not Standing.DUE)
+    found["elsewhere"] = sum(len(s.elsewhere) for s in plan.scopes)
     found["outside"] = sum(len(s.drifted) for s in plan.scopes)
     found["unmanaged"] = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
     found["unreachable"] = sum(bool(s.error) and s.unreachable for s in plan.scopes)

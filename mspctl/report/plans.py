@@ -94,20 +94,29 @@ def asked_facts(tickets: Sequence[str], by: Sequence[str]) -> Iterator[str]:
 Counts = Mapping[str, int]  # how often each thing is there that a summary says
 
 
+# What is not due, and is something all the same.
+WAITING = (str(Standing.HELD), str(Standing.APPROVAL), "elsewhere", "outside", "only due", "unreachable", "errors")
+
+
 def plan_summary(counts: Counts) -> str:
     counts = Counter(counts)
     held, unapproved, outside = counts[str(Standing.HELD)], counts[str(Standing.APPROVAL)], counts["outside"]
     changes = counts["update"] + counts["rename"]
     if counts["create"] or changes or counts["delete"]:
         said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
-    elif held or unapproved or outside or counts["only due"] or counts["unreachable"] or counts["errors"]:
+    elif any(counts[name] for name in WAITING):
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
     said += f" {count(unapproved, 'change')} not without an approval." if unapproved else ""
     said += f" {count(held, 'change')} held." if held else ""
+    said += left_to_others(counts)
     said += f" {count(outside, 'difference')} from outside left alone." if outside else ""
     return said + unread(counts)
+
+
+def left_to_others(counts: Counts) -> str:
+    return f" {count(counts['elsewhere'], 'change')} left to other runs." if counts["elsewhere"] else ""
 
 
 def unread(counts: Counts) -> str:
