@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from mspctl import hashes
-from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
-from mspctl.drivers.postfixadmin import dovecot, use
+from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Touched, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot, touched, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
@@ -375,6 +375,13 @@ class Reader:
         if logins:
             tables[mail.LAST_LOGIN] = (logins, "last_login")
         return use.measure(gauges, self.database, tables, self.dovecot.api if self.dovecot else None)
+
+    def touched(self, asked: Mapping[Scope, Collection[Id]]) -> Mapping[Scope, Mapping[Id, Touched]]:
+        """See `driver.Remembers`."""
+        if not asked:
+            return {}
+        with self.database.session(writes=False) as session, session.transaction() as db:
+            return touched.touched(db, self.tables, asked, self.settings.log_as)
 
     def scopes(self) -> Sequence[str]:
         """Mail domains; not those that only stand for another one, or whose mail another server keeps."""
