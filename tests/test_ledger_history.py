@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Stamp, ident
+from mspctl.git.commit import Stamp, ident
 from mspctl.ledger import BY_HAND, Ledger, trailers
 from mspctl.ledger_page import Landing, Page, begun, finished, path_of, rendered, scope_of
 from mspctl.record import Finished, Run

@@ -89,6 +89,7 @@ def beside(work: Observing | by_pulumi.OfPulumi, plan: Plan) -> Beside:
     from mspctl.finding_page import first_seen
     from mspctl.report import proofs
     from mspctl.report.drifts import Beside
+    from mspctl.report.soon import soon
 
     by_customer: dict[str, list[Line]] = {}
     for trial in work.trials:
@@ -103,6 +104,7 @@ def beside(work: Observing | by_pulumi.OfPulumi, plan: Plan) -> Beside:
         work.estate.warnings,
         {c.name: c.permissions.lapsed(Clock(work.now, c.info.timezone).today) for c in customers},
         installed(work, plan) if isinstance(work, Observing) else (),
+        soon(work.meant(), work.now),
     )
 
 

@@ -42,6 +42,7 @@ from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
 from mspctl.kinds import AMISS, addresses, firewall, packets, vpn
+from mspctl.kinds.firewall.times import is_limited
 from mspctl.kinds.grown import Grown
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
@@ -420,7 +421,7 @@ class Driver(AppliesEach, Reader):
 
     def _check_clock(self, session: Session, resources: Sequence[Resource]) -> None:
         """Rules that end by themselves do so by the device's clock."""
-        if any(map(firewall.is_limited, resources)):
+        if any(map(is_limited, resources)):
             said = session.must(["date", "-u", "+%s"], what="reading the clock").decode()
             wrong = datetime.fromtimestamp(int(said), UTC) - datetime.now(UTC)
             if abs(wrong) > SKEW:
