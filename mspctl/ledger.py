@@ -182,7 +182,7 @@ class Ledger:
         """
         today = self._now().date()
         edits = self._edits({s: partial(finished, scope=s, run=run, end=end, today=today) for s, end in ends.items()})
-        sizes = {path_of(scope): len(end.changes) for scope, end in ends.items()}
+        sizes = {path_of(scope): len(end.found) + len(end.changes) for scope, end in ends.items()}
         failed = {path_of(scope) for scope, end in ends.items() if end.error}
         stamp = partial(self._stamp, "apply", run, sizes, failed=failed)
         with self._lock:
