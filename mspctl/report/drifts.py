@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from mspctl.amounts import count
 from mspctl.errors import Problem
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.plan import Plan, ScopePlan
@@ -21,7 +22,7 @@ from mspctl.report import history, soon
 from mspctl.report.documents import counts_of, findings_document, ordered, plan_document
 from mspctl.report.plans import ACCEPT, Counts, alarms_of, facts_of, in_front, plan_block, retired, unread
 from mspctl.report.soon import Soon
-from mspctl.report.view import EXPIRED, FINDINGS, PROOFS, Block, Line, Tone, View, count
+from mspctl.report.view import EXPIRED, FINDINGS, PROOFS, Block, Line, Tone, View
 from mspctl.resource import Cause, Id, Scope
 from mspctl.updates import Installed
 

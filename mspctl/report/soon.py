@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mspctl.amounts import count
 from mspctl.desired import Declaration
 from mspctl.moments import Ending
-from mspctl.report.view import SOON, Block, Line, Tone, count
+from mspctl.report.view import SOON, Block, Line, Tone
 from mspctl.resource import Id, Scope
 
 WITHIN = timedelta(days=7)
