@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mspctl.errors import InputError
-from mspctl.kinds import firewall, packets, services
+from mspctl.kinds import packets, services, shown
 from mspctl.kinds.addresses import Address
 from mspctl.kinds.firewall import ANY, SELF
+from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Other, Packet
 from mspctl.load import Estate
 from mspctl.model.base import nearest
@@ -62,17 +63,21 @@ def _fits(service: str, sender: Address) -> bool:
 
 
 def _end(site: Site, names: Names, text: str) -> tuple[str, Address]:
+    if not text.isprintable():
+        raise InputError.at("", f"{shown(text)} is no packet's end (write zone:address)")
     zone, _, place = text.partition(":")
     known = {*site.device.zones, SELF}
     if zone not in known:
         raise InputError.at("", f"{text}: there is no zone {zone}{nearest(zone, known)} (write zone:address)")
     if zone == SELF and not place:
         return zone, ipaddress.ip_address(NOWHERE)
+    if not place:
+        raise InputError.at("", f"{zone}: which address in it? (write {zone}:10.20.1.60)")
     try:
         (one,) = names.addresses([place])
         return zone, ipaddress.ip_address(one)
     except ValueError:
-        raise InputError.at("", f"{text}: {place or 'nothing'} is not one address (write {zone}:10.20.1.60)") from None
+        raise InputError.at("", f"{zone}: {place} is not one address (write {zone}:10.20.1.60)") from None
 
 
 def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: Sequence[Other] = ()) -> Iterator[str]:
@@ -83,7 +88,7 @@ def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: S
         said = f"{who}: {_VERBS[decision.action]} by {_named(rule, decision.because)}"
         said += f", sent to {decision.to}" if decision.to else ""
         yield f"{said}, seen there as {decision.seen_as}" if decision.seen_as else said
-        if rule is not None and (words := firewall.in_words(rule)):
+        if rule is not None and (words := in_words(rule)):
             yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
         yield from (
             f"  perhaps before that by {_raw(r)}" for i in decision.perhaps for r in resources[who] if r.id == i
@@ -135,7 +140,7 @@ _VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
 
 
 def _raw(rule: Resource) -> str:
-    return f"raw {rule.id.name} {firewall.in_words(rule)}{f'  {rule.source}' if rule.source else ''}"
+    return f"raw {rule.id.name} {in_words(rule)}{f'  {rule.source}' if rule.source else ''}"
 
 
 def _named(rule: Resource | None, because: str) -> str:
