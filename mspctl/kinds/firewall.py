@@ -217,15 +217,13 @@ def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None
 
 def _hours_hold(week: frozenset[str], other: frozenset[str]) -> bool:
     """Whether it is open whenever another is; none is always."""
+    if not (week and other):
+        return not week
     try:
-        spans = sorted(map(span_of, week))
-        return not week or (bool(other) and all(_is_within(span_of(each), spans) for each in other))
+        spans = [*map(span_of, week)]
+        return all(any(low <= begin and end <= high for low, high in spans) for begin, end in map(span_of, other))
     except ValueError:
         return False
-
-
-def _is_within(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= span[0] and span[1] <= high for low, high in spans)
 
 
 _HOLDS_ALL: Mapping[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
