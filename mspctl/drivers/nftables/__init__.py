@@ -186,8 +186,9 @@ class Reader:
         """Of a file, on this machine: the device is not asked."""
         here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
         with here.session() as session, _read_by(session):
-            listed, text = saved.listed(session, file)
-            return grown.grown(flat.Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
+            read = saved.listed(session, file)
+            made = grown.grown(flat.Tables.read(read.listed, read.text, _PREFIX, {}), outside, self.settings.port)
+            return replace(made, notes=[*made.notes, *read.notes], odd=[*made.odd, *read.odd])
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
