@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from mspctl.amounts import count
 from mspctl.desired import Selection, declarations
 from mspctl.errors import InputError, Problem, TargetError
 from mspctl.load import load
@@ -24,8 +25,8 @@ class Validation:
 
     @property
     def summary(self) -> str:
-        plural = "" if self.customers == 1 else "s"
-        return f"{self.customers} customer{plural}, {self.scopes:,} scopes, {self.resources:,} resources: no errors."
+        amounts = ((self.customers, "customer"), (self.scopes, "scope"), (self.resources, "resource"))
+        return f"{', '.join(count(*each) for each in amounts)}: no errors."
 
     def as_json(self) -> str:
         document = {"format": "mspctl.validate/1", "customers": self.customers, "scopes": self.scopes}

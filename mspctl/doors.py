@@ -22,6 +22,7 @@ from mspctl.errors import InputError
 from mspctl.explain_packet import asked, device
 from mspctl.kinds import addresses, firewall, packets, services
 from mspctl.kinds.firewall import ANY, SELF
+from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Packet
 from mspctl.load import Estate
 from mspctl.model.base import nearest
@@ -391,7 +392,7 @@ def by_packet(where: Door, resources: Sequence[Resource], wish: Wish, at: dateti
     if by.id.name == firewall.MANAGEMENT:
         raise InputError.at("", f"management lets it through ({by.source}), and lets us in")
     if not _is_all_of(by, packet):
-        text = f"{by.id.name} ({by.source}) {firewall.in_words(by)}, which is more than that: close it by its id"
+        text = f"{by.id.name} ({by.source}) {in_words(by)}, which is more than that: close it by its id"
         raise InputError.at("", text)
     return by.id.name
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mspctl.errors import InputError
-from mspctl.kinds import firewall, packets, services, shown
+from mspctl.kinds import packets, services, shown
 from mspctl.kinds.addresses import Address
 from mspctl.kinds.firewall import ANY, SELF
+from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Other, Packet
 from mspctl.load import Estate
 from mspctl.model.base import nearest
@@ -87,7 +88,7 @@ def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: S
         said = f"{who}: {_VERBS[decision.action]} by {_named(rule, decision.because)}"
         said += f", sent to {decision.to}" if decision.to else ""
         yield f"{said}, seen there as {decision.seen_as}" if decision.seen_as else said
-        if rule is not None and (words := firewall.in_words(rule)):
+        if rule is not None and (words := in_words(rule)):
             yield f"  {words}{f'  {rule.source}' if rule.source else ''}"
         yield from (
             f"  perhaps before that by {_raw(r)}" for i in decision.perhaps for r in resources[who] if r.id == i
@@ -139,7 +140,7 @@ _VERBS = {"accept": "let through", "drop": "dropped", "reject": "rejected"}
 
 
 def _raw(rule: Resource) -> str:
-    return f"raw {rule.id.name} {firewall.in_words(rule)}{f'  {rule.source}' if rule.source else ''}"
+    return f"raw {rule.id.name} {in_words(rule)}{f'  {rule.source}' if rule.source else ''}"
 
 
 def _named(rule: Resource | None, because: str) -> str:

@@ -18,8 +18,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from mspctl.amounts import count
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
+from mspctl.git.branch import Branch, Edit
+from mspctl.git.command import RemoteError
+from mspctl.git.commit import Commit, Stamp
 from mspctl.ledger_page import (
     Landing,
     Page,
@@ -179,7 +182,7 @@ class Ledger:
         """
         today = self._now().date()
         edits = self._edits({s: partial(finished, scope=s, run=run, end=end, today=today) for s, end in ends.items()})
-        sizes = {path_of(scope): len(end.changes) for scope, end in ends.items()}
+        sizes = {path_of(scope): len(end.found) + len(end.changes) for scope, end in ends.items()}
         failed = {path_of(scope) for scope, end in ends.items() if end.error}
         stamp = partial(self._stamp, "apply", run, sizes, failed=failed)
         with self._lock:
@@ -260,7 +263,7 @@ class Ledger:
 
         def stamp(paths: Collection[str]) -> Stamp:
             files.update(paths)
-            return Stamp(who, self._now(), f"compact: {_counted(len(paths), 'scope')}\n")
+            return Stamp(who, self._now(), f"compact: {count(len(paths), 'scope')}\n")
 
         with self._lock:
             self._branch.update(edits, stamp)
@@ -289,7 +292,7 @@ class Ledger:
         failed: Collection[str] = (),
     ) -> Stamp:
         bad = len(set(paths) & set(failed))
-        counts = [_counted(len(paths), "scope"), _counted(sum(sizes[path] for path in paths), "change")]
+        counts = [count(len(paths), "scope"), count(sum(sizes[path] for path in paths), "change")]
         counts += [f"{bad} failed"] if bad else []
         reason = _one_line(run.reason)
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
@@ -360,7 +363,3 @@ def _trailers(commit: Commit) -> dict[str, str]:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

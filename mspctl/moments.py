@@ -117,6 +117,14 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """What time will do by itself: when, and in words."""
+
+    at: datetime
+    says: str  # "until 2027-03-31"
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """From when and until when something is declared; None: always. Raises ValueError when that makes no sense."""
 

@@ -92,6 +92,7 @@ class ScopePlan:
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
     looked: datetime | None = None  # when it was read the time before, if that is known
+    elsewhere: Sequence[Step] = ()  # of another merge than the one that is carried out: its own run does it, or did
 
     @property
     def due(self) -> list[Change]:
@@ -109,7 +110,7 @@ class ScopePlan:
     @property
     def ahead(self) -> set[Id]:
         """Resources that Git says otherwise than they were left."""
-        pending = {step.change.id for step in self.steps if step.change.cause in AHEAD}
+        pending = {step.change.id for step in (*self.steps, *self.elsewhere) if step.change.cause in AHEAD}
         return pending | {d.id for d in self.left if d.cause in AHEAD}
 
     @property
@@ -306,7 +307,8 @@ def _timed(change: Change, declaration: Declaration) -> str:
     """What time did to a resource, or will do."""
     if change.cause is not Cause.PENDING:
         return ""
-    said = "" if change.id in declaration.words else declaration.ends.get(change.id, "")
+    ending = None if change.id in declaration.words else declaration.ends.get(change.id)
+    said = ending.says if ending else ""
     if change.after is not None and change.id in declaration.shifted and not _is_shifted(change, declaration):
         return said  # somebody made it, or changed what it says
     return declaration.timed.get(change.id) or said

@@ -13,24 +13,25 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from mspctl.desired import Declaration
+from mspctl.moments import Clock, Ending, Moment
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import Id, Resource
 
 
-def kept(declaration: Declaration, record: ScopeRecord | None, today: date) -> Declaration:
-    """The declaration with what was taken out and has its time yet; `today` is the customer's."""
+def kept(declaration: Declaration, record: ScopeRecord | None, clock: Clock) -> Declaration:
+    """The declaration with what was taken out and has its time yet; the clock is the customer's."""
     if not (declaration.keeps and record) or declaration.gone:
         return declaration
     until: dict[Id, date] = {}
     resources, timed, ends = [*declaration.resources], dict(declaration.timed), dict(declaration.ends)
     for id_, known in _taken_out(declaration, record):
         keep = declaration.keeps[id_.kind]
-        last = known.kept_until or today + timedelta(days=keep.days)
-        if today > last:
+        last = known.kept_until or clock.today + timedelta(days=keep.days)
+        if clock.today > last:
             timed[id_] = f"was kept until {last}"
             continue
         until[id_] = last
-        ends[id_] = f"its line was taken out: kept until {last}"
+        ends[id_] = Ending(Moment(last).ends(clock.zone), f"its line was taken out: kept until {last}")
         resources.append(Resource(id_, keep.off, declaration.source))
     return replace(declaration, resources=resources, timed=timed, ends=ends, kept=until)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mspctl.amounts import count
 from mspctl.desired import Declaration
 from mspctl.document import a_list, line, list_of, members, object_of, text
 from mspctl.kinds.hosts import parts
@@ -57,11 +58,10 @@ def why(host: Open, facts: Facts) -> str:
     """What it would do now; nothing when there is nothing, or it has begun already."""
     if _number(facts, "began") >= host.since.timestamp():
         return ""
-    count = _number(facts, "security" if host.what == "security" else "pending")
-    if count < 0 or not _number(facts, "asked"):
+    number = _number(facts, "security" if host.what == "security" else "pending")
+    if number < 0 or not _number(facts, "asked"):
         return "nobody knows what is pending"
-    kind = "security update" if host.what == "security" else "update"
-    pending = f"{count} {kind}{'' if count == 1 else 's'}" if count else ""
+    pending = count(number, "security update" if host.what == "security" else "update") if number else ""
     reboot = "a reboot" if facts.get("reboot") and host.reboots else ""
     return " and ".join(filter(None, (pending, reboot)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mspctl.amounts import count
 from mspctl.cli import console, proposing
 from mspctl.cli.proposing import Wish
 from mspctl.exits import Exit
@@ -49,7 +50,7 @@ def command(
         said = f"{finding} of {path} stays as it is until {until}: {made.file}"
     else:
         made = accept(work.root, customer, entry, work.plan(frozenset()).scopes)
-        now = f"{made.adopted} difference{'' if made.adopted == 1 else 's'} now"
+        now = f"{count(made.adopted, 'difference')} now"
         said = f"{path} stays as it is until {until} ({now}): {made.file}"
     if wish.wanted:
         words = ["accept", customer, path, *([finding] if finding else [])]

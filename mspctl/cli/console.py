@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from mspctl.amounts import count
 from mspctl.errors import Problem
 from mspctl.secrets import Secret, redact
 
@@ -74,7 +75,7 @@ def problems(found: Iterable[Problem]) -> None:
             say(_annotation(problem))
     errors = sum(p.level == "error" for p in shown)
     warnings = len(shown) - errors
-    hint(f"{errors} error{'' if errors == 1 else 's'}, {warnings} warning{'' if warnings == 1 else 's'}")
+    hint(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
 
 
 def _coloured(problem: Problem, tint: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mspctl.amounts import count
 from mspctl.cli import console
 from mspctl.exits import Exit
 
@@ -174,8 +175,8 @@ def import_firewall(
     made = firewall.write(work.root, customer, target, site, found, management, full_name)
     if made.told or made.left_out:
         console.problems([*made.told, *made.left_out])
-    console.say(f"in:  {_count(found.taken, 'rule')} in {', '.join(found.tables)}")
-    parts = [_count(made.rules, "rule"), _count(made.forwards, "forward"), f"{made.raw} raw"]
+    console.say(f"in:  {count(found.taken, 'rule')} in {', '.join(found.tables)}")
+    parts = [count(made.rules, "rule"), count(made.forwards, "forward"), f"{made.raw} raw"]
     console.say(f"out: {', '.join(parts)}, written to {', '.join(made.files)}")
     console.hint(
         "The old tables still count on the device. Apply first, then take them away (docs/firewall-import.md)."
@@ -248,19 +249,17 @@ def import_csv(
     files = domains.write(work.root, customer, found.domains, target, name)
     boxes, lists = found.count(mail.MAILBOX), found.count(mail.ALIAS)
     console.say(
-        f"in:  {_count(found.rows, 'row')}" + (f", {found.elsewhere:,} of other domains" if found.elsewhere else "")
+        f"in:  {count(found.rows, 'row')}" + (f", {found.elsewhere:,} of other domains" if found.elsewhere else "")
     )
-    said = f"{_count(boxes, 'mailbox', 'es')}, {lists:,} aliases and groups in {_count(len(found.domains), 'domain')}"
+    said = (
+        f"{count(boxes, 'mailbox', 'mailboxes')}, {lists:,} aliases and groups in {count(len(found.domains), 'domain')}"
+    )
     console.say(f"out: {said}, written to {', '.join(files)}")
     if found.unread:
         console.hint(f"Columns that were not read: {', '.join(found.unread)}")
     _say_passwords(found.secret, boxes, passwords=passwords)
     Workspace(str(work.root), Selection([customer]))  # what was written loads, or we say so now
     return Exit.PARTLY if found.warnings else Exit.DONE
-
-
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else plural)
 
 
 def _say_passwords(column: str, boxes: int, *, passwords: bool) -> None:

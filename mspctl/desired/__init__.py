@@ -27,7 +27,7 @@ from mspctl.load import Estate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.inventory import Inventory
 from mspctl.model.permissions import NONE, Permissions
-from mspctl.moments import ALWAYS, Clock, Hours, Window
+from mspctl.moments import ALWAYS, Clock, Ending, Hours, Window
 from mspctl.proof import Proof, Proving
 from mspctl.resource import Cause, Id, Resource, Scope, Value
 
@@ -59,7 +59,7 @@ class Declaration:
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
     shifted: Mapping[Id, Sequence[Mapping[str, Value]]] = field(default_factory=dict)  # before clocks were set: fields
     follows: frozenset[Id] = frozenset()  # of these the target itself says what they are, anew each time
-    ends: Mapping[Id, str] = field(default_factory=dict)  # what will end by itself: "until 2027-03-31"
+    ends: Mapping[Id, Ending] = field(default_factory=dict)  # what will end by itself
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, with names people know and their ends
     later: Sequence[Resource] = ()  # what will be declared when its time has come
     hours: Hours = ALWAYS  # when changes may be carried out

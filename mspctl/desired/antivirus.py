@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from mspctl.model.inventory import Inventory
 from mspctl.model.policies import source
 from mspctl.model.sections.antivirus import CLAMAV, Scan, Section, Settled, scans_of, settled
 from mspctl.model.sections.hosts import Entry, entries
-from mspctl.moments import Span
+from mspctl.moments import Ending, Span
 from mspctl.proof import Proving
 from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
@@ -88,17 +88,23 @@ def _guarded(customer: Customer) -> Iterator[tuple[str, Entry, Scope, Settled]]:
 
 def _excluded(
     customer: Customer, policy: Settled, now: datetime
-) -> tuple[frozenset[str], dict[Id, str], dict[Id, str]]:
+) -> tuple[frozenset[str], dict[Id, str], dict[Id, Ending]]:
     """What is left out now, what time has ended, and what it will end next."""
-    ours, over, ends = set(), [], []
+    ours, over, ends = set(), [], list[Ending]()
     for path, each in policy.exclude.items():
         if Span(customer.info.timezone, until=each.until).holds(now):
             ours.add(path)
-            ends.append((each.until.ends(customer.info.timezone), f"{path} left out until {each.until}"))
+            ends.append(Ending(each.until.ends(customer.info.timezone), f"{path} left out until {each.until}"))
         else:
             over.append(f"{path} expired {each.until}")
     timed = {antivirus.CLAMAV: ", ".join(over)} if over else {}
-    return frozenset(ours), timed, {antivirus.CLAMAV: min(ends)[1]} if ends else {}
+    return frozenset(ours), timed, {antivirus.CLAMAV: _first(ends)} if ends else {}
+
+
+def _first(ends: Sequence[Ending]) -> Ending:
+    """What ends next; all of it, where several do at once."""
+    at = min(end.at for end in ends)
+    return Ending(at, ", ".join(sorted(end.says for end in ends if end.at == at)))
 
 
 def _fields(policy: Settled, excluded: frozenset[str]) -> dict[str, Value]:

@@ -15,7 +15,7 @@ from mspctl.model.inventory import Inventory
 from mspctl.model.policies import source
 from mspctl.model.sections.hosts import Entry
 from mspctl.model.sections.patching import Section, Settled, settled
-from mspctl.moments import Span
+from mspctl.moments import Ending, Span
 from mspctl.resource import Id, Resource, Scope
 
 FACETS = ()  # the way back is that of `hosts`
@@ -50,7 +50,7 @@ def _patched(customer: Customer) -> Iterator[tuple[str, Entry, Scope, Settled]]:
 class _Holds:
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
-    ends: dict[Id, str] = field(default_factory=dict)
+    ends: dict[Id, Ending] = field(default_factory=dict)
 
 
 def _held(customer: Customer, name: str, entry: Entry, policy: Settled, now: datetime) -> _Holds:
@@ -60,7 +60,7 @@ def _held(customer: Customer, name: str, entry: Entry, policy: Settled, now: dat
         made = patching.hold(package, source(customer, "patching", name, entry, "holds", package))
         if Span(customer.info.timezone, until=hold.until).holds(now):
             found.resources.append(made)
-            found.ends[made.id] = f"until {hold.until}"
+            found.ends[made.id] = Ending(hold.until.ends(customer.info.timezone), f"until {hold.until}")
         else:
             found.timed[made.id] = f"expired {hold.until}"
     return found

@@ -4,20 +4,23 @@ What a resource of each kind looks like: its fields and their one normal form.
 The model (which reads YAML) and the drivers (which read servers) never meet; they agree because both write
 resources through these files. No I/O here. A kind "dns.rrset" is described in `dns.py`. A file may define
 
+    FIELDS                                by kind, its fields and their types; "reply?" need not be there
     precious(resource)                    what a service cannot do without: "MX of the zone"
     widens(before, after, was, will, now) why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
     lost(kind, name, before, after)       how much of a field is gone, where that is not how much shorter it is
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
-    FIELDS                                by kind, its fields and their types; "reply?" need not be there
     normal(id, field, value, scope)       a field as a program may spell it, in normal form; "": the resource's name
+
+A folder, as `firewall/`, has them in the files that `_WITHIN` names.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -120,11 +123,18 @@ def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:
     return _found(kind.partition(".")[0], what, otherwise)
 
 
+_WITHIN = {
+    **dict.fromkeys(("precious", "widens", "opens", "lost"), "opening"),
+    **dict.fromkeys(("in_words", "worded"), "words"),
+    "normal": "normal_form",
+}
+
+
 @cache
 def _found(room: str, what: str, otherwise: str | None) -> Callable[..., Any]:
-    try:
-        module = import_module(f"{__name__}.{room}")
-    except ModuleNotFoundError:
-        return lambda *given: otherwise
-    found: Callable[..., Any] = getattr(module, what, lambda *given: otherwise)
-    return found
+    for place in (f"{room}.{_WITHIN[what]}", room):
+        with suppress(ModuleNotFoundError):
+            found: Callable[..., Any] | None = getattr(import_module(f"{__name__}.{place}"), what, None)
+            if found:
+                return found
+    return lambda *given: otherwise

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from mspctl.kinds import addresses, firewall, services
 from mspctl.kinds.addresses import Address
-from mspctl.kinds.firewall import ANY, SELF, text, texts
+from mspctl.kinds.firewall import ANY, SELF, text, texts, times
 from mspctl.resource import Id, Resource
 
 # What begins a connection of ICMP, as kernels see it; other kinds answer to something, or are nothing.
@@ -122,7 +122,7 @@ def matches(rule: Resource, packet: Packet) -> bool:
         and addresses.holds(texts(rule, "source"), packet.source)
         and addresses.holds(texts(rule, "destination"), packet.destination)
         and services.covers(texts(rule, "services"), frozenset({packet.service}))
-        and firewall.holds_at(rule, packet.at)
+        and times.holds_at(rule, packet.at)
     )
 
 
@@ -155,7 +155,7 @@ def _is_forwarded(forward: Resource, packet: Packet, inside: Packet) -> bool:
         and packet.came == text(forward, "zone")
         and addresses.holds(texts(forward, "source"), packet.source)
         and services.covers(texts(forward, "listen"), frozenset({packet.service}))
-        and firewall.holds_at(forward, packet.at)
+        and times.holds_at(forward, packet.at)
     )
 
 

@@ -181,17 +181,18 @@ def _list(places: Sequence[Place], page: Page) -> None:
     count = len(digest.folded(fresh)[0])
     first, rest = rows[:count], rows[count:]
     _part(first, places, page)
-    _part(rest, places[len(first) :], page, folded=True)
+    _part(rest, places[len(first) :], page, "more" if first else "lines")
 
 
-def _part(rows: Sequence[str], places: Sequence[Place], page: Page, *, folded: bool = False) -> None:
+def _part(rows: Sequence[str], places: Sequence[Place], page: Page, folded: str = "") -> None:
+    """With a word for `folded`, they are."""
     if not rows or page.full:
         return
-    around = _size(_folded(_fence(rows), len(rows))) - _size(rows)
+    around = _size(_folded(_fence(rows), len(rows), folded)) - _size(rows)
     fitting = _fitting(rows, page.room - around)
     if fitting:
         fence = _fence(rows[:fitting])
-        page.add(_folded(fence, fitting) if folded else fence)
+        page.add(_folded(fence, fitting, folded) if folded else fence)
         page.shown.update(id(place.line) for place in places[:fitting])
     page.full = page.full or fitting < len(rows)
 
@@ -205,8 +206,9 @@ def _fitting(rows: Sequence[str], room: int) -> int:
     return len(rows)
 
 
-def _folded(fence: Iterable[str], count: int) -> list[str]:
-    return ["", f"<details><summary>{count:,} more</summary>", *fence, "", "</details>"]
+def _folded(fence: Iterable[str], count: int, word: str) -> list[str]:
+    word = "line" if (count, word) == (1, "lines") else word
+    return ["", f"<details><summary>{count:,} {word}</summary>", *fence, "", "</details>"]
 
 
 def _fence(rows: Sequence[str]) -> list[str]:

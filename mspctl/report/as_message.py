@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from mspctl.amounts import count
 from mspctl.notified import Notified, digest
 from mspctl.report import as_issues
 from mspctl.report.digest import Place, cut, grouped, places, visible
-from mspctl.report.view import Block, Line, View, count
+from mspctl.report.view import Block, Line, View
 
 LINES = 25  # of a message; the rest is counted
 LENGTH = 240  # characters of one

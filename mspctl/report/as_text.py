@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from click import style
 
-from mspctl.report.digest import coverage, grouped, visible
+from mspctl.report.digest import coverage, grouped, short_source, visible
 from mspctl.report.view import Block, Line, Tone, View
 
 SIGNS = {
@@ -64,11 +64,11 @@ def _lines(view: View) -> Iterator[str]:
 def _block(block: Block, kind: str) -> Iterator[str]:
     source = f"  {style(block.source, dim=True)}" if block.source else ""
     yield f" {style(block.heading, bold=True)}{source}"
-    yield from _table(block.lines, "  ", block.source)
+    yield from _table(block.lines, "  ", block)
     if block.aside:
         if kind != "drift":
             yield style("   NOT IN THIS MERGE", dim=True)
-        yield from _table(block.aside, "  ", block.source)
+        yield from _table(block.aside, "  ", block)
     answered = [line for line in block.aside if line.answers]
     if kind == "drift" and len(answered) > 1:
         for line in answered:
@@ -77,12 +77,12 @@ def _block(block: Block, kind: str) -> Iterator[str]:
         yield f"     {style('end it:', dim=True)} {' | '.join(block.commands)}"
 
 
-def _table(lines: Sequence[Line], indent: str, source: str = "") -> Iterator[str]:
+def _table(lines: Sequence[Line], indent: str, block: Block | None = None) -> Iterator[str]:
     label_width = max((len(line.label) for line in lines), default=0)
     name_width = min(max((len(line.name) for line in lines), default=0), 40)
     for line in lines:
         sign = f"{SIGNS[line.tone]} {line.label:<{label_width}}"
-        place = f"  {style(_short(line.source, source), dim=True)}" if line.source else ""
+        place = f"  {style(short_source(line, block), dim=True)}" if line.source else ""
         yield f"{indent}{_tinted(line.tone, sign)}  {line.name:<{name_width}}  {line.detail}{place}".rstrip()
         if line.remedy:
             yield f"{indent}{'':<{label_width + 4}}{style('→ ' + line.remedy, dim=True)}"
@@ -90,9 +90,3 @@ def _table(lines: Sequence[Line], indent: str, source: str = "") -> Iterator[str
 
 def _tinted(tone: Tone, text: str) -> str:
     return style(text, fg=COLOURS.get(tone), dim=tone is Tone.QUIET)
-
-
-def _short(source: str, block_source: str) -> str:
-    """`:12` where the block's heading names the file already."""
-    file, _, line = source.rpartition(":")
-    return f":{line}" if file == block_source else source

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from click import style
 
+from mspctl.amounts import count
 from mspctl.report.words import said
 from mspctl.resource import Resource, Scope, Value
 
@@ -28,7 +29,7 @@ def overview(estate: Any, declared: Sequence[Declared]) -> Iterator[str]:
         mine = [d for d in declared if d.scope.customer == name]
         resources = sum(len(d.resources) for d in mine)
         plan = customer.info.contract.plan if customer.info.contract else "no contract"
-        said = f"{len(mine)} scopes, {resources:,} resources"
+        said = f"{count(len(mine), 'scope')}, {count(resources, 'resource')}"
         terms = style(f"{plan}, {customer.info.mode}", dim=True)
         yield f"{style(f'{name:<{width}}', bold=True)}  {customer.info.name}  {terms}  {said}"
 

@@ -14,13 +14,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from mspctl.amounts import count
 from mspctl.errors import Problem
 from mspctl.finding import AcceptedFinding, Finding, Findings, Severity
 from mspctl.plan import Plan, ScopePlan
-from mspctl.report import history
+from mspctl.report import history, soon
 from mspctl.report.documents import counts_of, findings_document, ordered, plan_document
 from mspctl.report.plans import ACCEPT, Counts, alarms_of, facts_of, in_front, plan_block, retired, unread
-from mspctl.report.view import EXPIRED, FINDINGS, PROOFS, Block, Line, Tone, View, count
+from mspctl.report.soon import Soon
+from mspctl.report.view import EXPIRED, FINDINGS, PROOFS, Block, Line, Tone, View
 from mspctl.resource import Cause, Id, Scope
 from mspctl.updates import Installed
 
@@ -50,6 +52,7 @@ class Beside:
     warnings: Sequence[Problem] = ()  # of the files: what is over in them is told
     lapsed: Mapping[str, Sequence[Lapsed]] = field(default_factory=dict)  # by customer
     installed: Sequence[Installed] = ()  # by hosts themselves, lately
+    soon: Sequence[Soon] = ()  # what ends by itself
 
 
 def key(finding: Finding) -> tuple[str, str, str]:
@@ -64,6 +67,7 @@ def of_drift(plan: Plan, findings: Findings, beside: Beside | None = None) -> Vi
     shown = (s for s in ordered(plan.scopes) if s.left or s.accepted or s.error or s.steps)
     blocks = [_again(plan_block(s, "drift", old), s, beside) for s in shown]
     blocks = [*_finding_blocks(findings, beside, old), *blocks, *_proof_blocks(beside), *_expired(beside.warnings)]
+    blocks += soon.blocks(beside.soon, plan.read_at)
     blocks.sort(key=lambda block: (block.customer, not _has_news(block)))
     proved = [*filter(None, (beside.proved, _by_themselves(beside.installed)))]
     coverage = coverage_of(plan.scopes)
@@ -71,6 +75,7 @@ def of_drift(plan: Plan, findings: Findings, beside: Beside | None = None) -> Vi
     counts = counts_of(plan) + Counter(f"finding {each.severity}" for each in findings.open)
     document = {**plan_document(plan), "counts": dict(counts), "findings": findings_document(findings)}
     document["installed"] = history.installed(beside.installed)
+    document["ends_soon"] = soon.documents(beside.soon)
     document["coverage"] = [{"customer": name, **said} for name, said in coverage.items()]
     let = {(each.finding.customer, each.finding.path) for each in findings.accepted if each.finding.code == IN_FRONT}
     told = [s for s in plan.scopes if (s.scope.customer, f"{s.scope.facet}/{s.scope.name}") not in let]

@@ -10,6 +10,7 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
+from mspctl.amounts import count
 from mspctl.ledger import Entry
 from mspctl.ledger_page import Landing
 from mspctl.report.digest import visible
@@ -43,12 +44,16 @@ def lines(
 
 def _entry(entry: Entry, customer: str) -> Iterator[str]:
     counts = [f"{_counted(it)} in {scope}{_then(scope, customer)}" for scope, it in sorted(entry.scopes.items())]
-    shown = ", ".join(counts[:SHOWN]) + (f" and {_more(len(counts) - SHOWN)}" if len(counts) > SHOWN else "")
+    left = len(counts) - SHOWN
+    shown = ", ".join(counts[:SHOWN]) + (f" and {count(left, 'more scope')}" if left > 0 else "")
     why = (" · emergency" if entry.emergency else "") + (f" · {entry.reason}" if entry.reason else "")
     why += f" · ticket {entry.tickets}" if entry.tickets else ""
     why += f" · asked by {entry.asked_by}" if entry.asked_by else ""
     yield f"{entry.when:%Y-%m-%d %H:%M} {entry.who.partition(' <')[0]}{why} · {shown}"
     for scope, landing in sorted(entry.scopes.items()):
+        if landing.found:
+            names = ", ".join(change.id.name for change in landing.found)
+            yield f"    {scope}: found done, of a run that did not come to its end: {names}"
         if landing.error:
             yield f"    {scope}: {landing.error}"
 
@@ -82,7 +87,7 @@ def _installed(said: Page) -> str:
 
 def _packages(packages: Sequence[Sequence[str]]) -> list[str]:
     left = len(packages) - PACKAGES
-    more = [f"{left} package{'' if left == 1 else 's'} more"] * (left > 0)
+    more = [f"{count(left, 'package')} more"] * (left > 0)
     return [*(_package(*each) for each in packages[:PACKAGES]), *more]
 
 
@@ -91,16 +96,12 @@ def _package(name: str, before: str, after: str) -> str:
 
 
 def _counted(landing: Landing) -> str:
-    return " ".join(f"{SIGNS[verb]}{count}" for verb, count in landing.counts.items() if count) or "0"
+    return " ".join(f"{SIGNS[verb]}{number}" for verb, number in landing.counts.items() if number) or "0"
 
 
 def _then(scope: Scope, customer: str) -> str:
     """Whose it was, when that was somebody else or the customer had another name."""
     return f" (then of {scope.customer})" if customer and scope.customer not in ("", customer) else ""
-
-
-def _more(count: int) -> str:
-    return f"{count:,} more scope" + ("" if count == 1 else "s")
 
 
 def as_json(entries: Iterable[Entry], updates: Iterable[Page] = (), themselves: Iterable[Installed] = ()) -> str:
@@ -136,4 +137,4 @@ def _run(entry: Entry) -> dict[str, object]:
 def _scope(scope: Scope, landing: Landing) -> dict[str, object]:
     changes = [{"verb": c.verb, "kind": c.id.kind, "name": c.id.name, "cause": c.cause} for c in landing.changes]
     where = {"customer": scope.customer, "target": scope.target, "facet": scope.facet, "name": scope.name}
-    return {**where, "error": landing.error, "changes": changes}
+    return {**where, "error": landing.error, "changes": changes, "found_done": len(landing.found)}

@@ -50,6 +50,9 @@ WORDS = {
     "never made": "mai eseguita",
     "never": "mai",
     "more": "altre",
+    "line": "riga",
+    "lines": "righe",
+    "ends soon": "in scadenza",
     "end it": "come chiuderlo",
     "End it:": "Come chiuderlo:",
     "To do:": "Da fare:",
@@ -58,6 +61,7 @@ WORDS = {
     "day": "giorno",
     "new": "nuovo",
 }
+_DAY = r"\d{4}-\d\d-\d\d"
 # Parts of sentences; values between them stay.
 PARTS = (
     (r"\bGit says\b", "Git dice"),
@@ -88,8 +92,35 @@ PARTS = (
     (r"^read (\d\d:\d\d)", r"letto \1"),
     (r"^not checked from outside$", "non verificato da fuori"),
     (r"^checked from outside$", "verificato da fuori"),
+    (r"^line (\d+)$", r"riga \1"),
+    (rf"^until (?={_DAY})", "fino al "),
+    (rf"^kept until (?={_DAY})", "conservato fino al "),
+    (rf"^its line was taken out: kept until (?={_DAY})", "tolto dal file: conservato fino al "),
+    (rf"^leaves (?={_DAY})", "se ne va il "),
+    (rf" left out until (?={_DAY})", " escluso fino al "),
+    (r"\(in (\d+) days\)$", r"(tra \1 giorni)"),
+    (r"\(in 1 day\)$", "(tra 1 giorno)"),
+    (r"\(in (\d+) hours\)$", r"(tra \1 ore)"),
+    (r"\(in 1 hour\)$", "(tra 1 ora)"),
+    (r"\(within the hour\)$", "(entro un’ora)"),
 )
+_DAYS = dict(zip("Mon Tue Wed Thu Fri Sat Sun".split(), "lun mar mer gio ven sab dom".split(), strict=True))
+_MONTHS = dict(
+    zip(
+        "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+        "gen feb mar apr mag giu lug ago set ott nov dic".split(),
+        strict=True,
+    )
+)
+
+
+def _closes(found: re.Match[str]) -> str:
+    after, day, number, month = found.groups()
+    return f"si chiude da sé {'dopo ' if after else ''}{_DAYS[day]} {number} {_MONTHS[month]}"
+
+
 _PARTS = [(re.compile(pattern), said) for pattern, said in PARTS]
+_CLOSES = re.compile(rf"^closes itself (after )?({'|'.join(_DAYS)}) (\d+) ({'|'.join(_MONTHS)})(?= )")
 
 
 def word(text: str) -> str:
@@ -97,6 +128,7 @@ def word(text: str) -> str:
 
 
 def sentence(text: str) -> str:
+    text = _CLOSES.sub(_closes, text)
     for pattern, said in _PARTS:
         text = pattern.sub(said, text)
     return text

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from mspctl import edit
+from mspctl.amounts import count
 from mspctl.document import a_list, an_object, digest_of, members, text
 from mspctl.errors import InputError
 from mspctl.report import drifts, outcomes, plans
-from mspctl.report.view import Block, Line, Tone, View, count
+from mspctl.report.view import Block, Line, Tone, View
 
 FORMAT = "mspctl.report/2"
 KINDS = {"plan": "PLAN", "drift": "DRIFT", "apply": "APPLY"}  # of views that can be kept, and their titles

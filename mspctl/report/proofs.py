@@ -9,8 +9,9 @@ from typing import Any
 
 from click import style
 
+from mspctl.amounts import count
 from mspctl.proof import Key, Proof, Step, Trial, Verdict, path, step_to_json
-from mspctl.report.view import Block, Line, Tone, View, count
+from mspctl.report.view import Block, Line, Tone, View
 
 _TONES = {Verdict.PASSED: Tone.DONE, Verdict.FAILED: Tone.SEVERE, Verdict.UNKNOWN: Tone.WARN}
 

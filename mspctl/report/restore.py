@@ -15,9 +15,9 @@ from typing import Any
 
 from click import style
 
+from mspctl.amounts import count
 from mspctl.moments import timezone
 from mspctl.report.digest import visible
-from mspctl.report.view import count
 
 Said = Mapping[str, Any]
 

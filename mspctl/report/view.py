@@ -6,7 +6,9 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-FINDINGS, PROOFS, EXPIRED = "findings", "proofs", "expired"  # headings of blocks that are about no scope
+# Headings of blocks that are about no scope.
+FINDINGS, PROOFS, EXPIRED, SOON = "findings", "proofs", "expired", "ends soon"
+ELSEWHERE = "elsewhere"  # the label of what another merge declares
 UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 
@@ -64,7 +66,3 @@ class View:
     document: dict[str, object] = field(default_factory=dict)  # the same for programs
     alarms: Sequence[str] = ()  # before everything else
     causes: Sequence[Line] = ()  # what is wrong with several at once, in place of a line at each: see digest.grouped
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

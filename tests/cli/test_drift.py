@@ -7,7 +7,7 @@ import json
 import os
 import re
 import subprocess
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,19 @@ def test_an_acceptance_that_ran_out_is_told(observed: Run, repository: Path) -> 
         r"expired  accepted\[0\]\.until  is over: .*  customers/officine-brenta/accepted.yaml:2", drift.out
     )
     assert "is over: what it let be is reported again" in observed("validate").err
+
+
+def test_what_ends_soon_is_told_of_what_was_asked_for(run: Run, repository: Path) -> None:
+    until = date.today() + timedelta(days=3)  # noqa: DTZ011
+    replace(repository / YAML, "voip: {A: 192.0.2.85}", f"voip: {{A: {{values: 192.0.2.85, until: {until}}}}}")
+    for path, told in (((), 1), (("dns/brenta.example/voip A",), 1), (("dns/brenta.example/www A",), 0)):
+        said = json.loads(run("drift", "-c", "officine-brenta", *path, "--output", "json").out)["ends_soon"]
+        assert [(each["says"], each["resources"]) for each in said] == told * [
+            (f"until {until}", [{"kind": "dns.rrset", "name": "voip A"}])
+        ]
+    line = rf"ends soon  dns/brenta.example/voip A  until {until} \(in [234] days\)  {YAML}:\d+\n"
+    assert re.search(line, run("drift").out)
+    assert re.search(line, run("report").out)  # which asks no target
 
 
 def test_what_git_changed_is_read(observed: Run, repository: Path, read: list[str]) -> None:

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from mspctl.driver import Access, Failed, Landed, Lists, Reading, Work
 from mspctl.drivers import octodns
+from mspctl.drivers.octodns import providers, records
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.kinds import dns as kind
 from mspctl.resource import Cause, Change, Id, Resource, Scope
@@ -348,7 +349,7 @@ def test_what_yaml_cannot_say_is_shown_and_never_written(at_powerdns: PowerRig) 
         body = {"rrsets": [rr | {"records": [{"content": content}]}]}
         rig.server.call("PATCH", f"/zones/{rig.server.zone(ZONE)['id']}", body)
     own = {"own PowerDnsProvider/LUA (octoDNS)", "text TXT (octoDNS)"}
-    assert {i.name for i in held(rig) if i.kind == octodns.OWN} == own
+    assert {i.name for i in held(rig) if i.kind == records.OWN} == own
     bench.declare(scope, rrset("www", "A", "192.0.2.77"), TXT)
     bench.converge()
     assert bench.causes(scope) == dict.fromkeys(own, Cause.UNMANAGED)
@@ -482,8 +483,8 @@ class StandInRig(OctoRig):
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandInRig:
-    table = octodns.Provider("StandIn", "account retries:int verify:bool", "token!", min_ttl=120)
-    monkeypatch.setitem(octodns.PROVIDERS, "standin", table)
+    table = providers.Provider("StandIn", "account retries:int verify:bool", "token!", min_ttl=120)
+    monkeypatch.setitem(providers.PROVIDERS, "standin", table)
     monkeypatch.setitem(sys.modules, "octodns_standin", SimpleNamespace(StandIn=StandIn))
     for name, value in ("zones", {f"{ZONE}.": {}}), ("plans", []), ("opened", []), ("fails_after", None):
         monkeypatch.setattr(StandIn, name, value)
@@ -715,7 +716,7 @@ def test_secrets_of_other_facets_are_none_of_its_business(stand_in: StandInRig) 
     ],
 )
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, said: str) -> None:
-    octodns._class.cache_clear()
+    providers.provider_class.cache_clear()
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(TargetError, match=said):
         octodns.Reader(access("powerdns", HOST, api_key="x"))
@@ -727,25 +728,25 @@ def test_a_secret_that_must_be_a_file_never_lies_on_a_disk() -> None:
         assert Path(path).read_text() == "{}"
 
 
-@pytest.mark.parametrize("name", octodns.PROVIDERS)
+@pytest.mark.parametrize("name", providers.PROVIDERS)
 def test_each_provider_of_the_table_takes_what_the_table_says(name: str) -> None:
     """For those that are installed: the class is there, and its arguments have these names."""
     module = pytest.importorskip(f"octodns_{name}", reason=f"octodns-{name} is not installed")
-    table = octodns.PROVIDERS[name]
+    table = providers.PROVIDERS[name]
     accepted = {
         parameter for cls in getattr(module, table.cls).__mro__ for parameter in inspect.signature(cls).parameters
     }
-    asked = {*octodns._spec(table.options), *octodns._spec(table.secrets), *(["host"] if table.host else [])}
+    asked = {*providers.spec(table.options), *providers.spec(table.secrets), *(["host"] if table.host else [])}
     assert asked <= accepted | {"backend", "token"}  # which some take as keywords that have no name there
 
 
 def test_each_provider_is_in_the_docs() -> None:
     docs = (ROOT / "docs/drivers.md").read_text()
     rows = {row.split("`")[1]: row for row in docs.splitlines() if row.startswith("| `")}
-    for name, provider in octodns.PROVIDERS.items():
+    for name, provider in providers.PROVIDERS.items():
         named = [
-            *octodns._spec(provider.options),
-            *octodns._spec(provider.secrets),
+            *providers.spec(provider.options),
+            *providers.spec(provider.secrets),
         ]
         assert [word for word in named if f"`{word}`" not in rows[name]] == []
 

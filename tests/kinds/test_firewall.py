@@ -10,6 +10,8 @@ import pytest
 
 from mspctl import guards
 from mspctl.kinds import firewall
+from mspctl.kinds.firewall import opening
+from mspctl.kinds.firewall.words import in_words
 from mspctl.resource import Cause, Change, Id, Resource, Value
 
 ANY = frozenset({"any"})
@@ -98,7 +100,7 @@ def zone(*interfaces: str) -> Resource:
 )
 def test_what_lets_in_what_was_kept_out(before: Resource | None, after: Resource | None, opens: bool) -> None:
     was, will = ([r] if r else [] for r in (before, after))
-    assert firewall.opens(before, after, was, will) is opens
+    assert opening.opens(before, after, was, will) is opens
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_an_order_that_lets_in(was: Sequence[str], will: Sequence[str], opens: b
         "allow": rule("allow"),
     }
     one, two = ([*(named[n] for n in names), firewall.order(names)] for names in (was, will))
-    assert firewall.opens(one[-1], two[-1], one, two) is opens
+    assert opening.opens(one[-1], two[-1], one, two) is opens
 
 
 def named(kind: str, name: str, **said: Value) -> Resource:
@@ -257,7 +259,7 @@ def test_hours_that_get_shorter_open_nothing() -> None:
     live = held(WAN, LAN, before, *(rule(f"r{n}") for n in range(9)))
     assert guards.judge([Change(before, after)], live, []) == {}
     assert guards.judge([Change(after, before)], [after, *live[:2]], [])
-    assert not firewall.opens(before, after, live, live)
+    assert not opening.opens(before, after, live, live)
 
 
 @pytest.mark.parametrize(
@@ -276,4 +278,4 @@ def test_hours_that_get_shorter_open_nothing() -> None:
     ],
 )
 def test_in_words(resource: Resource, said: str) -> None:
-    assert firewall.in_words(resource, {several("10.0.0.9"): "nvr"}) == said
+    assert in_words(resource, {several("10.0.0.9"): "nvr"}) == said

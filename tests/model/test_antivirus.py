@@ -13,6 +13,7 @@ import pytest
 from mspctl.desired import Declaration, Selection, declarations
 from mspctl.errors import InputError
 from mspctl.kinds import antivirus as kind
+from mspctl.moments import Ending
 from mspctl.proof import Proving
 from mspctl.resource import Id
 from tests.model.test_hosts import KEY, NOW, loaded
@@ -64,12 +65,13 @@ def test_each_key_counts_where_it_is_said_last(tmp_path: Path) -> None:
 def test_an_exclusion_ends_with_its_day(tmp_path: Path) -> None:
     last, first = (datetime(2027, 3, day, 12, tzinfo=ZoneInfo("Europe/Rome")) for day in (15, 16))
     before, after = (declared(tmp_path / f"{n}", now=now)["srv-1"] for n, now in enumerate((last, first)))
-    assert (before.timed, before.ends) == ({}, {kind.CLAMAV: "/opt/x left out until 2027-03-15"})
-    assert (after.timed, after.ends) == (
-        {kind.CLAMAV: "/opt/x expired 2027-03-15"},
-        {kind.CLAMAV: "/srv/db left out until 2027-12-31"},
-    )
+    over = first.replace(hour=0)
+    assert (before.timed, before.ends) == ({}, {kind.CLAMAV: Ending(over, "/opt/x left out until 2027-03-15")})
+    assert after.timed == {kind.CLAMAV: "/opt/x expired 2027-03-15"}
+    assert after.ends[kind.CLAMAV].says == "/srv/db left out until 2027-12-31"
     assert after.resources[0].fields["exclude"] == frozenset({"/srv/db"})
+    together = declared(tmp_path / "2", TEXT.replace("2027-12-31", "2027-03-15"), now=last)["srv-1"]
+    assert together.ends[kind.CLAMAV].says == "/opt/x left out until 2027-03-15, /srv/db left out until 2027-03-15"
 
 
 PRODUCTS = (

@@ -13,6 +13,7 @@ from mspctl.errors import InputError
 from mspctl.kinds import dns
 from mspctl.kinds import filter as filters
 from mspctl.load import load
+from mspctl.moments import Ending
 from mspctl.resource import UNKNOWN, Id, Resource, Scope
 from tests.estate import estate
 
@@ -117,7 +118,7 @@ def test_until_includes_its_day_and_ends_by_itself(tmp_path: Path, until: str, l
     before, after = declared(root, last)[SCOPE], declared(root, over)[SCOPE]
     (entry,) = before.resources
     assert entry.fields["until"] == f"{over:%Y-%m-%dT%H:%M:%SZ}"
-    assert (before.timed, before.ends) == ({}, {entry.id: f"until {until}"})
+    assert (before.timed, before.ends) == ({}, {entry.id: Ending(over, f"until {until}")})
     assert (after.resources, after.timed, after.ends) == ([], {entry.id: f"expired {until}"}, {})
 
 

@@ -13,8 +13,11 @@ from mspctl.desired import Declaration, Selection, declarations
 from mspctl.driver import Reading
 from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets
+from mspctl.kinds.firewall import opening
+from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
+from mspctl.moments import Ending
 from mspctl.plan import Standing, plan_scope
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Id, Resource
@@ -100,7 +103,7 @@ def test_names_become_what_they_stand_for(tmp_path: Path) -> None:
         "until": "2027-03-12 17:00",
         "hours": frozenset(),
     }
-    assert firewall.in_words(nvr) == (
+    assert in_words(nvr) == (
         "opens tcp/8443 on wan from 198.51.100.24 only → 10.20.1.60 port 443, until 2027-03-12 17:00 UTC"
     )
     assert {i.name for i in found if i.kind == firewall.MASQUERADE} == {"lan > wan", "guest > wan"}
@@ -166,10 +169,10 @@ def test_a_window_over_midnight(tmp_path: Path, window: str, hours: set[str]) ->
 
 
 def test_what_is_over_is_not_declared(tmp_path: Path) -> None:
-    root = brenta(tmp_path)
+    root, over = brenta(tmp_path), datetime(2027, 3, 12, 17, tzinfo=UTC)
     (before,) = declared(root)
-    assert before.ends == {Id(firewall.FORWARD, "nvr"): "closes itself 2027-03-12 18:00"}
-    (after,) = declared(root, datetime(2027, 3, 12, 17, tzinfo=UTC))
+    assert before.ends == {Id(firewall.FORWARD, "nvr"): Ending(over, "closes itself Fri 12 Mar 18:00")}
+    (after,) = declared(root, over)
     assert Id(firewall.FORWARD, "nvr") not in {r.id for r in after.resources}
     assert after.timed[Id(firewall.FORWARD, "nvr")] == "expired 2027-03-12 18:00"
 
@@ -451,9 +454,9 @@ def test_what_opens_to_everybody(tmp_path: Path, before: str, after: str, widens
 
     old = rule(before, "before") if before else None
     held = [fields(firewall.ZONE, "lan", outside=False), fields(firewall.ZONE, "wan", outside=True)]
-    assert bool(firewall.widens(old, rule(after, "after"), held, held)) is widens
+    assert bool(opening.widens(old, rule(after, "after"), held, held)) is widens
     inside = rule(after.replace("wan", "lan"), "inside")
-    assert firewall.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held, held) == ""
+    assert opening.widens(old, replace(inside, fields={**inside.fields, "from": frozenset({"lan"})}), held, held) == ""
 
 
 def fields(kind: str, name: str, **said: bool) -> Resource:

@@ -12,6 +12,7 @@ import pytest
 from mspctl import explain_packet
 from mspctl.desired import back
 from mspctl.kinds import firewall, packets
+from mspctl.kinds.firewall import opening
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
 from mspctl.resource import Id, Resource
@@ -88,16 +89,16 @@ def test_nobody_says_what_they_do(tmp_path: Path) -> None:
 def test_every_change_of_one_needs_an_approval() -> None:
     slow, other = (Resource(Id(firewall.RAW, "slow"), {"chain": "input", "text": text}) for text in ("drop", "accept"))
     for before, after in ((None, slow), (slow, other), (slow, None)):
-        assert "nobody here understands" in firewall.widens(before, after, [slow], [slow])
-        assert firewall.opens(before, after, [], [])
+        assert "nobody here understands" in opening.widens(before, after, [slow], [slow])
+        assert opening.opens(before, after, [], [])
     rules = [slow, *(Resource(Id(firewall.RULE, name), {}) for name in "ab")]
     one, two, three = (firewall.order(each) for each in (("a", "slow", "b"), ("slow", "a", "b"), ("a", "slow", "c")))
-    assert "change places" in firewall.widens(one, two, rules, rules)
-    assert firewall.widens(one, three, rules, rules) == ""
+    assert "change places" in opening.widens(one, two, rules, rules)
+    assert opening.widens(one, three, rules, rules) == ""
     without = firewall.order(("a", "b"))
-    assert "change places" in firewall.widens(one, without, rules, rules)  # it comes last then
-    assert firewall.widens(one, without, rules[1:], rules[1:]) == ""  # it is gone, which is told of itself
-    assert firewall.widens(without, one, rules, rules) == ""  # it is new, which is told of itself
+    assert "change places" in opening.widens(one, without, rules, rules)  # it comes last then
+    assert opening.widens(one, without, rules[1:], rules[1:]) == ""  # it is gone, which is told of itself
+    assert opening.widens(without, one, rules, rules) == ""  # it is new, which is told of itself
 
 
 def test_adopting_an_order_moves_them(tmp_path: Path) -> None:

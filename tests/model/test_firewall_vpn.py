@@ -9,6 +9,7 @@ import pytest
 
 from mspctl.errors import InputError
 from mspctl.kinds import firewall, vpn
+from mspctl.kinds.firewall import opening
 from mspctl.load import load
 from mspctl.resource import Id, Resource
 from tests.model.test_firewall import CUSTOMER, NOW, brenta, declared, resources
@@ -99,7 +100,7 @@ def test_a_raw_rule_keeps_its_place_when_a_leaver_goes(tmp_path: Path) -> None:
     before, after = was[firewall.ORDER], will[firewall.ORDER]
     assert before.fields["rules"] == ("management", "vpn", "mark", "vpn-luca", "vpn-luca-2", "to-deposito")
     assert after.fields["rules"] == ("management", "vpn", "mark", "to-deposito")
-    assert firewall.widens(before, after, [*was.values()], [*will.values()]) == ""
+    assert opening.widens(before, after, [*was.values()], [*will.values()]) == ""
 
 
 def several(text: str) -> frozenset[str]:

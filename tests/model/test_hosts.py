@@ -126,7 +126,7 @@ def test_the_nearest_policy_counts_key_by_key(tmp_path: Path) -> None:
     assert (policy.source[-1], window.source) == ("3", "customers/acme/patching.yaml:1")
     assert (hold.id.name, hold.source) == ("samba", "customers/acme/patching.yaml:3")
     assert [*found["acme/srv-1/patching"].timed.values()] == ["expired 2027-03-14"]
-    assert [*found["acme/srv-1/patching"].ends.values()] == ["until 2027-03-31"]
+    assert [end.says for end in found["acme/srv-1/patching"].ends.values()] == ["until 2027-03-31"]
     assert found["acme/nas/patching"].resources[0].fields["what"] == "security"
 
 

@@ -112,7 +112,7 @@ def test_who_has_left_is_in_no_group_and_others_get_the_mail(tmp_path: Path) -> 
     assert held["l.rossi"].fields["to"] == frozenset({"luca@acme.example"})
     assert held["tutti"].fields["to"] == frozenset({"acquisti@acme.example"})
     assert found.timed[Id(mail.ALIAS, "tutti")] == "luca left 2027-03-05"
-    assert found.ends[Id(mail.MAILBOX, "luca")] == "until 2027-04-05"
+    assert found.ends[Id(mail.MAILBOX, "luca")].says == "until 2027-04-05"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_leaver_is_kept_for_the_days_of_the_section(tmp_path: Path) -> None:
     root = acme(tmp_path, "leavers: {luca: {left: 2027-03-05}}", head=head)
     assert resources(root, at(2027, 4, 3))["luca"].fields["receives"] is False
     assert resources(root, at(2027, 4, 5)) == {}
-    assert declared(root, at(2027, 4, 3)).ends[Id(mail.MAILBOX, "luca")] == "kept until 2027-04-04"
+    assert declared(root, at(2027, 4, 3)).ends[Id(mail.MAILBOX, "luca")].says == "kept until 2027-04-04"
 
 
 def test_copies_do_not_go_to_those_who_left_too(tmp_path: Path) -> None:

@@ -7,21 +7,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from click import unstyle
 
+from mspctl.desired import Declaration
 from mspctl.diff import Difference
 from mspctl.errors import Problem
 from mspctl.finding import Finding, Findings, Severity
 from mspctl.model.permissions import Acceptance
+from mspctl.moments import Ending
+from mspctl.notified import NOTHING
 from mspctl.plan import Plan, ScopePlan
 from mspctl.record import Record
-from mspctl.report import as_issues, digest, drifts, kept, render
+from mspctl.report import as_issues, as_message, digest, drifts, kept, render, soon
 from mspctl.report.drifts import Beside
-from mspctl.report.view import FINDINGS, Line, Tone, View
+from mspctl.report.view import FINDINGS, SOON, Line, Tone, View
 from mspctl.resource import Cause, Id, Resource, Scope
 
 NOW = datetime(2027, 3, 15, 7, 0, tzinfo=UTC)
 YESTERDAY = NOW - timedelta(hours=23)
 LONG_AGO = NOW - timedelta(days=3)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 NOBODY = Record((None,))
 DOWN = "hosting gave no answer within 30 seconds"
 
@@ -172,9 +177,53 @@ def test_lines_that_say_nothing_any_more_are_named_with_their_place() -> None:
     assert (block.customer, block.heading) == ("acme", "expired")
 
 
+def ends(customer: str = "acme", target: str = "ns-1", /, **at: timedelta) -> Declaration:
+    where = Scope(target, "dns", f"{customer}.example", customer)
+    found = {Id("dns.rrset", f"{name} A"): Ending(NOW + left, "until 2027-03-17") for name, left in at.items()}
+    resources = [Resource(id_, {}, f"customers/{customer}/dns.yaml:{n}") for n, id_ in enumerate(found, 3)]
+    return Declaration(where, resources, f"customers/{customer}/dns.yaml", ends=found)
+
+
+def test_what_ends_by_itself_soon_is_told_quietly_the_next_first() -> None:
+    declared = ends(late=8 * DAY, over=-HOUR, week=7 * DAY, now=HOUR / 2, two=5 * HOUR, one=30 * HOUR)
+    found = soon.soon([declared, ends("acme", "ns-2", two=5 * HOUR)], NOW)
+    view = report(scope("acme"), beside=Beside(soon=found))
+    (block,) = view.blocks
+    assert (block.customer, block.heading) == ("acme", SOON)
+    assert [(line.name.rpartition("/")[2], line.detail[len("until 2027-03-17 ") :]) for line in block.lines] == [
+        ("now A", "(within the hour)"),
+        ("two A", "(in 5 hours)"),
+        ("two A", "(in 5 hours)"),  # of another line of the file
+        ("one A", "(in 1 day)"),
+        ("week A", "(in 7 days)"),
+    ]
+    assert block.lines[0].source == "customers/acme/dns.yaml:6"
+    told: Any = view.document["ends_soon"]
+    assert (told[0]["resources"][0]["name"], told[0]["at"]) == ("now A", "2027-03-15T07:30:00+00:00")
+    (issue,) = as_issues.of_drift(view)
+    assert not issue.facts
+    assert as_message.message(view, (), NOTHING, NOW).title == ""
+    assert "<summary>5 lines</summary>" in render(view, "markdown")
+    assert "Nothing was changed outside" in view.summary
+
+
+def test_what_ends_with_one_line_of_a_file_and_on_several_targets_is_told_once() -> None:
+    declared = [ends("acme", target, **dict.fromkeys("abcde", 2 * DAY)) for target in ("ns-1", "ns-2")]
+    same = [replace(d, resources=[replace(r, source="leavers.yaml:7") for r in d.resources]) for d in declared]
+    (line,) = report(beside=Beside(soon=soon.soon(same, NOW))).blocks[0].lines
+    assert (line.name, line.source) == ("dns/acme.example/a A, b A, c A and 2 more", "leavers.yaml:7")
+
+
+def test_what_has_no_line_of_its_own_is_told_with_its_file() -> None:
+    taken_out = replace(ends("acme", a=2 * DAY), resources=())
+    said = render(report(beside=Beside(soon=soon.soon([taken_out], NOW))), "text")
+    assert "until 2027-03-17 (in 2 days)  customers/acme/dns.yaml\n" in unstyle(said)
+
+
 @pytest.mark.parametrize("form", ["text", "markdown", "html"])
 def test_it_is_the_same_after_it_was_kept(form: str) -> None:
     left = [difference("old A"), difference("new A")]
     plan = scope("a", left=left, since={left[0].id: LONG_AGO}, looked=YESTERDAY)
-    view = report(plan, silent("b"), silent("c"))
+    beside = Beside(soon=soon.soon([ends(a=timedelta(days=2))], NOW))
+    view = report(plan, silent("b"), silent("c"), beside=beside)
     assert render(kept.parse(kept.dump(view)), form) == render(view, form)

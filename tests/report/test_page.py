@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from mspctl.finding import Finding, Severity
+from mspctl.moments import Ending
 from mspctl.report import digest, matrix, render
 from mspctl.report.drifts import Beside
+from mspctl.report.soon import soon
 from mspctl.report.view import View
-from mspctl.resource import Cause
-from tests.report.test_drifts import LONG_AGO, NOW, YESTERDAY, difference, finding, report, scope, silent
+from mspctl.resource import Cause, Id
+from tests.report.test_drifts import LONG_AGO, NOW, YESTERDAY, difference, ends, finding, report, scope, silent
 from tests.servers import require
 
 SIZES = {"wide": (1280, 900), "narrow": (360, 800)}
@@ -66,7 +68,7 @@ def view(language: str = "en") -> View:
             finding("acme", "has no PTR record " + "x" * 300),
             Finding("mail.quota", Severity.SEVERE, "clean", "mailboxes/clean.example", "99% full", "more room"),
         ),
-        beside=Beside("1 of 2 proofs passed"),
+        beside=Beside("1 of 2 proofs passed", soon=soon([ends(b=timedelta(days=3), c=timedelta(days=2))], NOW)),
     )
     names = {"acme": LONG, "clean": "Clean <b>S.r.l.</b>", "a": "A", "b": "B"}
     proof = {"section": "mail", "every": 86400, "source": "mail.yaml:7", "target": "ns-1", "customer": "acme"}
@@ -80,7 +82,9 @@ def view(language: str = "en") -> View:
 
 
 def of_one(language: str) -> View:
-    shown = report(scope("acme", left=[difference("www A")]))
+    closes = Ending(NOW + timedelta(days=2), "closes itself after Wed 17 Mar")
+    declared = [ends(b=timedelta(hours=5)), replace(ends("acme"), ends={Id("fw.rule", "nvr"): closes})]
+    shown = report(scope("acme", left=[difference("www A")]), beside=Beside(soon=soon(declared, NOW)))
     shown.document.update(customers=[{"customer": "acme", "name": "Acme", "language": language}], proofs=[])
     return shown
 
@@ -183,6 +187,11 @@ def test_of_one_customer_it_is_in_the_customers_language() -> None:
         "Git dice 192.0.2.1, dal vivo è 192.0.2.9",
         "modifiche da fuori: 1",
         "dichiarate: 10",
+        "riga 3",
+        "in scadenza",
+        "2 righe",
+        "fino al 2027-03-17 (tra 5 ore)",
+        "si chiude da sé dopo mer 17 mar (tra 2 giorni)",
     ):
         assert words in said
     assert '<html lang="en">' in render(of_one("en"), "html")

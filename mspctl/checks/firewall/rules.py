@@ -10,6 +10,7 @@ from mspctl.checks.firewall.of import Firewall, firewalls
 from mspctl.driver import Gauge
 from mspctl.finding import Finding, Severity
 from mspctl.kinds import firewall
+from mspctl.kinds.firewall import reach
 from mspctl.resource import Id
 
 CODES = {
@@ -59,8 +60,8 @@ def _idle(one: Firewall, seen: Seen) -> Iterator[Finding]:
 
 def _shadowed(one: Firewall) -> Iterator[Finding]:
     """What Git says was looked at when it was loaded; this is what a hand has made of it."""
-    before = {(a.id, b.id) for a, b in firewall.shadowed(one.declared.resources)}
-    for rule, first in firewall.shadowed(one.live):
+    before = {(a.id, b.id) for a, b in reach.shadowed(one.declared.resources)}
+    for rule, first in reach.shadowed(one.live):
         if (rule.id, first.id) not in before:
             same = rule.fields.get("action") == first.fields.get("action")
             what = f"it never counts: {first.id.name} has {'said the same' if same else 'decided otherwise'} before"

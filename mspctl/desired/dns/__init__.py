@@ -11,7 +11,7 @@ from mspctl.kinds import dns
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.dns import FACET, Records, Section, Zone, derived
-from mspctl.moments import Span
+from mspctl.moments import Ending, Span
 from mspctl.resource import Cause, Resource, Scope
 from mspctl.strict_yaml import Map, find
 
@@ -33,7 +33,7 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
         # A pattern is about owner names; a resource's name is "<owner> <TYPE>".
         ignore = tuple(f"{pattern} *" for pattern in section.zones[zone].ignore)
         timed = {id_: why for id_, layers in found.timed.items() if (why := _why(layers[0][1], now))}
-        ends = {id_: f"until {s.until}" for id_, ((_, s), *_) in found.timed.items() if s.until and s.holds(now)}
+        ends = {id_: end for id_, ((_, s), *_) in found.timed.items() if s.holds(now) and (end := _ending(s))}
         later = [r for layers in found.timed.values() for r, s in layers if not (s.holds(now) or s.is_over(now))]
         for target in section.targets_of(zone):
             scope = Scope(target, FACET, zone, customer.name, customer.info.engine)
@@ -61,6 +61,10 @@ def _why(span: Span, now: datetime) -> str:
     if span.is_over(now):
         return f"expired {span.until}"
     return f"from {span.since}" if span.since and span.holds(now) else ""
+
+
+def _ending(span: Span) -> Ending | None:
+    return Ending(span.ends, f"until {span.until}") if span.ends else None
 
 
 def _settings(customer: Customer, section: Section) -> dict[str, list[Resource]]:

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mspctl.desired import Declaration, Outputs
-from mspctl.desired.firewall.words import Words
+from mspctl.desired.firewall.words import Words, ending
 from mspctl.kinds import addresses, firewall
 from mspctl.kinds import vpn as tunnels
-from mspctl.kinds.firewall import ANY
+from mspctl.kinds.firewall import ANY, times
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.firewall import FACET, Site, vpn
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.rules import Forward, Rule, VpnSite, VpnUser
-from mspctl.moments import Moment, Window, timezone
+from mspctl.moments import Ending, Moment, Window, timezone
 from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
@@ -87,8 +87,8 @@ class _Maker:
     left: frozenset[str] = frozenset()  # mailboxes of people who are gone
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
+    ends: dict[Id, Ending] = field(default_factory=dict)
     shifted: dict[Id, list[Mapping[str, Value]]] = field(default_factory=dict)
-    ends: dict[Id, str] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     follows: set[Id] = field(default_factory=set)
 
@@ -143,7 +143,7 @@ class _Maker:
             self.timed[id_] = f"expired {user.until}"
             return
         if user.until is not None:
-            self.ends[id_] = f"closes itself {user.until}"
+            self.ends[id_] = self._closes(user.until)
         networks = addresses.joined(user.address)
         fields = firewall.fields(key=user.key, networks=networks, endpoint="", keepalive=0, preshared="")
         self.resources.append(made := Resource(id_, fields, self._source(*path)))
@@ -258,14 +258,17 @@ class _Maker:
             if self.now >= ends:
                 self.timed[id_] = self.timed[firewall.ORDER] = f"expired {until}"
                 return None
-            self.ends[id_] = f"closes itself {until}"
+            self.ends[id_] = self._closes(until)
         window = names.schedule(schedule) if schedule else None
         hours = week_of(window, self.zone, self.now) if window else frozenset()
         if window:
             self.timed.setdefault(id_, "clocks were set")
             before = week_of(window, self.zone, self.now - LATELY)
             self.shifted[id_] = [{"hours": before}] if before != hours else []
-        return {"until": firewall.moment(until.ends(self.zone)) if until else "", "hours": hours}
+        return {"until": times.moment(until.ends(self.zone)) if until else "", "hours": hours}
+
+    def _closes(self, until: Moment) -> Ending:
+        return Ending(until.ends(self.zone), f"closes itself {ending(until, self.zone, self.now)}")
 
     def _source(self, *path: str | int) -> str:
         mark = find(self.site.data, path)
@@ -278,7 +281,7 @@ def _pairs(sources: Iterable[str], destinations: Iterable[str]) -> list[str]:
 
 def week_of(window: Window, zone: str, now: datetime) -> frozenset[str]:
     """The hours of a schedule in UTC, with the clock as it is set now."""
-    return firewall.hours(_in_utc(window, zone, now))
+    return times.hours(_in_utc(window, zone, now))
 
 
 def _in_utc(window: Window, zone: str, now: datetime) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from typing import Any
 from mspctl.desired.firewall import week_of
 from mspctl.edit import Bare
 from mspctl.kinds import addresses, firewall, services
-from mspctl.kinds.firewall import ANY, text, texts
+from mspctl.kinds.firewall import ANY, text, texts, times
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.rules import Shared
 from mspctl.moments import DAY, Moment, Window, timezone
@@ -78,11 +78,11 @@ class Speller:
         """The day or the time at which it ends, or None; as it is typed already where that is the same."""
         if not live:
             return None
-        if typed and firewall.moment(Moment.parse(typed).ends(self.zone)) == live:
+        if typed and times.moment(Moment.parse(typed).ends(self.zone)) == live:
             return typed
         local = datetime.strptime(live, "%Y-%m-%d %H:%M").replace(tzinfo=UTC).astimezone(timezone(self.zone))
         for moment in (Moment(local.date() - DAY), Moment(local.date(), local.time())):
-            if firewall.moment(moment.ends(self.zone)) == live:
+            if times.moment(moment.ends(self.zone)) == live:
                 return Bare(str(moment))
         raise ValueError(f"ends at {live} UTC, which clocks show twice in {self.zone}")
 
@@ -107,7 +107,7 @@ class Speller:
         """Hours of a week in UTC as hours on the wall, if they are the same on each of some days."""
         offset = self.now.astimezone(timezone(self.zone)).utcoffset() or timedelta()
         minutes = offset // timedelta(minutes=1)
-        spans = sorted((low + minutes, high + minutes) for low, high in map(firewall.span_of, live))
+        spans = sorted((low + minutes, high + minutes) for low, high in map(times.span_of, live))
         clock = {(low % 1440, high - low) for low, high in spans}
         for start, length in sorted(clock):
             days = sorted({low // 1440 % 7 for low, high in spans if low % 1440 == start})

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from mspctl.kinds import addresses, firewall, services, vpn
+from mspctl.kinds.firewall.words import in_words
 from mspctl.model.sections.firewall.names import Names
 from mspctl.model.sections.firewall.proving import shot
 from mspctl.model.sections.firewall.rules import Forward, Raw, Reasons, Rule, Shared, VpnSite, VpnUser
@@ -25,9 +26,7 @@ class Words(Mapping[Id, str]):
         self.made: dict[Id, Callable[[], str]] = {}
 
     def add(self, resource: Resource, said: Rule | Forward | Raw) -> None:
-        self.made[resource.id] = lambda: firewall.in_words(
-            resource, self._called, self._more(said) + self._proofs(resource)
-        )
+        self.made[resource.id] = lambda: in_words(resource, self._called, self._more(said) + self._proofs(resource))
 
     def add_peer(self, resource: Resource, said: VpnUser | VpnSite) -> None:
         self.made[resource.id] = lambda: vpn.in_words(resource) + self._ends(said)

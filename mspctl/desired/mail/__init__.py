@@ -21,7 +21,7 @@ from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
 from mspctl.model.sections.mail import Domain, Section, domains_of
 from mspctl.model.sections.mail.people import Leaver, Mailbox
-from mspctl.moments import Moment
+from mspctl.moments import Ending, Moment
 from mspctl.resource import Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
@@ -71,7 +71,7 @@ class Phase:
     received: bool  # mail is taken, for others
     kept: bool
     says: str  # what time did last: "left 2027-03-05"
-    ends: str  # what it will do next: "until 2027-04-05"
+    ends: Ending | None  # what it will do next
 
 
 def phase(leaver: Leaver, zone: str, keep_for: int, now: datetime) -> Phase:
@@ -81,13 +81,14 @@ def phase(leaver: Leaver, zone: str, keep_for: int, now: datetime) -> Phase:
     over, kept = last.ends(zone), f"kept until {last}"
     copies = (leaver.until.ends(zone) if leaver.until else over) if leaver.copy_to or leaver.reply else left
     if now < left:
-        return Phase(False, True, True, "", f"leaves {leaver.left}")
+        return Phase(False, True, True, "", Ending(left, f"leaves {leaver.left}"))
     if now >= over:
-        return Phase(True, False, False, kept.replace("kept", "was kept"), "")
+        return Phase(True, False, False, kept.replace("kept", "was kept"), None)
     if now < copies:
-        return Phase(True, True, True, f"left {leaver.left}", f"until {leaver.until}" if leaver.until else kept)
+        ending = Ending(copies, f"until {leaver.until}" if leaver.until else kept)
+        return Phase(True, True, True, f"left {leaver.left}", ending)
     says = f"answered until {leaver.until}" if leaver.until and copies > left else f"left {leaver.left}"
-    return Phase(True, False, True, says, kept)
+    return Phase(True, False, True, says, Ending(over, kept))
 
 
 def _phases(customer: Customer, section: Section, now: datetime) -> dict[str, Phase]:
@@ -111,7 +112,7 @@ class _Maker:
     resources: list[Resource] = field(default_factory=list)
     later: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
-    ends: dict[Id, str] = field(default_factory=dict)
+    ends: dict[Id, Ending] = field(default_factory=dict)
     typed: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind: names → keys as the file has them
 
     def make(self) -> None:

@@ -15,7 +15,7 @@ from mspctl.kinds import filter as filters
 from mspctl.model.customer import Customer
 from mspctl.model.sections.mail import Domain, Section
 from mspctl.model.sections.mail.senders import Allowed, Blocked
-from mspctl.moments import Moment
+from mspctl.moments import Ending, Moment
 from mspctl.resource import Id, Resource, Scope
 from mspctl.strict_yaml import find
 
@@ -26,7 +26,7 @@ def declared(customer: Customer, section: Section, domain: str, key: str, now: d
     scope = Scope(own.target, filters.FACET, domain, customer.name, customer.info.engine)
     resources = [*_settings(customer, section, domain, key)]
     timed: dict[Id, str] = {}
-    ends: dict[Id, str] = {}
+    ends: dict[Id, Ending] = {}
     for kind, name, number, entry in _entries(own):
         resource = _entry(kind, entry, zone, _source(customer, key, name, number))
         if entry.until and now >= entry.until.ends(zone):
@@ -34,7 +34,7 @@ def declared(customer: Customer, section: Section, domain: str, key: str, now: d
             continue
         resources.append(resource)
         if entry.until:
-            ends[resource.id] = f"until {entry.until}"
+            ends[resource.id] = Ending(entry.until.ends(zone), f"until {entry.until}")
     return Declaration(scope, resources, f"customers/{customer.name}/mail.yaml", timed=timed, ends=ends)
 
 

@@ -36,12 +36,14 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, saved, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, foreign, grown, native, raw, saved, tunnel, use
+from mspctl.drivers.nftables.grown.listed import Tables
 from mspctl.drivers.nftables.live import Table
 from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
 from mspctl.fields import Text
 from mspctl.kinds import AMISS, addresses, firewall, packets, vpn
+from mspctl.kinds.firewall.times import is_limited
 from mspctl.kinds.grown import Grown
 from mspctl.kinds.packets import Other, Packet
 from mspctl.resource import UNKNOWN, Resource, Scope, Value
@@ -180,14 +182,14 @@ class Reader:
             text = session.must(_nft("-a", "-s", "list", "ruleset"), what="listing the rules").decode(errors="replace")
             local, found = _interfaces(session)
         with _read_by(session):
-            return grown.grown(flat.Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
+            return grown.grown(Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
 
     def _in_our_words(self, file: str, outside: Sequence[str]) -> Grown:
         """Of a file, on this machine: the device is not asked."""
         here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
         with here.session() as session, _read_by(session):
             read = saved.listed(session, file)
-            made = grown.grown(flat.Tables.read(read.listed, read.text, _PREFIX, {}), outside, self.settings.port)
+            made = grown.grown(Tables.read(read.listed, read.text, _PREFIX, {}), outside, self.settings.port)
             return replace(made, notes=[*made.notes, *read.notes], odd=[*made.odd, *read.odd])
 
     def _identify(self, session: Session) -> None:
@@ -428,7 +430,7 @@ class Driver(AppliesEach, Reader):
 
     def _check_clock(self, session: Session, resources: Sequence[Resource]) -> None:
         """Rules that end by themselves do so by the device's clock."""
-        if any(map(firewall.is_limited, resources)):
+        if any(map(is_limited, resources)):
             said = session.must(["date", "-u", "+%s"], what="reading the clock").decode()
             wrong = datetime.fromtimestamp(int(said), UTC) - datetime.now(UTC)
             if abs(wrong) > SKEW:

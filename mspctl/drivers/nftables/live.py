@@ -32,7 +32,7 @@ from mspctl.drivers.nftables.native import (
 )
 from mspctl.errors import TargetError
 from mspctl.kinds import addresses, firewall, services
-from mspctl.kinds.firewall import ANY, SELF
+from mspctl.kinds.firewall import ANY, SELF, times
 from mspctl.resource import Id, Resource, Value
 
 
@@ -219,7 +219,7 @@ class _Parts:
             return frozenset()
         low, high = (_seconds(each) for each in self.said["hour"]["range"])
         days = [DAYS.index(day) * 1440 for day in self.listed("day")]
-        return firewall.hours((day + low // 60, day + (high + 1) // 60) for day in days)
+        return times.hours((day + low // 60, day + (high + 1) // 60) for day in days)
 
     def action(self) -> str:
         return next(name for name in VERDICTS if name in self.said)

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mspctl.kinds import addresses, firewall, services
-from mspctl.kinds.firewall import ANY, SELF, text, texts
+from mspctl.kinds.firewall import ANY, SELF, text, texts, times
 from mspctl.resource import Id, Resource
 
 if TYPE_CHECKING:
@@ -323,7 +323,7 @@ def _limits(resource: Resource) -> list[list[Json]]:
     until = text(resource, "until")
     first = [_match(_meta("time"), f"{until}:00", "<")] if until else []
     week: dict[tuple[int, int], list[str]] = {}
-    for low, high in sorted(map(firewall.span_of, texts(resource, "hours"))):
+    for low, high in sorted(map(times.span_of, texts(resource, "hours"))):
         midnight = low // 1440 * 1440
         week.setdefault((low - midnight, high - midnight), []).append(DAYS[midnight // 1440])
     if not week:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from mspctl.kinds import addresses, firewall, vpn
+from mspctl.kinds.firewall.reach import beyond
 from mspctl.model.base import dotted, nearest
 from mspctl.model.sections.firewall.rules import Device, Reach, Rule, Vpn, VpnSite, VpnUser
 from mspctl.strict_yaml import Map, Mark, Problems, find
@@ -28,7 +29,7 @@ LISTENS = "vpn"  # the rule that opens the port
 def outside(device: Device) -> set[str]:
     """Zones in which everybody else is: they say so, or one has another address there."""
     said = {name for name, zone in device.zones.items() if zone.outside}
-    return said | firewall.beyond(
+    return said | beyond(
         (came, goes) for each in device.masquerade for came in each.source_zones for goes in each.destination_zones
     )
 
