@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -25,7 +25,7 @@ from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Readin
 from mspctl.drivers.postfixadmin import dovecot, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.errors import Stale, TargetError, Unsupported
-from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
+from mspctl.fields import PLACE, Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import dns, mail
 from mspctl.resource import UNKNOWN, Change, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
@@ -53,7 +53,7 @@ class Settings(Model):
     database: sql.Kind
     file: Text | None = None  # of SQLite, relative to the repository
     name: Text = "postfixadmin"  # of the database on a server
-    host: Text | None = None  # unless it is said, the target's address
+    host: Annotated[Text | None, PLACE] = None  # unless it is said, the target's address
     port: Port | None = None
     socket: Text | None = None  # a Unix socket; of PostgreSQL, its folder
     user: Text = "postfixadmin"
