@@ -18,7 +18,7 @@ from mspctl import strict_yaml
 from mspctl.desired import Selection, declarations
 from mspctl.errors import InputError
 from mspctl.fields import NAME
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.load import Estate, load
 from mspctl.model.base import validate
 from mspctl.model.customer import CustomerInfo
@@ -75,7 +75,7 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
     Raises InputError for a base that is not here, and when the files are wrong.
     """
     git = Git(root)
-    old, new = _commit(git, base), _commit(git, "HEAD")
+    old, new = commit_of(git, base), commit_of(git, "HEAD")
     paths = changed(git, old, new) if old else ["inventory/"]
     found = touched(paths)
     estate = load(root)
@@ -95,7 +95,7 @@ def affected(root: Path, base: str, at_most: int = SHARDS, *, merged: bool = Fal
 def touched_since(estate: Estate, base: str) -> frozenset[str]:
     """Customers that are there and that what was committed since `base` touches. Raises InputError."""
     git = Git(estate.root)
-    old, new = _commit(git, base), _commit(git, "HEAD")
+    old, new = commit_of(git, base), commit_of(git, "HEAD")
     return frozenset(named(touched(changed(git, old, new)), estate) & estate.everyone.keys()) if old else frozenset()
 
 
@@ -110,7 +110,7 @@ def named(found: Touched, estate: Estate) -> set[str]:
 # -- what changed ---------------------------------------------------------------------------------------------
 
 
-def _commit(git: Git, name: str) -> str:
+def commit_of(git: Git, name: str) -> str:
     """Its id; "" for the commit before the first one."""
     if NOTHING.fullmatch(name):
         return ""

@@ -26,7 +26,9 @@ from typing import Any
 from mspctl.document import Object, a_list, an_object, line, list_of, members, object_of, scope_from_json, text, to_json
 from mspctl.driver import Configuration
 from mspctl.errors import LedgerError, SecretError
-from mspctl.git_branch import Cache, Edit, Stamp
+from mspctl.git.branch import Edit
+from mspctl.git.cache import Cache
+from mspctl.git.commit import Stamp
 from mspctl.ledger import trailers
 from mspctl.ledger_page import path_of
 from mspctl.record import Run

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from mspctl import strict_yaml
 from mspctl.errors import InputError
 from mspctl.fields import NAME
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.load import Estate
 from mspctl.model.base import nearest
 from mspctl.model.sections import names as sections

@@ -30,6 +30,7 @@ from mspctl.model.sections.firewall import FACET, Site
 from mspctl.model.sections.firewall.names import Names, Unknown
 from mspctl.model.sections.firewall.rules import Rule
 from mspctl.model.sections.firewall.vpn import outside
+from mspctl.moments import Moment
 from mspctl.resource import Id, Resource
 from mspctl.strict_yaml import find
 
@@ -104,6 +105,7 @@ def door(estate: Estate, customer: str, name: str | None) -> Door:
 def opened(where: Door, wish: Wish) -> Opened:
     """The rule or forward that does it, placed where it counts. Raises InputError."""
     names = Names(where.site.device)
+    _not_over(where, wish.more.get("until"))
     came, source = _from(where.site, names, wish.source)
     goes, destination, port = _to(where.site, names, wish.destination)
     found = _resolved(names.services, wish.services, "--service")
@@ -273,8 +275,15 @@ def _to(site: Site, names: Names, typed: str) -> tuple[str, str, int]:
 def _with_port(typed: str) -> tuple[str, int]:
     """`nvr:443` is a host and its port there, `lan:nvr:443` and `[2001:db8::1]:443` too."""
     host, colon, port = typed.rpartition(":")
-    if not colon or not port.isdigit() or _is_address(typed) or _is_address(typed.partition(":")[2]):
+    if (
+        not colon
+        or not (port.isascii() and port.isdigit())
+        or _is_address(typed)
+        or _is_address(typed.partition(":")[2])
+    ):
         return typed, 0
+    if not 0 < int(port) < 65536:
+        raise InputError.at("--to", f"{typed}: {port} is no port (leave it out for the same)")
     return host.replace("[", "").replace("]", ""), int(port)
 
 
@@ -350,8 +359,19 @@ def closed(where: Door, name: str, until: str | None) -> list[Edit]:
     if until is None:
         editor.remove(*found)
     else:
+        _not_over(where, until)
         editor.change(*found, {"until": Bare(until)})
     return editor.edits
+
+
+def _not_over(where: Door, until: str | None) -> None:
+    """A slip in it is told with the rest of the file. Raises InputError."""
+    try:
+        over = until is not None and Moment.parse(until).ends(where.editor.speller.zone) <= where.editor.speller.now
+    except ValueError:
+        return
+    if over:
+        raise InputError.at("--until", f"{until} is over (write a day or a time that comes)")
 
 
 def declared(estate: Estate, where: Door) -> Sequence[Resource]:

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Branch, Git, Stamp
+from mspctl.git.branch import Branch
+from mspctl.git.command import Git
+from mspctl.git.commit import Stamp
 from mspctl.plan import ScopePlan
 from mspctl.record import Emergency, ScopeRecord
 from mspctl.resource import Scope
@@ -22,7 +24,7 @@ from mspctl.resource import Scope
 FOLDERS = ("customers", "inventory")
 LEFT_OUT = frozenset({"README.md", "secrets.yaml", "hand-over.yaml"})  # not read as YAML that declares something
 FAMILY = "emergency"
-HEADS, SENT = "refs/heads/", "refs/mspctl/"  # a branch that was sent has a ref beside it, see git_branch.py
+HEADS, SENT = "refs/heads/", "refs/mspctl/"  # a branch that was sent has a ref beside it, see git/branch.py
 
 Files = Mapping[str, bytes | None]  # path from the top of the repository → content; None: no longer there
 

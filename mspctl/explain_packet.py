@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mspctl.errors import InputError
-from mspctl.kinds import packets, services
+from mspctl.kinds import packets, services, shown
 from mspctl.kinds.addresses import Address
 from mspctl.kinds.firewall import ANY, SELF
 from mspctl.kinds.firewall.words import in_words
@@ -63,17 +63,21 @@ def _fits(service: str, sender: Address) -> bool:
 
 
 def _end(site: Site, names: Names, text: str) -> tuple[str, Address]:
+    if not text.isprintable():
+        raise InputError.at("", f"{shown(text)} is no packet's end (write zone:address)")
     zone, _, place = text.partition(":")
     known = {*site.device.zones, SELF}
     if zone not in known:
         raise InputError.at("", f"{text}: there is no zone {zone}{nearest(zone, known)} (write zone:address)")
     if zone == SELF and not place:
         return zone, ipaddress.ip_address(NOWHERE)
+    if not place:
+        raise InputError.at("", f"{zone}: which address in it? (write {zone}:10.20.1.60)")
     try:
         (one,) = names.addresses([place])
         return zone, ipaddress.ip_address(one)
     except ValueError:
-        raise InputError.at("", f"{text}: {place or 'nothing'} is not one address (write {zone}:10.20.1.60)") from None
+        raise InputError.at("", f"{zone}: {place} is not one address (write {zone}:10.20.1.60)") from None
 
 
 def lines(resources: Mapping[str, Sequence[Resource]], packet: Packet, others: Sequence[Other] = ()) -> Iterator[str]:

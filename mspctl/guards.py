@@ -39,13 +39,14 @@ def judge(
     holds_data: Collection[str] = frozenset(),
     purges: Mapping[Id, str] = NO_PURGES,
     now: datetime | None = None,
+    held: Collection[Id] = (),
 ) -> dict[Id, str]:
     """
     Why each of a scope's changes needs an approval; changes that need none are absent.
 
     `live` is everything the scope holds, `recorded` what we left there, `holds_data` kinds whose delete loses data.
     `purges` are things whose time is over, each with why it must not go by itself all the same: see `purge`. `now`
-    tells which rules are over.
+    tells which rules are over. Changes that are `held` by something else may not be carried out.
     """
     reasons: dict[Id, str] = {}
     if recorded and not live:
@@ -53,8 +54,8 @@ def judge(
         return {change.id: text for change in changes}
     taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live))
     contested = _contested(changes)
-    held = {id_ for reason in (contested, *taken) for id_ in reason}
-    for reason in (contested, _wider(changes, live, held, now), *taken):
+    waiting = {*held, *(id_ for reason in (contested, *taken) for id_ in reason)}
+    for reason in (contested, _wider(changes, live, waiting, now), *taken):
         for id_, text in reason.items():
             reasons.setdefault(id_, text)
     return reasons
@@ -94,7 +95,10 @@ def losses(change: Change) -> int:
         if name == AMISS:  # what is wrong with a thing is no part of it
             continue
         before, after = change.before.fields.get(name), change.after.fields[name]
-        if isinstance(before, frozenset | tuple) and isinstance(after, frozenset | tuple):
+        known = kinds.lost(change.id.kind, name, before, after)
+        if known is not None:
+            lost += known
+        elif isinstance(before, frozenset | tuple) and isinstance(after, frozenset | tuple):
             lost += max(0, len(before) - len(after))
         elif name == "enabled" and before is True and after is False:
             lost += 1

@@ -20,7 +20,9 @@ from typing import Any
 
 from mspctl.amounts import count
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Branch, Commit, Edit, RemoteError, Stamp
+from mspctl.git.branch import Branch, Edit
+from mspctl.git.command import RemoteError
+from mspctl.git.commit import Commit, Stamp
 from mspctl.ledger_page import (
     Landing,
     Page,
@@ -180,7 +182,7 @@ class Ledger:
         """
         today = self._now().date()
         edits = self._edits({s: partial(finished, scope=s, run=run, end=end, today=today) for s, end in ends.items()})
-        sizes = {path_of(scope): len(end.changes) for scope, end in ends.items()}
+        sizes = {path_of(scope): len(end.found) + len(end.changes) for scope, end in ends.items()}
         failed = {path_of(scope) for scope, end in ends.items() if end.error}
         stamp = partial(self._stamp, "apply", run, sizes, failed=failed)
         with self._lock:

@@ -23,7 +23,9 @@ from mspctl.document import Object, line, object_of
 from mspctl.finding_page import Found
 from mspctl.finding_page import parsed as parsed_findings
 from mspctl.finding_page import rendered as rendered_findings
-from mspctl.git_branch import Cache, Edit, Stamp
+from mspctl.git.branch import Edit
+from mspctl.git.cache import Cache
+from mspctl.git.commit import Stamp
 from mspctl.ledger import trailers
 from mspctl.ledger_page import is_page, path_of
 from mspctl.notified import Notified, State

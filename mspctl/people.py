@@ -305,7 +305,8 @@ def _typed(problem: Problem, entry: str, called: Mapping[str, str]) -> Problem:
     if not entry or not problem.path.startswith(entry):
         return problem
     key = problem.path[len(entry) :].strip(".").partition("[")[0]
-    return Problem("", 0, 1, called.get(key, f"--{key.replace('_', '-')}"), problem.text)
+    option = called.get(key, f"--{key.replace('_', '-')}") if key else ""  # else it is about all of it
+    return Problem("", 0, 1, option, problem.text)
 
 
 def _as_it_is(problem: Problem, file: str, before: str, after: str) -> Problem:

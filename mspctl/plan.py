@@ -92,6 +92,7 @@ class ScopePlan:
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
     looked: datetime | None = None  # when it was read the time before, if that is known
+    elsewhere: Sequence[Step] = ()  # of another merge than the one that is carried out: its own run does it, or did
 
     @property
     def due(self) -> list[Change]:
@@ -109,7 +110,7 @@ class ScopePlan:
     @property
     def ahead(self) -> set[Id]:
         """Resources that Git says otherwise than they were left."""
-        pending = {step.change.id for step in self.steps if step.change.cause in AHEAD}
+        pending = {step.change.id for step in (*self.steps, *self.elsewhere) if step.change.cause in AHEAD}
         return pending | {d.id for d in self.left if d.cause in AHEAD}
 
     @property
@@ -207,13 +208,14 @@ def plan_scope(
     changes = [change for change, _ in chosen]
     purges = {g.id: guards.purge(declaration.backup, gauged.get(g, UNASKED)) for g in gauges(declaration, traits)}
     declaration = _vouched_for(declaration, [id_ for id_, why in purges.items() if not why])
-    judged = [c for c in changes if not _is_succeeded(c, declaration)]
-    reasons = guards.judge(judged, reading.resources, ours, traits.holds_data, purges, declaration.now)
-    if record and not declaration.urgent:
-        reasons = guards.undone(changes, record.emergencies.values()) | reasons
+    judged = [c for c in changes if not (_is_succeeded(c, declaration) or _is_shifted(c, declaration))]
+    undone = guards.undone(changes, record.emergencies.values()) if record and not declaration.urgent else {}
+    reasons = undone | guards.judge(
+        judged, reading.resources, ours, traits.holds_data, purges, declaration.now, undone.keys()
+    )
     if declaration.gone:
         reasons = {change.id: "its scope left Git" for change in changes} | reasons
-    joint = guards.joint(changes, reading.resources, ours, {change.id for change, approval in chosen if approval})
+    joint = guards.joint(judged, reading.resources, ours, {change.id for change, approval in chosen if approval})
     chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
     learned = settled(declared, recorded, live, renames=traits.renames)
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten
@@ -293,12 +295,23 @@ def _is_succeeded(change: Change, declaration: Declaration) -> bool:
     return change.after is None and declaration.proving is not None and change.id.kind in declaration.proving.kinds
 
 
+def _is_shifted(change: Change, declaration: Declaration) -> bool:
+    """Whether clocks were set, and that is all: what Git says on the wall was agreed to before."""
+    if change.before is None or change.after is None or change.cause is not Cause.PENDING:
+        return False
+    before, after = change.before.fields, change.after.fields
+    return any({**after, **fields} == before for fields in declaration.shifted.get(change.id, ()))
+
+
 def _timed(change: Change, declaration: Declaration) -> str:
     """What time did to a resource, or will do."""
     if change.cause is not Cause.PENDING:
         return ""
     ending = None if change.id in declaration.words else declaration.ends.get(change.id)
-    return declaration.timed.get(change.id) or (ending.says if ending else "")
+    said = ending.says if ending else ""
+    if change.after is not None and change.id in declaration.shifted and not _is_shifted(change, declaration):
+        return said  # somebody made it, or changed what it says
+    return declaration.timed.get(change.id) or said
 
 
 def _joined(*reasons: str) -> str:

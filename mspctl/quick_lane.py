@@ -16,7 +16,7 @@ from typing import Any
 
 from mspctl import affected
 from mspctl.errors import InputError, LedgerError
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.kinds import dns, mail
 from mspctl.kinds import filter as filters
 from mspctl.model.base import validate

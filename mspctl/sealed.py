@@ -124,18 +124,21 @@ def later(plans: Iterable[ScopePlan], shown: Plan) -> list[ScopePlan]:
     Nothing else was reviewed, and no other scope is locked; running again does it.
     """
     awaited = {(p.scope, id_) for p in shown.scopes for id_ in p.unknown}
-    return [_held(plan, awaited) for plan in plans]
+    others = {p.scope: p.elsewhere for p in shown.scopes}
+    return [_held(plan, awaited, others.get(plan.scope, ())) for plan in plans]
 
 
-def _held(plan: ScopePlan, awaited: Collection[tuple[Scope, Id]]) -> ScopePlan:
+def _held(plan: ScopePlan, awaited: Collection[tuple[Scope, Id]], elsewhere: Sequence[Step]) -> ScopePlan:
     reason = "changes by what this run has made (run again)"
+    others = {step.change.id for step in elsewhere}
     steps = [
         step
         if step.standing is not Standing.DUE or (plan.scope, step.change.id) in awaited
         else replace(step, standing=Standing.HELD, reason=reason)
         for step in plan.steps
+        if step.change.id not in others
     ]
-    return replace(plan, steps=steps)
+    return replace(plan, steps=steps, elsewhere=elsewhere)
 
 
 def _limited(plan: ScopePlan, reviewed: Mapping[Id, Change]) -> ScopePlan:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mspctl.affected import changed
 from mspctl.errors import Error, InputError
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.kinds import hosts
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate, load
@@ -150,7 +150,7 @@ def trusted(now: Estate, base: str) -> Trusted:
     answer = git.call("rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     if answer.code:
         raise InputError.at("", f"{base!r} is no commit that is here (git fetch it)")
-    with _checked_out(git, answer.text.strip()) as folder:
+    with checked_out(git, answer.text.strip()) as folder:
         try:
             then = load(folder, [*now.customers.keys() & {each.name for each in (folder / "customers").iterdir()}])
         except (Error, OSError):
@@ -160,7 +160,7 @@ def trusted(now: Estate, base: str) -> Trusted:
 
 
 @contextmanager
-def _checked_out(git: Git, commit: str) -> Iterator[Path]:
+def checked_out(git: Git, commit: str) -> Iterator[Path]:
     """customers/ and inventory/ of a commit, in a folder that is gone afterwards."""
     said = git("ls-tree", "-r", "-z", commit, "--", "customers", "inventory").split("\0")[:-1]
     entries = [[*about.split(" "), path] for about, _, path in (entry.partition("\t") for entry in said)]

@@ -9,7 +9,7 @@ import pytest
 
 from mspctl.asked import Trailer, Trailers, asked, of_commits
 from mspctl.errors import InputError
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.load import load
 from mspctl.plan import ScopePlan, Step
 from mspctl.record import Asked

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.emergency import keep, outstanding, send, uncommitted, unsent
-from mspctl.git_branch import Stamp
+from mspctl.git.commit import Stamp
 from mspctl.plan import ScopePlan, Step
 from mspctl.record import Emergency, ScopeRecord
 from mspctl.resource import Change, Scope

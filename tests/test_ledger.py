@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from mspctl import git_branch
 from mspctl import ledger as ledger_module
 from mspctl.errors import LedgerError
+from mspctl.git import branch, command
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import Landing, Page, path_of, rendered
 from mspctl.record import Finished, Record, Run
@@ -374,7 +374,7 @@ def test_credentials_are_not_told(ledger: Ledger, clone: Path) -> None:
         Ledger.open(clone)
     assert "hun" not in str(caught.value)
     line = "fatal: unable to access 'https://user:s3@cret@git.example/x.git/': refused"
-    assert git_branch.redacted(line) == "fatal: unable to access 'https://git.example/x.git/': refused"
+    assert command.redacted(line) == "fatal: unable to access 'https://git.example/x.git/': refused"
 
 
 def test_a_rewound_remote_is_refused(ledger: Ledger, clone: Path, remote: Path) -> None:
@@ -429,7 +429,7 @@ def test_a_network_that_swallows_everything(
 ) -> None:
     git(clone, "remote", "set-url", "origin", "ssh://git.example/ledger.git")
     fake_ssh(world, monkeypatch, "exec sleep 9")
-    monkeypatch.setattr(git_branch, "PATIENCE", 0.3)
+    monkeypatch.setattr(command, "PATIENCE", 0.3)
     with pytest.raises(LedgerError, match="cannot fetch the ledger from origin: no answer within 0"):
         Ledger.open(clone)
 
@@ -617,7 +617,7 @@ def test_two_in_one_repository_without_a_remote(alone: Path) -> None:
 
 
 def test_those_who_are_always_too_late_give_up(ledger: Ledger, remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_branch, "ATTEMPTS", 2)
+    monkeypatch.setattr(branch, "ATTEMPTS", 2)
     hook = refuse_pushes(remote)
     hook.rename(hook.with_name("update"))
     (remote / "hooks" / "update").write_text("#!/bin/sh\ntouch refs/heads/ledger.lock\n")
@@ -741,13 +741,13 @@ def test_405_scopes_cost_few_processes(ledger: Ledger, clone: Path, monkeypatch:
     ]
     ends = {Scope("pdns-1", "zone", f"z{n}.example"): Finished({r.id: r for r in records}) for n in range(405)}
     calls: list[str] = []
-    call = git_branch.Git.call
+    call = command.Git.call
 
-    def counted(self: git_branch.Git, *args: str, data: str | bytes = b"") -> git_branch.Answer:
+    def counted(self: command.Git, *args: str, data: str | bytes = b"") -> command.Answer:
         calls.append(args[0])
         return call(self, *args, data=data)
 
-    monkeypatch.setattr(git_branch.Git, "call", counted)
+    monkeypatch.setattr(command.Git, "call", counted)
     ledger.finish(RUN, ends)
     assert calls == ["log", "ls-tree", "fast-import", "-c", "update-ref"]  # -c … push
     calls.clear()

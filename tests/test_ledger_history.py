@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Stamp, ident
+from mspctl.git.commit import Stamp, ident
 from mspctl.ledger import BY_HAND, Ledger, trailers
 from mspctl.ledger_page import Landing, Page, begun, finished, path_of, rendered, scope_of
 from mspctl.record import Finished, Run
@@ -168,6 +168,18 @@ def test_a_run_is_a_line(book: Book) -> None:
         "    dns brenta.example on ns-1: quota",
         "2027-03-05 09:00 Paolo Zen · #212 · +1 ~1 -1 in dns z0.example on ns-1, +1 ~1 -1 in dns z1.example on ns-1, "
         "+1 ~1 -1 in dns z2.example on ns-1 and 2 more scopes",
+    ]
+
+
+def test_what_a_run_found_done_is_told_and_counted(book: Book) -> None:
+    book.ledger.begin(RUN, {ZONE: {WWW.id: WWW}})
+    found = Finished({WWW.id: NEW}, [Change(WWW, NEW)], found=[Change(None, WWW)])
+    book.ledger.finish(replace(RUN, id="r2"), {ZONE: found})
+    assert list(lines(book.ledger.history())) == [
+        "2027-03-05 09:00 Paolo Zen · #212 · +1 ~1 in dns brenta.example on ns-1",
+        "    dns brenta.example on ns-1: found done, of a run that did not come to its end: www A",
+        "2027-03-05 09:00 Paolo Zen · #212 · 0 in dns brenta.example on ns-1",
+        "    dns brenta.example on ns-1: never finished",
     ]
 
 

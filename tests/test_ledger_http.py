@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mspctl import git_branch
 from mspctl.errors import LedgerError
+from mspctl.git import command
 from mspctl.ledger import Ledger
 from mspctl.observations import Observations
 from mspctl.record import Finished, Record, Run
@@ -78,13 +78,13 @@ def remote(tmp_path: Path, server: GitHttp) -> Path:
 def talks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """git's commands that talk to the remote."""
     heard: list[str] = []
-    call = git_branch.Git.call
+    call = command.Git.call
 
-    def listening(self: git_branch.Git, *args: str, data: str | bytes = b"") -> git_branch.Answer:
+    def listening(self: command.Git, *args: str, data: str | bytes = b"") -> command.Answer:
         heard.extend({*args} & {"ls-remote", "fetch", "push"})
         return call(self, *args, data=data)
 
-    monkeypatch.setattr(git_branch.Git, "call", listening)
+    monkeypatch.setattr(command.Git, "call", listening)
     return heard
 
 

@@ -20,7 +20,10 @@ from click.testing import CliRunner
 from mspctl.cli.unlock_ import command
 from mspctl.errors import LedgerError, LockError
 from mspctl.exits import Exit
-from mspctl.locks import LOCKS, SIGHTED, SKEW, Held, Locks, lock_name, ref_of
+from mspctl.locks import Locks, lock_name
+from mspctl.locks.board import SKEW
+from mspctl.locks.held import Held
+from mspctl.locks.refs import LOCKS, SIGHTED, ref_of
 from mspctl.record import Run
 from mspctl.resource import Scope
 
@@ -293,7 +296,7 @@ def test_a_clock_set_back_does_not_make_a_lock_longer(
 ) -> None:
     ticks = SimpleNamespace(now=0.0)
     fake = SimpleNamespace(monotonic=lambda: ticks.now, sleep=time.sleep)
-    monkeypatch.setattr("mspctl.locks.time", fake)
+    monkeypatch.setattr("mspctl.locks.held.time", fake)
     with ours.hold([ZONE], PAOLO) as held:
         clock.time -= 6 * MINUTE
         with pytest.raises(LockError, match="the clock of this machine was set back"):

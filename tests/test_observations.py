@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Stamp
+from mspctl.git.commit import Stamp
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
 from mspctl.observation import OLDEST, Observation, Seen

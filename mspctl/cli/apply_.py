@@ -15,6 +15,7 @@ from mspctl.exits import Exit
 
 if TYPE_CHECKING:
     from mspctl.asked import Trailers
+    from mspctl.cli.workspace import Workspace
     from mspctl.desired import Selection
     from mspctl.plan import Plan
     from mspctl.sealed import Sealed
@@ -36,6 +37,8 @@ Several files are carried out together."""
 @click.option("--wait", default=60.0, show_default=True, metavar="SECONDS", help="For locks that others hold.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask on a terminal.")
 @click.option("--digest", default="", metavar="DIGEST", help="Only if FILE is the plan of this digest.")
+@click.option("--base", default="", metavar="REF", help="FILE is of what was merged since: others' is left to them.")
+@click.option("--into", default="main", show_default=True, metavar="BRANCH", help="With --base: where it was merged.")
 @options.rings
 @options.asked
 @options.engine
@@ -53,6 +56,8 @@ def command(
     yes: bool,
     wait: float,
     digest: str,
+    base: str,
+    into: str,
     engine: str,
     report: str | None,
     form: str,
@@ -70,21 +75,21 @@ def command(
     whole = saved(selected.paths)
     review = whole.of(selected.customers) if whole else None
     check_options(due, emergency, revert, reason, review, ringed, said)
-    check_digest(whole, digest)
+    check_merge(whole, digest, base)
     if open_pr and not emergency:
         raise click.UsageError("--open-pr is for an --emergency; anything else was merged already")
     causes = REVERT if revert or (review and review.revert) else PENDING
     asked = replace(selected, paths=()) if review else selected
     work: Workspace
     if engine == "pulumi":
-        by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed})
+        by_pulumi.refuse(asked, {"--due": due, "--emergency": emergency, "--rings": ringed, "--base": base})
         work = by_pulumi.OfPulumi(directory, asked, said=said)
     else:
         work = Workspace(directory, asked, only_due=due, in_emergency=emergency, ahead=not due, said=said)
         work.tell_of_others()
     plan = work.plan(causes)
     if review:
-        plan = limited(plan, review)
+        plan = limited(work, plan, review, base, into)
     say = console.say if form == "text" else console.hint
     waiting = updating.find(work) if due else []
     if due and not (plan.scopes or waiting) and form == "text":
@@ -101,6 +106,7 @@ def command(
     outcome = doing(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
     shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    shown = replace(shown, alarms=[*shown.alarms, *work.left_to_others("apply")])
     if report:
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:
@@ -136,12 +142,12 @@ def check_options(
         raise click.UsageError("--due does only what time made due (leave out --emergency, --revert and FILE)")
 
 
-def check_digest(whole: Sealed | None, digest: str) -> None:
+def check_merge(whole: Sealed | None, digest: str, base: str) -> None:
     """Fail unless the plans in the files are the one that was shown. Raises InputError."""
     from mspctl.errors import InputError
 
-    if digest and whole is None:
-        raise click.UsageError("--digest is of plans in files (mspctl apply FILE)")
+    if (digest or base) and whole is None:
+        raise click.UsageError(f"--{'digest' if digest else 'base'} is of plans in files (mspctl apply FILE)")
     if digest and whole and whole.digest != digest:
         text = f"is not the plan {digest} that was reviewed, but {whole.digest}: nothing is applied"
         raise InputError.at("FILE", text)
@@ -159,10 +165,13 @@ def saved(paths: Sequence[str]) -> Sealed | None:
     return sealed.joined([*map(sealed.parse, found, paths)])
 
 
-def limited(plan: Plan, review: Sealed) -> Plan:
-    """What was reviewed and still is what it was; the rest is named."""
+def limited(work: Workspace, plan: Plan, review: Sealed, base: str, into: str) -> Plan:
+    """What was reviewed and still is what it was; the rest is named. With a `base`, of the merge since then."""
     from mspctl import sealed
+    from mspctl.other_merges import Merge
 
-    for scope, change in sealed.missed(plan.scopes, review):
+    work.merge = Merge.of(work.root, base, into) if base else None
+    scopes = work.set_aside(plan.scopes, review)
+    for scope, change in sealed.missed(scopes, review):
         console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the review")
-    return replace(plan, scopes=sealed.limit(plan.scopes, review), asked=review.asked, doubts=())
+    return replace(plan, scopes=sealed.limit(scopes, review), asked=review.asked, doubts=())

@@ -43,17 +43,17 @@ def command(
     at: datetime | None,
 ) -> Exit:
     from mspctl.cli.workspace import Workspace
-    from mspctl.desired import Selection
+    from mspctl.desired import Selection, declarations
     from mspctl.driver import Failed, Others
     from mspctl.explain_packet import asked, device, lines
     from mspctl.kinds.firewall import FACET
     from mspctl.kinds.packets import Other
 
     work = Workspace(directory, Selection([customer], [FACET]))
-    packet = asked(
-        device(work.estate, customer, site), source, destination, service, at.replace(tzinfo=UTC) if at else work.now
-    )
-    (declared,) = [d for d in work.declare(work.outputs()) if d.scope.name == site]
+    when = at.replace(tzinfo=UTC) if at else work.now
+    packet = asked(device(work.estate, customer, site), source, destination, service, when)
+    made = declarations(work.estate, work.selection, work.outputs(), when)  # with clocks as they are set then
+    declared = next(each for each in made if each.scope.name == site)
     resources = {"Git": declared.resources}
     besides: Sequence[Other] = ()
     if live:

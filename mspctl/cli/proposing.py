@@ -55,7 +55,7 @@ def propose(root: Path, wish: Wish, words: Sequence[str], why: str, files: Mappi
     from mspctl.cli.workspace import now, who
     from mspctl.errors import Unreachable
     from mspctl.forge.proposing import Proposal, propose
-    from mspctl.git_branch import Stamp
+    from mspctl.git.commit import Stamp
     from mspctl.secrets import redact
 
     text = redact("\n".join(filter(None, (wish.message, why))) or f"By: mspctl {' '.join(words[:2])}")

@@ -51,7 +51,7 @@ def command(
     from mspctl.cli import forge
     from mspctl.cli.workspace import find_root, now
     from mspctl.errors import Unreachable
-    from mspctl.git_branch import Git
+    from mspctl.git.command import Git
 
     if (pull is None) is not (head is None):
         raise click.UsageError("what is merged is said with both --merge and --head")

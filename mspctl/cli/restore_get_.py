@@ -104,7 +104,7 @@ class _Record:
 
     def __init__(self, asked: restoring.Restoring, wish: dict[str, object]) -> None:
         from mspctl.cli.workspace import RUN_ID, head, who
-        from mspctl.git_branch import Away
+        from mspctl.git.command import Away
         from mspctl.ledger import Ledger
         from mspctl.record import Run
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mspctl import emergency
 from mspctl.cli import console
 from mspctl.errors import LedgerError
-from mspctl.git_branch import Git, RemoteError, Stamp
+from mspctl.git.command import Git, RemoteError
+from mspctl.git.commit import Stamp
 from mspctl.record import Emergency, Run
 from mspctl.secrets import redact
 

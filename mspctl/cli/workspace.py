@@ -27,17 +27,18 @@ from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
 from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
-from mspctl.git_branch import Away, Git, RemoteError
+from mspctl.git.command import Away, Git, RemoteError
 from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
 from mspctl.kinds.assets import AssetsOf
 from mspctl.kinds.firewall import ArchiveQuestion
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
-from mspctl.locks import Held as LocksHeld
 from mspctl.locks import Locks, lock_name
+from mspctl.locks.held import Held as LocksHeld
 from mspctl.model.folder import NOTHING
 from mspctl.moments import Clock
 from mspctl.observations import Observations
+from mspctl.other_merges import Declared, Merge, Says, set_aside
 from mspctl.plan import PENDING, Plan, ScopePlan, Standing, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
 from mspctl.record import Emergency, Run, ScopeRecord
@@ -100,6 +101,7 @@ class Workspace:
         self.selection = selection
         self.only_due = only_due
         self.made_due: dict[Scope, frozenset[Id]] = {}
+        self.merge: Merge | None = None  # that is carried out, where that is known
         self._backups: dict[Scope, Proof | None] = {}
         self._made: tuple[tuple[Outputs, datetime], Sequence[Declaration]] | None = None
         self.now = now()
@@ -185,11 +187,21 @@ class Workspace:
 
     def tell_of_others(self) -> None:
         """What is not looked at is told: that nothing is said of it does not mean that nothing is wrong."""
-        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
-        if names:
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        if (shown := self._others()) and not self.selection.customers:
             text = f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}"
             console.hint(f"{text} (--engine pulumi looks at nothing else)")
+
+    def left_to_others(self, command: str) -> list[str]:
+        """Of customers that were asked for by name: one sentence that a report has to have, as jobs of CI name them."""
+        if self.only_due or not (self.selection.customers and (shown := self._others())):
+            return []
+        only = "" if " and " in shown else "".join(f" -c {name}" for name in shown.split(", "))
+        return [f"Left to Pulumi, and not looked at here: {shown} (mspctl {command} --engine pulumi{only})"]
+
+    def _others(self) -> str:
+        """Names of customers that this engine does not carry out."""
+        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != self.engine]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():
@@ -518,9 +530,32 @@ class Workspace:
         after = self._footing(plan) if before else {}
         firm = {scope for scope, footing in before.items() if scope in busy and after.get(scope) == footing}
         fresh = [*(p for p in plan.scopes if p.scope in firm), *self._look(causes, plan.scopes, busy - firm)]
+        fresh = self.set_aside(fresh, review)
         for scope, change in sealed.missed(fresh, review):
             console.hint(f"left alone: {change.id.name} in {scope} was changed by somebody else since the plan")
         return [*(p for p in plan.scopes if p.scope not in busy), *sealed.limit(fresh, review)]
+
+    def set_aside(self, plans: Sequence[ScopePlan], review: sealed.Sealed) -> list[ScopePlan]:
+        """Without what is for runs of other merges than the one that is carried out."""
+        if self.merge is None:
+            return [*plans]
+        names = self.selection.customers or [*self.estate.customers]
+        scopes, outputs = {plan.scope for plan in plans if plan.steps}, self._handed_out(plans)
+        try:
+            newer = self.merge.since(names, self.now) if scopes else None
+        except LedgerError as error:
+            console.hint(f"what was merged since is not known: {error}")
+            newer = None
+        before = self._as_held(self.merge.before(names, self.now), scopes, outputs) if scopes else None
+        says = Says(self._as_held(self.estate, scopes, outputs) or {}, before, self._as_held(newer, scopes, outputs))
+        return [set_aside(plan, says, {c.id for c in review.changes.get(plan.scope, ())}) for plan in plans]
+
+    def _as_held(self, estate: Estate | None, wanted: Collection[Scope], outputs: Outputs) -> Declared | None:
+        """What files declared, or will, as the targets that there are now would hold it."""
+        if estate is None:
+            return None
+        found = [d for d in declarations(estate, self.selection, outputs, self.now) if d.scope in wanted]
+        return {d.scope: self._accepted(d) for d in self._with_kept(found)}
 
     def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:
         """

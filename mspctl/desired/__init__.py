@@ -57,6 +57,7 @@ class Declaration:
     now: datetime | None = field(default=None, compare=False)  # when it was made; None: nothing in it knows time
     gone: bool = False  # the scope left Git, and an approval names it: it goes with all that is ours in it
     timed: Mapping[Id, str] = field(default_factory=dict)  # what time began or ended, and how: "expired 2027-03-31"
+    shifted: Mapping[Id, Sequence[Mapping[str, Value]]] = field(default_factory=dict)  # before clocks were set: fields
     follows: frozenset[Id] = frozenset()  # of these the target itself says what they are, anew each time
     ends: Mapping[Id, Ending] = field(default_factory=dict)  # what will end by itself
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, with names people know and their ends

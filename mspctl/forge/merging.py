@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from mspctl.errors import InputError
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 
 # Of what is checked out nothing is run, nor is anything fetched that it names.
 BARE = ("-c", "filter.lfs.smudge=", "-c", "filter.lfs.process=", "-c", "filter.lfs.required=false")

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from mspctl.errors import InputError, LedgerError
 from mspctl.forge import Forge, Pull
-from mspctl.git_branch import Branch, Edit, Git, Stamp
+from mspctl.git.branch import Branch, Edit
+from mspctl.git.command import Git
+from mspctl.git.commit import Stamp
 
 FAMILY = "mspctl"
 SIGNED = "Proposed-by"  # what ends the commits made here

@@ -8,6 +8,7 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
     precious(resource)                    what a service cannot do without: "MX of the zone"
     widens(before, after, was, will, now) why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
+    lost(kind, name, before, after)       how much of a field is gone, where that is not how much shorter it is
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
     normal(id, field, value, scope)       a field as a program may spell it, in normal form; "": the resource's name
@@ -88,6 +89,12 @@ def opens(before: Resource | None, after: Resource | None, was: Sequence[Resourc
     return bool(resource and _of(resource.id.kind, "opens", None)(before, after, was, will))
 
 
+def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None:
+    """How much of a field is gone; None where that is how much shorter it is, as for most."""
+    found: int | None = _of(kind, "lost", None)(kind, name, before, after)
+    return found
+
+
 def in_words(resource: Resource) -> str:
     """What a resource does, where that says more than its fields; "" for most."""
     found: str = _of(resource.id.kind, "in_words", "")(resource)
@@ -117,7 +124,7 @@ def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:
 
 
 _WITHIN = {
-    **dict.fromkeys(("precious", "widens", "opens"), "opening"),
+    **dict.fromkeys(("precious", "widens", "opens", "lost"), "opening"),
     **dict.fromkeys(("in_words", "worded"), "words"),
     "normal": "normal_form",
 }

@@ -50,12 +50,16 @@ def fold(text: str) -> str:
 
 
 def _network(text: str) -> Span:
+    if "%" in text:
+        raise ValueError("leave out what is behind %: which zone is meant, from and to say")
     network = ipaddress.ip_network(text)
     return Span(network.version, int(network.network_address), int(network.broadcast_address))
 
 
 def _range(first: str, last: str) -> Span:
     low, high = ipaddress.ip_address(first), ipaddress.ip_address(last)
+    if "%" in first + last:
+        raise ValueError("leave out what is behind %: a range has no interface")
     if low.version != high.version or int(low) > int(high):
         raise ValueError("a range goes from the lower to the higher address of one family")
     return Span(low.version, int(low), int(high))
@@ -72,7 +76,7 @@ def _is_name(text: str) -> bool:
 def _hint(text: str, error: ValueError) -> str:
     if "host bits" in str(error):
         return f"write {ipaddress.ip_network(text, strict=False)}"
-    if "range" in str(error):
+    if "range" in str(error) or "%" in text:
         return str(error)
     return "write 10.20.1.60, 10.20.0.0/22, 10.20.1.10-10.20.1.20 or 2001:db8::/48"
 

@@ -139,7 +139,8 @@ def _resources(made: Checked, shape: Shape, given: dict[str, Any], repository: R
         found[accepted.id] = accepted
         made.renamed["resources", word, name] = path_of(accepted.id)
     if not made.failures:
-        inputs = to_plain(found.values())
+        inputs: dict[str, Any] = {word: named for word, named in given.items() if named == values.UNKNOWN}
+        inputs |= to_plain(found.values())
         for word, named in waiting.items():
             inputs.setdefault(word, {}).update(named)
         made.inputs["resources"] = inputs
@@ -150,6 +151,8 @@ def _entries(made: Checked, shape: Shape, given: dict[str, Any]) -> Iterator[tup
         path = ("resources", word)
         if word not in shape.kinds:
             made.fail(path, f"is no kind of {shape.token}{nearest(word, shape.kinds)}")
+        elif named == values.UNKNOWN:
+            continue  # it is judged when it is known
         elif not isinstance(named, dict):
             made.fail(path, "is a mapping of names")
         elif named and (section := _elsewhere(made, shape, word)):
@@ -168,8 +171,9 @@ def _resource(made: Checked, shape: Shape, word: str, name: str, data: Any) -> R
     """One resource in normal form; None when something is wrong, which is told then."""
     path, kind, before = ("resources", word, name), shape.kinds[word], len(made.failures)
     if not isinstance(data, dict):
-        made.fail(path, "is a mapping of fields")
+        made.fail(path, "is a mapping of fields (leave it out, or write {} for none)")
         return None
+    data = {key: value for key, value in data.items() if value is not None}  # of a field, null is Pulumi's "not set"
     types = shape.known(kind)
     fields = {}
     for key, value in data.items():

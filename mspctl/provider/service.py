@@ -17,6 +17,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,9 +34,9 @@ from mspctl.kinds import shown
 from mspctl.provider import inputs, repository, scopes, shapes, values
 from mspctl.provider.repository import Repository
 from mspctl.provider.scopes import Partly, Refused, Scopes, State
-from mspctl.provider.shapes import INPUTS, WHERE, Shape
+from mspctl.provider.shapes import INPUTS, WHERE, Shape, path_of
 from mspctl.record import Run
-from mspctl.resource import Id, Resource, Scope
+from mspctl.resource import UNKNOWN, Id, Resource, Scope
 from mspctl.secrets import redact
 
 _LOG = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         self.scopes: Scopes | None = None
         self._engine: engine_pb2_grpc.EngineStub | None = None
         self._seen: dict[tuple[Any, ...], str] = {}  # which resource a scope is, in this run
+        self._there: set[tuple[Any, ...]] = set()  # scopes that are in the state, each with its resource
+        self._again: set[tuple[Any, ...]] = set()  # and those of them that were created once more in this run
         self._words: set[str] = set()  # secrets of the provider's own configuration
         self._run = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         if engine:
@@ -176,6 +179,8 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         self._words |= set(values.words(given, secret))
         root = Path(given["directory"]).resolve() if given.get("directory") else repository.find(Path.cwd())
         self._seen.clear()
+        self._there.clear()
+        self._again.clear()
         self.scopes = Scopes(Repository(root, _seconds(given.get("wait", 60)) or 0.0), self.stop)
         return pb.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=False, acceptOutputs=False
@@ -192,8 +197,10 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     def _check(self, request: Any) -> Any:
         news, secret = values.opened(request.news)
         shape = _shape(request)
+        if olds := values.opened(request.olds)[0]:
+            self._there.add((_place(shape, olds), request.urn))
         checked = inputs.check(shape, news, self._mine.repository, secret)
-        where = (shape.facet, *(checked.inputs.get(name) for name in WHERE))
+        where = _place(shape, checked.inputs)
         if not checked.failures and values.UNKNOWN not in where:
             first = self._seen.setdefault(where, request.urn)
             if first != request.urn:
@@ -207,8 +214,11 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         shape = _shape(request)
         news, olds = values.opened(request.news)[0], values.opened(request.olds)[0]
         old_inputs = _applied(olds, values.opened(request.old_inputs)[0])
+        self._there.add((_place(shape, olds), request.urn))
         found: dict[values.Path, str] = {(n,): "update" for n in ("customer", *WHERE) if news.get(n) != olds.get(n)}
         found |= _differences(shape, news, old_inputs, olds)
+        ignored = _ignored(request)
+        found = {path: what for path, what in found.items() if not _is_ignored(path, ignored)}
         replaces = [name for name in WHERE if (name,) in found]
         detailed = {
             values.spelled(path): pb.PropertyDiff(kind=Kind.UPDATE_REPLACE if path[0] in WHERE else _KINDS[what])
@@ -230,6 +240,9 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
             return pb.CreateResponse(properties=values.closed({**news, "outputs": values.UNKNOWN}, secret))
         shape, scope = _shape(request), _scope(_shape(request), news)
         state = self._carried(request, shape, scope, news, State({}), secret)
+        key = (_place(shape, news), request.urn)
+        self._again |= self._there & {key}
+        self._there.add(key)
         return pb.CreateResponse(id=_id(scope), properties=_properties(news, state, secret))
 
     def _update(self, request: Any) -> Any:
@@ -253,7 +266,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         known: frozenset[values.Path] = frozenset(),
     ) -> State:
         """`known` is what was secret before: what is there still of it stays secret."""
-        declared = shapes.from_plain(shape, news["resources"])
+        declared = _declared(shape, news, request)
         try:
             state = self._mine.make_true(scope, declared, recorded, self._as_run())
             self._tell(request.urn, [self._clean(scopes.told(each), request) for each in state.left.values()])
@@ -273,7 +286,7 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         if values.has_unknown(news):
             return
         try:
-            declared = shapes.from_plain(shape, news["resources"])
+            declared = _declared(shape, news, request)
             plan = self._mine.planned(_scope(shape, news), declared, recorded)
             texts = [plan.error] if plan.error else [*scopes.waiting(plan), *map(scopes.told, scopes.unseen(plan))]
         except Error as error:
@@ -283,10 +296,26 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
     def _delete(self, request: Any) -> Any:
         shape = _shape(request)
         olds, _ = values.opened(request.properties)
+        if self._is_inherited(_place(shape, olds), request):
+            return empty_pb2.Empty()
         given = _applied(olds, values.opened(request.old_inputs)[0])
         recorded = State(_by_id(shape, given), used=frozenset(olds.get("approvals", ())))
         self._mine.take_away(_scope(shape, olds), recorded, self._as_run())
         return empty_pb2.Empty()
+
+    def _is_inherited(self, where: tuple[Any, ...], request: Any) -> bool:
+        """
+        Whether a scope stays although a resource of it goes: it is a resource of another name by now (somebody renamed
+        or moved it without `aliases`), or the same was made once more before the old one goes. Raises Refused.
+        """
+        heir = self._seen.get(where, request.urn)
+        if heir == request.urn:
+            return (where, heir) in self._again
+        new, place = heir.split("::")[-1], f"{where[2]} on {where[1]}"
+        if (where, heir) not in self._there:
+            raise Refused(f"{place} is to be {new} from now on, which was not made; nothing was taken away")
+        self._tell(request.urn, [f"{place} is {new} from now on; nothing was taken away"])
+        return True
 
     def _read(self, request: Any) -> Any:
         """Live; inputs and what landed stay, for that was applied. Without any, all there is is adopted."""
@@ -339,6 +368,10 @@ def _scope(shape: Shape, data: values.Plain) -> Scope:
     return Scope(data["target"], shape.facet, data["name"], data["customer"], repository.ENGINE)
 
 
+def _place(shape: Shape, data: values.Plain) -> tuple[Any, ...]:
+    return (shape.facet, *(data.get(name) for name in WHERE))
+
+
 def _where(shape: Shape, id_: str) -> tuple[str, str]:
     """Target and name of an id, which somebody may have typed. Raises Refused."""
     target, _, name = id_.partition("/")
@@ -359,6 +392,30 @@ def _id(scope: Scope) -> str:
 
 def _by_id(shape: Shape, data: values.Plain) -> dict[Id, Resource]:
     return {r.id: r for r in shapes.from_plain(shape, data.get("resources") or {})}
+
+
+def _ignored(request: Any) -> list[values.Path]:
+    """What the option ignoreChanges names, not at a Create; a part of a field is all of it."""
+    paths = map(values.parsed, getattr(request, "ignoreChanges", ()))
+    return [path[: values.RESOURCE + 1] for path in paths if path]
+
+
+def _is_ignored(path: values.Path, ignored: Sequence[values.Path]) -> bool:
+    return any(values.is_within(path, each) for each in ignored)
+
+
+def _declared(shape: Shape, news: values.Plain, request: Any) -> list[Resource]:
+    """What is wanted; of what is ignored nobody says how it shall be, so it stays as it is."""
+    found = shapes.from_plain(shape, news["resources"])
+    if not (ignored := _ignored(request)):
+        return found
+    there = _by_id(shape, values.opened(request.olds)[0])
+    return [_without(r, ignored) if r.id in there or _is_ignored(path_of(r.id), ignored) else r for r in found]
+
+
+def _without(resource: Resource, ignored: Sequence[values.Path]) -> Resource:
+    path, fields = path_of(resource.id), resource.fields
+    return replace(resource, fields={f: UNKNOWN if _is_ignored((*path, f), ignored) else v for f, v in fields.items()})
 
 
 def _secret(*structs: struct_pb2.Struct) -> frozenset[values.Path]:
@@ -389,7 +446,10 @@ def _differences(
     known: dict[str, dict[str, Any]] = {}
     found: dict[values.Path, str] = {}
     for word, named in (given or {}).items():
-        for name, fields in named.items() if isinstance(named, dict) else ():
+        if named == values.UNKNOWN:
+            found["resources", word] = "update"
+            continue
+        for name, fields in named.items():
             if values.has_unknown(fields):
                 there = name in olds.get("resources", {}).get(word, {})
                 found["resources", word, name] = "update" if there else "add"
@@ -399,7 +459,7 @@ def _differences(
     recorded, live = State(_by_id(shape, old_inputs), deleted=shapes.deleted(shape, olds)), State(_by_id(shape, olds))
     for difference in scopes.differences(declared, recorded, live):
         for path, what in scopes.paths(difference):
-            if path not in found:
+            if path not in found and path[:2] not in found:
                 found[path] = what
     return found
 

@@ -120,6 +120,17 @@ def has_unknown(data: Any) -> bool:
     return any(text == UNKNOWN for text in leaves(data))
 
 
+def is_within(path: Path, outer: Path) -> bool:
+    """Whether a path is another one, or below it; `*` stands for any key."""
+    return len(path) >= len(outer) and all(key in (mine, "*") for mine, key in zip(path, outer, strict=False))
+
+
+def parsed(text: str) -> Path:
+    """A path as Pulumi writes it, as keys; what is no path is one that nothing is within."""
+    parts = re.findall(r'\.?([^.\[\]"]+)|\["((?:[^"\\]|\\.)*)"\]|\[(\d+|\*)\]', text)
+    return tuple(name or re.sub(r"\\(.)", r"\1", quoted) or index for name, quoted, index in parts)
+
+
 def spelled(path: Path) -> str:
     """A path as Pulumi writes it: `resources.rrset["www A"].ttl`."""
     text = ""

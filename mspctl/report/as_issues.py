@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from mspctl.report import as_markdown
 from mspctl.report.as_markdown import code, inline
 from mspctl.report.digest import Place, counts, cut, places
-from mspctl.report.view import FINDINGS, Line, Tone, View
+from mspctl.report.view import ELSEWHERE, FINDINGS, Line, Tone, View
 
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
 # What somebody has to end.
@@ -60,7 +60,9 @@ def of_apply(shown: View, what: str) -> Told:
     assert isinstance(count, dict), "a report of an apply has counts"
     left = sum(int(count.get(name, 0)) for name in ("failed", "unread", "waiting", "contested", "unfinished"))
     facts = {
-        fact(p.block.heading if p.block else "", p.line): p.line for p in places(shown) if p.line.tone is not Tone.DONE
+        fact(p.block.heading if p.block else "", p.line): p.line
+        for p in places(shown)
+        if p.line.tone is not Tone.DONE and p.line.label != ELSEWHERE
     }
     text = as_markdown.page_of(shown, LIMIT)
     return Told(f"apply {what}", f"Not everything of {what} was applied", text, facts if left else {})

@@ -199,6 +199,7 @@ def outcome_document(outcome: Outcome) -> dict[str, object]:
                 "error": end.error,
                 "held_by": str(end.held_by) if end.held_by else "",
                 "landed": [_change(c) for c in end.landed],
+                "found_done": [_change(c) for c in end.found],
                 "not_landed": [_change(c) for c in end.failed],
                 "waits": [i.name for i in end.waits],
                 "outputs": {name: _plain_value(value) for name, value in sorted(end.outputs.items())},

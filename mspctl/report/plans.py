@@ -17,7 +17,7 @@ from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.report.documents import counts_of, ordered, plan_document, runs, worst_first
-from mspctl.report.view import UNAPPROVED, Block, Line, Tone, View
+from mspctl.report.view import ELSEWHERE, UNAPPROVED, Block, Line, Tone, View
 from mspctl.report.words import change_line, difference_line
 from mspctl.resource import Cause, Scope
 
@@ -64,7 +64,8 @@ def in_front(scopes: Iterable[ScopePlan]) -> list[str]:
 
 def _worth_telling(scope: ScopePlan) -> bool:
     """A scope of which nothing is declared and nothing is there is not made, so nothing is said of it."""
-    return bool(scope.steps or scope.drifted or scope.error or scope.unknown or scope.accepted or scope.gone)
+    told = scope.steps or scope.elsewhere or scope.drifted or scope.error or scope.unknown or scope.accepted
+    return bool(told or scope.gone)
 
 
 def facts_of(plan: Plan) -> list[str]:
@@ -120,7 +121,7 @@ def unread(counts: Counts) -> str:
 
 def plan_block(plan: ScopePlan, kind: str, old: datetime = NEVER) -> Block:
     """What was first seen before `old` is known."""
-    lines = [step_line(step, plan) for step in worst_first(plan.steps)]
+    lines = [*(step_line(step, plan) for step in worst_first(plan.steps)), *elsewhere(plan)]
     if any(step.standing is Standing.APPROVAL for step in plan.steps):
         where = f"customers/{plan.scope.customer}/approvals.yaml"
         lines.append(Line(Tone.QUIET, "approvals", "", f"are given by name, in {where}"))
@@ -146,6 +147,12 @@ def _going(plan: ScopePlan) -> Line:
     if plan.due:
         return Line(Tone.TAKE, "remove", plan.scope.name, "left Git: goes with everything in it, if the target can")
     return Line(Tone.QUIET, "kept", plan.scope.name, "left Git, and does not go yet")
+
+
+def elsewhere(plan: ScopePlan) -> Iterator[Line]:
+    """What is for the run of another merge."""
+    for step in worst_first(plan.elsewhere):
+        yield replace(step_line(step, plan), label=ELSEWHERE)
 
 
 def step_line(step: Step, plan: ScopePlan) -> Line:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 # Headings of blocks that are about no scope.
 FINDINGS, PROOFS, EXPIRED, SOON = "findings", "proofs", "expired", "ends soon"
+ELSEWHERE = "elsewhere"  # the label of what another merge declares
 UNAPPROVED = "Needs an approval"  # the heading of what somebody has to decide
 
 

@@ -157,6 +157,12 @@ def test_what_is_open_already_is_told(run: Run, words: list[str], told: str) -> 
         (["--from", "guest", "--to", "wan", "--service", "ssh", "--id", "no-smtp"], "--id: no-smtp is the id of"),
         (["--from", "guest", "--to", "wan", "--service", "ssh", "--why", "a\nb"], "--why: "),
         (["deposito", "--from", "guest", "--to", "wan", "--service", "ssh"], "acme has no firewall deposito"),
+        (
+            ["--from", "guest", "--to", "wan", "--service", "ssh", "--until", "2020-01-01"],
+            "--until: 2020-01-01 is over",
+        ),
+        (["--from", "198.51.100.7", "--to", "nvr:70000", "--service", "tcp/81"], "--to: nvr:70000: 70000 is no port"),
+        (["--from", "lan:10.20.1.9-10.20.1.1", "--to", "wan", "--service", "ssh"], "from the lower to the higher"),
     ],
 )
 def test_what_cannot_be_opened_is_told_and_nothing_written(run: Run, words: list[str], told: str) -> None:
@@ -185,6 +191,8 @@ def test_close(run: Run) -> None:
     [
         (["cam"], "ID: customers/acme/firewall/sede.yaml has no rule or forward cam (did you mean cams?)"),
         (["sede", "cams", "--until", "soon"], "--until: 'soon' is not a day or a time"),
+        (["sede", "cams", "--until", "2020-01-01 10:00"], "--until: 2020-01-01 10:00 is over"),
+        (["--from", "lan", "--to", "guest:10.30.0.5", "--service", "tcp/554"], "lan: which address in it?"),
         (["--from", "lan:10.20.0.7", "--to", "guest:10.30.0.5", "--service", "tcp/554"], "more than that: close it by"),
         (["--from", "lan:10.20.0.7", "--to", "self", "--service", "ssh"], "policy lan > self lets it through"),
         (["--from", "wan:198.51.100.5", "--to", "self", "--service", "ssh"], "management lets it through"),
@@ -212,3 +220,33 @@ def test_what_opens_comes_first_in_every_format(run: Run) -> None:
     changes = json.loads(run("plan", "--output", "json").out)["scopes"][0]["changes"]
     assert [c["opens"] for c in changes] == sorted((c["opens"] for c in changes), reverse=True)
     assert words in [c["words"] for c in changes]
+
+
+@pytest.mark.parametrize("engine", ["mspctl", "pulumi"])
+def test_a_packet_that_comes_later_meets_clocks_as_they_are_set_then(run: Run, engine: str) -> None:
+    """Whoever carries it out: what Git says is the same."""
+    Path("customers/acme/customer.yaml").write_text(f"{CUSTOMER}engine: {engine}\n")
+    text = SEDE.replace("static_nat:", 'schedules: {day: "08:00-18:00"}\nstatic_nat:')
+    FILE.write_text(
+        text.replace(
+            "  - {id: cams",
+            "  - {id: till, from: lan, to: wan, services: ntp, action: accept, schedule: day}\n  - {id: cams",
+        )
+    )
+    for at, told in (
+        ("2027-01-15 06:59", "dropped by default default"),  # 07:59 in Rome
+        ("2027-01-15 07:00", "let through by rule till"),
+        ("2027-07-15 05:59", "dropped by default default"),
+        ("2027-07-15 06:00", "let through by rule till"),
+    ):
+        said = run("firewall", "explain", "acme", "sede", "lan:10.20.1.9", "wan:192.0.2.1", "ntp", "--at", at)
+        assert said.code == 0, said.err
+        assert said.out.startswith(f"Git: {told}"), at
+
+
+@pytest.mark.parametrize("end", ["lan:10.20.1.9\n", "lan:\x1b[2J", "lan:", "lan"])
+def test_what_is_no_packet_is_one_line(run: Run, end: str) -> None:
+    said = run("firewall", "explain", "acme", "sede", end, "wan:192.0.2.1", "https")
+    assert said.code == 1
+    assert len(said.err.splitlines()) == 2  # it, and how many there are
+    assert "\x1b" not in said.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mspctl.drivers.postfixadmin import Tables
+from mspctl.drivers.postfixadmin.tables import Tables
 from mspctl.kinds import mail
 from mspctl.resource import Id
 from tests.conftest import ROOT, mail_db

@@ -617,18 +617,18 @@ def test_reading_takes_as_many_queries_for_many_domains_as_for_one(rig: SqlRig, 
 
 KILLED = """
 import os, pickle, sys
-from mspctl.drivers import postfixadmin
+from mspctl.drivers.postfixadmin import writer
 from tests.drivers.test_postfixadmin import SqliteRig, SCOPE, mailbox
 from pathlib import Path
 from mspctl.driver import Work
 from mspctl.resource import Change
 
-told = postfixadmin._Writer._tell
+told = writer.Writer._tell
 def killed(self, action, what):
     told(self, action, what)
     if what.startswith("m3@"):
         os.kill(os.getpid(), 9)
-postfixadmin._Writer._tell = killed
+writer.Writer._tell = killed
 rig = SqliteRig(Path(sys.argv[1]))
 changes = [Change(None, mailbox(f"m{n}")) for n in range(5)]
 [*rig.driver().apply([Work(SCOPE, changes, [c.after for c in changes])])]

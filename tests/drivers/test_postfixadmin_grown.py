@@ -11,6 +11,7 @@ import pytest
 
 from mspctl.driver import Landed, Reading, Work
 from mspctl.drivers import postfixadmin
+from mspctl.drivers.postfixadmin import tables, writer
 from mspctl.errors import Unsupported
 from mspctl.kinds import mail
 from mspctl.resource import Cause, Change, Resource, Scope
@@ -20,7 +21,7 @@ from tests.drivers.test_postfixadmin import KEYS, MB, PAOLO, PLAIN, SCOPE, TABLE
 from tests.drivers.workbench import Workbench
 
 database, rig, bench = known.database, known.rig, known.bench
-MANY = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(postfixadmin.MANY)]
+MANY = [Scope("mail-1", mail.FACET, f"d{number}.example") for number in range(tables.MANY)]
 
 
 def hand_made(rig: SqlRig, address: str = PAOLO, domain: str = "acme.example") -> None:
@@ -366,15 +367,15 @@ class Moment:
 
 def written(rig: SqlRig, change: Change, monkeypatch: pytest.MonkeyPatch, hand: str = "") -> bool:
     """Make a change; once we have looked, somebody else writes. Whether ours landed."""
-    real, left = postfixadmin._Writer.write, [hand] if hand else []
+    real, left = writer.Writer.write, [hand] if hand else []
 
-    def write(self: postfixadmin._Writer) -> None:
+    def write(self: writer.Writer) -> None:
         while left:
             rig.run(left.pop())
         real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(postfixadmin._Writer, "write", write)
+        patch.setattr(writer.Writer, "write", write)
         (answer,) = rig.driver().apply([Work(SCOPE, [change], [])])
     return isinstance(answer, Landed)
 

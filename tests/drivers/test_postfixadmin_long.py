@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from mspctl.apply import Outcome
-from mspctl.drivers import postfixadmin
+from mspctl.drivers.postfixadmin import writer
 from mspctl.kinds import mail
 from mspctl.plan import Standing
 from mspctl.resource import Id, Resource, Value
@@ -117,18 +117,18 @@ class World:
     @contextmanager
     def in_the_middle(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
         """While we are in our transaction; where nobody else can write then, before it."""
-        hand, real = [self.hand()], postfixadmin._Writer.write
+        hand, real = [self.hand()], writer.Writer.write
 
-        def write(writer: postfixadmin._Writer) -> None:
+        def write(one: writer.Writer) -> None:
             while hand:
                 self.write(hand.pop())
-            real(writer)
+            real(one)
 
         with patch.context() as patched:
             if isinstance(self.rig, SqliteRig):
                 self.write(hand.pop())
             else:
-                patched.setattr(postfixadmin._Writer, "write", write)
+                patched.setattr(writer.Writer, "write", write)
             yield
 
     def nothing_is_lost(self) -> None:

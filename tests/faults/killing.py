@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mspctl import git_branch
+from mspctl.git import command
 from mspctl.locks import Locks
 from tests.faults.lab import (
     LOCKED,
@@ -66,7 +66,7 @@ SCENES: dict[str, Callable[[Path], Lab]] = {"first": first, "change": change}
 def kill_at(at: int, scene: Scene, place: Path) -> list[str]:
     """What went wrong; nothing, it is hoped."""
     quiet()
-    git_branch.DEAD = 0.3  # git's own lock files are known to be dead sooner
+    command.DEAD = 0.3  # git's own lock files are known to be dead sooner
     try:
         lab = Lab(scene.start).copy(place)
         before = lab.files()
@@ -114,10 +114,10 @@ def converges(lab: Lab, by_person: bool) -> Iterator[str]:
             yield f"the next apply ended with {done.code}: {done.out}{done.err}"
     if by_person:
         lab.break_locks()
-    for command in ("plan", "drift"):
-        said = lab.run(command)
-        if not is_clean(command, said):
-            yield f"{command} ended with {said.code}: {said.out}{said.err}"
+    for asked in ("plan", "drift"):
+        said = lab.run(asked)
+        if not is_clean(asked, said):
+            yield f"{asked} ended with {said.code}: {said.out}{said.err}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mspctl import git_branch
+from mspctl.git import command
 from tests.faults.killing import converges, mend_remote
 from tests.faults.lab import leftovers, name_runs, sound
 from tests.faults.mail_lab import ACME, BETA, COST, FILE, MailLab, Tables, quiet
@@ -85,7 +85,7 @@ def staged(name: str, root: Path, empty: Path, server: databases.Server | None) 
 def kill_at(at: int, scene: Scene, place: Path) -> list[str]:
     """What went wrong; nothing, it is hoped."""
     quiet()
-    git_branch.DEAD = 0.3  # git's own lock files are known to be dead sooner
+    command.DEAD = 0.3  # git's own lock files are known to be dead sooner
     try:
         lab = MailLab(scene.start, scene.tables).copy(place)
         if scene.tables:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mspctl import git_branch
+from mspctl.git import branch, command
 from tests.conftest import ROOT, Said
 from tests.faults.lab import Lab, git, leftovers, serials, sound, today
 
@@ -104,8 +104,8 @@ def test_garbage_in_the_ledger_stops_the_run(applied: Lab, content: bytes) -> No
     before = applied.files()
     good = page(applied)
     forge(applied, PAGE, content)
-    for command in ("plan", "apply", "drift"):
-        said = applied.run(command)
+    for asked in ("plan", "apply", "drift"):
+        said = applied.run(asked)
         assert said.code == 1
         assert len(said.err.splitlines()) == 1
         assert "a defect" not in said.err
@@ -160,8 +160,8 @@ def test_a_rewound_ledger(applied: Lab) -> None:
     applied.edit(YAML, *SETTING)
     before, tip = applied.files(), git(applied.remote, "rev-parse", "ledger")
     git(applied.remote, "update-ref", "refs/heads/ledger", f"{tip}~1")
-    for command in ("plan", "apply", "drift"):
-        one_line(applied.run(command), "was rewound or replaced")
+    for asked in ("plan", "apply", "drift"):
+        one_line(applied.run(asked), "was rewound or replaced")
     assert applied.files() == before
     git(applied.remote, "update-ref", "refs/heads/ledger", tip)
     converges(applied)
@@ -270,7 +270,7 @@ LOCK_FILE = "refs/heads/ledger.lock"
 
 
 def test_a_lock_file_of_git_in_the_clone_goes_by_itself(applied: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(git_branch, "DEAD", 0.3)
+    monkeypatch.setattr(command, "DEAD", 0.3)
     applied.edit(YAML, *SETTING)
     (applied.clone / ".git" / LOCK_FILE).touch()
     converges(applied)
@@ -279,7 +279,7 @@ def test_a_lock_file_of_git_in_the_clone_goes_by_itself(applied: Lab, monkeypatc
 
 def test_a_lock_file_that_git_works_with_is_respected(applied: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that changes is alive; and what is not a ref of ours is not ours to remove."""
-    monkeypatch.setattr(git_branch, "ATTEMPTS", 6)
+    monkeypatch.setattr(branch, "ATTEMPTS", 6)
     applied.edit(YAML, *SETTING)
     file = applied.clone / ".git" / LOCK_FILE
     file.touch()
@@ -293,7 +293,7 @@ def test_a_lock_file_that_git_works_with_is_respected(applied: Lab, monkeypatch:
 
 def test_a_lock_file_of_git_on_the_remote_is_named(applied: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not ours to remove: somebody else may be writing there."""
-    monkeypatch.setattr(git_branch, "ATTEMPTS", 3)
+    monkeypatch.setattr(branch, "ATTEMPTS", 3)
     applied.edit(YAML, *SETTING)
     before = applied.files()
     file = applied.remote / LOCK_FILE

@@ -195,11 +195,11 @@ def watch_sql(points: Points) -> None:
 
 
 def wait_before_mail(gate: Path) -> None:
-    from mspctl.drivers import postfixadmin
+    from mspctl.drivers.postfixadmin import writer
 
-    real = postfixadmin._Writer.write
+    real = writer.Writer.write
 
-    def write(self: postfixadmin._Writer) -> None:
+    def write(self: writer.Writer) -> None:
         (gate / "at").touch()
         for _ in range(6000):
             if (gate / "go").exists():
@@ -207,7 +207,7 @@ def wait_before_mail(gate: Path) -> None:
             time.sleep(0.01)
         real(self)
 
-    postfixadmin._Writer.write = write  # type: ignore[method-assign]
+    writer.Writer.write = write  # type: ignore[method-assign]
 
 
 def watch_zones(folder: str | None, slow: float) -> None:
@@ -272,6 +272,7 @@ def main(faults: dict[str, Any], arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may have it ignored
     from mspctl import cli, hashes, locks
     from mspctl.cli import workspace
+    from mspctl.locks import board
 
     sys.argv = ["mspctl", *arguments]
     workspace.RUN_ID = faults.get("run") or workspace.RUN_ID
@@ -279,7 +280,7 @@ def main(faults: dict[str, Any], arguments: list[str]) -> None:
         hold: Any = locks.Locks.hold
         hold.__wrapped__.__defaults__ = (60.0, faults["ttl"], "apply")
     if "skew" in faults:
-        locks.SKEW = timedelta(seconds=faults["skew"])
+        board.SKEW = timedelta(seconds=faults["skew"])
     if "clock" in faults:
         set_clock(faults["clock"])
     if "slow" in faults or "witness" in faults:

@@ -215,7 +215,8 @@ class Executor:
             action = step["uses"].partition("@")[0].removeprefix("actions/")
             given = {key: filled(value, context) for key, value in step.get("with", {}).items()}
             if action == "checkout":
-                self._checkout(place / given.get("path", ""), given.get("ref") or context["github"]["sha"])
+                ref, depth = given.get("ref") or context["github"]["sha"], given.get("fetch-depth", 1)
+                self._checkout(place / given.get("path", ""), ref, depth)
                 return True, {}
             if action == "upload-artifact":
                 return self._upload(name, given, place, run, event), {}
@@ -273,11 +274,12 @@ class Executor:
 
     # -- stand-ins for actions
 
-    def _checkout(self, folder: Path, ref: str) -> None:
+    def _checkout(self, folder: Path, ref: str, depth: int) -> None:
+        """As many commits as are asked for; 0 means all."""
         subprocess.run(["git", "init", "--quiet", folder], check=True)
         for args in (
             ("remote", "add", "origin", self.remote),
-            ("fetch", "--quiet", "origin", ref),
+            ("fetch", "--quiet", *([f"--depth={depth}"] if depth else []), "origin", ref),
             ("checkout", "--quiet", "FETCH_HEAD"),
         ):
             subprocess.run(["git", *args], cwd=folder, check=True, capture_output=True)

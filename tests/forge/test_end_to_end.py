@@ -32,6 +32,10 @@ TARGETS = """targets:
 ZONE = "customers/acme/dns/acme.example.yaml"
 
 
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
 @dataclass
 class Desk(Clone):
     """Somebody's clone, and what the forge does when they push."""
@@ -65,13 +69,13 @@ class Desk(Clone):
         commit = self.git("rev-parse", "HEAD")
         if number:
             pull = next(pull for pull in self.github.pulls if pull["number"] == number)
-            pull |= {"merged_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "state": "closed"}
+            pull |= {"merged_at": _now(), "state": "closed"}
             self.github.of_commit[commit] = [number]
         return {"commit": commit, "before": before}
 
-    def keep(self, name: str, value: str) -> None:
+    def keep(self, name: str, value: str, target: str = "pdns-1") -> None:
         """A secret in the inventory's vault."""
-        command = ["-C", str(self.clone), "secret", "set", "-t", "pdns-1", name]
+        command = ["-C", str(self.clone), "secret", "set", "-t", target, name]
         run = [sys.executable, "-m", "mspctl", *command]
         subprocess.run(run, input=value, text=True, check=True, capture_output=True)
 
@@ -83,6 +87,10 @@ class Desk(Clone):
             return {}
         rrsets = self.server.zone("acme.example")["rrsets"]
         return {f"{r['name']} {r['type']}": [each["content"] for each in r["records"]] for r in rrsets}
+
+    def ttls(self) -> set[int]:
+        rrsets = self.server.zone("acme.example")["rrsets"]
+        return {each["ttl"] for each in rrsets if each["type"] != "SOA"}
 
 
 @pytest.fixture
@@ -192,6 +200,49 @@ def test_what_time_made_due_is_done_and_nothing_else(desk: Desk, github: GitHubS
     assert desk.executor.run("due", "schedule", desk.push("main"))["due"] == "failure"
     (issue,) = github.issues.values()
     assert issue["title"] == "Not everything of what is due was applied"
+
+
+@pytest.mark.soak
+def test_what_was_approved_is_applied_and_not_what_became_of_it(desk: Desk, github: GitHubSimulator) -> None:
+    start = desk.git("rev-parse", "HEAD")
+    desk.write("customers/acme/dns.yaml", "zones: {acme.example: {target: pdns-1, public: false, ttl: 10m}}\n")
+    slow = desk.push("slow")
+    desk.git("checkout", "--quiet", start)
+    desk.write(ZONE, "apex: {NS: [ns1.msp.example.]}\nwww: {A: 192.0.2.80}\n")
+    quick = desk.push("quick")
+    one, other = github.pull(slow, "shorter"), github.pull(quick, "www")
+    github.files |= {one: ["customers/acme/dns.yaml"], other: [ZONE]}
+    desk.plan(one, slow)
+    (first,) = github.bodies(one)
+    assert "www" not in first
+    review = github.approved(one, _now())
+    again = desk.plan(one, slow)  # the same plan: what was approved stays so
+    assert (again["comment"], review["state"]) == ("success", "APPROVED")
+
+    # Somebody else's is merged: the plan is made again, comes out otherwise, and is not the one that was approved.
+    assert desk.plan(other, quick)["comment"] == "success"
+    assert {*desk.merge(other).values()} == {"success"}, desk.executor.said
+    (begun,) = github.again
+    assert begun in [run for run, name in desk.executor.artifacts if name == f"reviewed-{one}-{slow}"]
+    assert desk.live()["www.acme.example. A"] == ["192.0.2.80"]
+    assert desk.plan(one, slow)["comment"] == "success", desk.executor.said
+    assert "The approval of jane was of another plan, and is taken back." in "".join(desk.executor.said)
+    plan, told = github.bodies(one)
+    assert "www A" in plan
+    assert "The plan is not the one that was approved.** Look at it, and approve it again: what `jane`" in told
+    assert review["state"] == "DISMISSED"
+
+    # Merged all the same, nothing of it is applied, and an issue says so, until somebody approves what it is now.
+    event = desk.merged(one)
+    ends = desk.executor.run("apply", "push", **event)
+    assert ends == {"affected": "failure", "apply": "skipped", "report": "skipped", "replan": "skipped"}
+    assert "and nobody has approved that one" in "".join(desk.executor.said)
+    (issue,) = github.issues.values()
+    assert "Merged without a reviewed plan" in issue["title"]
+    assert desk.ttls() == {3600}
+    github.approved(one, _now())
+    assert {*desk.executor.run("apply", "push", **event).values()} == {"success"}, desk.executor.said
+    assert (desk.ttls(), issue["state"]) == ({600}, "closed")
 
 
 def test_a_pull_request_is_data(desk: Desk, github: GitHubSimulator) -> None:

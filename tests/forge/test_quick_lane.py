@@ -12,7 +12,7 @@ import pytest
 from mspctl.cli import quick_lane_
 from mspctl.exits import Exit
 from mspctl.forge.github import GitHub
-from mspctl.git_branch import Git
+from mspctl.git.command import Git
 from mspctl.quick_lane import Decision, classes, decide, newest, of_base, overtaken
 from tests.servers.github import GitHubSimulator, of
 

@@ -15,6 +15,7 @@ from mspctl.kinds.firewall.words import in_words
 from mspctl.resource import Cause, Change, Id, Resource, Value
 
 ANY = frozenset({"any"})
+Fields = dict[str, Value]
 
 
 def several(*values: str) -> frozenset[str]:
@@ -218,6 +219,47 @@ def test_what_is_held_stays_behind_what_shut_it_out(cause: Cause, needs: set[str
     more = [rule(f"r{n}", action="drop") for n in range(9)]  # so that two deletes are few
     changes = [Change(SHUT, None), Change(ALL, None, cause)]
     assert {id_.name for id_ in guards.judge(changes, held(WAN, LAN, SHUT, ALL, *more), [])} == needs
+
+
+def test_what_something_else_holds_is_not_taken_for_done() -> None:
+    """An emergency left it so, say: what shuts out may go only when that is over, too."""
+    more = [rule(f"r{n}", action="drop") for n in range(9)]
+    changes, live = [Change(SHUT, None), Change(ALL, None)], held(WAN, LAN, SHUT, ALL, *more)
+    assert guards.judge(changes, live, []) == {}
+    assert {id_.name for id_ in guards.judge(changes, live, [], held={ALL.id})} == {"shut"}
+
+
+DAY = several("mon 08:00-18:00", "tue 08:00-18:00")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ({"source": several("10.0.0.1", "10.0.0.3", "10.0.0.9")}, {"source": several("10.0.0.0/28")}, 0),
+        ({"source": several("10.0.0.1", "10.0.0.3", "10.0.0.9")}, {"source": several("10.0.0.0/30")}, 2),
+        ({"services": several("tcp/1", "udp/2", "esp")}, {"services": ANY}, 0),
+        ({"hours": DAY}, {"hours": frozenset()}, 0),
+        ({"hours": frozenset()}, {"hours": DAY}, 1),
+        ({"hours": DAY}, {"hours": several("mon 00:00-24:00", "tue 08:00-18:00")}, 0),
+        ({"hours": DAY}, {"hours": several("mon 09:00-17:00")}, 1),
+    ],
+)
+def test_what_holds_more_in_fewer_words_is_no_loss(before: Fields, after: Fields, lost: int) -> None:
+    assert guards.losses(Change(rule("a", **before), rule("a", **after))) == lost
+
+
+def test_a_rule_that_goes_is_one_loss() -> None:
+    two = held(rule("a"), rule("b"), rule("c"), order=["a", "b", "c"])
+    changes = [Change(two[0], None), Change(two[1], None), Change(two[-1], firewall.order(["c"]))]
+    assert sum(map(guards.losses, changes)) == 2
+
+
+def test_hours_that_get_shorter_open_nothing() -> None:
+    before, after = rule(source=ANY, hours=DAY), rule(source=ANY, hours=several("mon 09:00-17:00"))
+    live = held(WAN, LAN, before, *(rule(f"r{n}") for n in range(9)))
+    assert guards.judge([Change(before, after)], live, []) == {}
+    assert guards.judge([Change(after, before)], [after, *live[:2]], [])
+    assert not opening.opens(before, after, live, live)
 
 
 @pytest.mark.parametrize(

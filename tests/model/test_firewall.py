@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from mspctl.desired import Declaration, Selection, declarations
+from mspctl.driver import Reading
 from mspctl.errors import InputError
 from mspctl.kinds import firewall, packets
 from mspctl.kinds.firewall import opening
@@ -17,6 +18,8 @@ from mspctl.kinds.firewall.words import in_words
 from mspctl.kinds.packets import Packet
 from mspctl.load import load
 from mspctl.moments import Ending
+from mspctl.plan import Standing, plan_scope
+from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Id, Resource
 from tests.estate import estate
 
@@ -115,6 +118,40 @@ def test_a_schedule_is_hours_on_the_wall(tmp_path: Path) -> None:
     assert resources(root, summer)[id_].fields["hours"] == frozenset(f"{day} 05:30-16:30" for day in days)
     (one,) = declared(root)
     assert one.timed[id_] == "clocks were set"
+
+
+AUTUMN = datetime(2027, 10, 31, 6, tzinfo=UTC)  # clocks were set back five hours ago
+
+
+@pytest.mark.parametrize(
+    ("days", "window", "said", "needs"),
+    [
+        (0, "00:00-12:00", "clocks were set", ""),  # in summer that began the day before: as many spans again
+        (30, "00:00-12:00", "clocks were set", ""),
+        (60, "00:00-12:00", "", "it opens something to everybody, from anywhere"),  # nobody knows that it was clocks
+        (0, "00:00-13:00", "", "it opens something to everybody, from anywhere"),
+    ],
+)
+def test_clocks_that_were_set_need_no_approval(tmp_path: Path, days: int, window: str, said: str, needs: str) -> None:
+    """Nobody is awake to give one; what somebody changed besides needs it as ever."""
+    text = SEDE.replace("id: ospiti, from: guest, to: wan", "id: shop, from: wan, to: dmz")
+    was, will = (
+        brenta(tmp_path / name, text.replace("mon-fri 07:30-18:30", hours))
+        for name, hours in (("was", "00:00-12:00"), ("will", window))
+    )
+    (before,), (after,) = declared(was, AUTUMN - timedelta(days=1)), declared(will, AUTUMN + timedelta(days=days))
+    reading = Reading(before.scope, before.resources)
+    record = ScopeRecord(before.scope, {r.id: Record((r,)) for r in before.resources})
+    (step,) = plan_scope(after, record, reading).steps
+    assert step.change.id == Id(firewall.RULE, "shop")
+    assert step.reason == (said or needs)
+    assert (step.standing is Standing.APPROVAL) is bool(needs)
+
+
+def test_a_rule_that_is_new_is_not_there_because_clocks_were_set(tmp_path: Path) -> None:
+    (new,) = declared(brenta(tmp_path))
+    steps = plan_scope(new, None, Reading(new.scope, [], exists=False)).steps
+    assert {step.reason for step in steps if step.change.id.name == "ospiti"} == {""}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +304,17 @@ TWO, MAIL6 = MAIL.replace("mail", "two"), MAIL.replace("10.20.1.9", "'2001:db8::
         ("target: fw-sede", "target: fw-sed", r"fw-sed is not in inventory/targets\.yaml"),
         ("services: {machines", "services: {https", "is a well-known service"),
         ("objects: {nvr", "objects: {10.0.0.1: 10.0.0.2, nvr", "cannot name an object"),
+        ("source: both", "source: 10.20.1.9-10.20.1.1", "from the lower to the higher address"),
+        ("source: both", "source: 10.20.1.9-20", "is no address"),
+        ("source: both", 'source: "fe80::1%lan0"', "leave out what is behind %"),
+        ("services: [ssh]}", "services: []}", r"services is empty \(leave it out"),
+        ("services: [ssh]}", "zones: []}", r"zones is empty \(leave it out"),
+        ("policies: [", "policies: [{from: [], to: wan, action: drop}, ", "from is empty"),
+        ("masquerade: [", "masquerade: [{from: dmz, to: []}, ", "to is empty"),
+        ("masquerade: [", "masquerade: [{from: dmz, to: wan, source: []}, ", "source is empty"),
+        ("masquerade: [", 'masquerade: [{from: dmz, to: wan, source: "fd00::/8"}, ', "is for IPv4 only"),
+        ("dmz: dmz0", "dmz: [dmz0, dmz0]", "warning: dmz0 is in it twice"),
+        *(('to: "nvr:443"', f'to: "{to}"', "is no host") for to in ("nvr:", "nvr:0", "nvr:+4", "nvr:٤", "[::1]443")),
     ],
 )  # fmt: skip
 def test_slips_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -25,7 +25,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc, resource_pb2, resource_pb2_grpc
 from pulumi.runtime.proto import provider_pb2 as pb
 
-from mspctl.provider.values import opened
+from mspctl.provider.values import opened, parsed
 from tests.provider.wire import ROOT, SECONDS, Json, plain, refusal, started, struct
 
 PLUGINS = {
@@ -143,6 +143,9 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
     def _registered(self, urn: str, request: Any) -> tuple[str, Json]:
         provider, old = self._provider(request.type.split(":")[0]), self.state.get(urn)
         news = request.object if request.type.startswith("mspctl:") else struct(opened(request.object)[0])
+        ignored = [*request.ignoreChanges] if old else []
+        for path in filter(None, map(parsed, ignored)):
+            news = struct(_kept(plain(news), old.inputs if old else {}, path))
         check = pb.CheckRequest(urn=urn, olds=struct(old.inputs if old else {}), news=news)
         checked = provider.Check(check, timeout=SECONDS)
         if checked.failures:
@@ -155,7 +158,12 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             self.told("create", urn, None, inputs)
             return self._created(provider, urn, inputs, after)
         asked = pb.DiffRequest(
-            id=old.id, urn=urn, olds=struct(old.outputs), news=struct(inputs), old_inputs=struct(old.inputs)
+            id=old.id,
+            urn=urn,
+            olds=struct(old.outputs),
+            news=struct(inputs),
+            old_inputs=struct(old.inputs),
+            ignoreChanges=ignored,
         )
         diff = provider.Diff(asked, timeout=SECONDS)
         if diff.changes != pb.DiffResponse.DIFF_SOME and not old.failed:
@@ -164,9 +172,11 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             return old.id, old.outputs
         self.ended.steps.append(("update", request.name))
         self.told("update", urn, old, inputs, [*diff.detailedDiff])
-        return self._updated(provider, urn, old, inputs, after)
+        return self._updated(provider, urn, old, inputs, after, ignored)
 
     def _created(self, provider: Any, urn: str, inputs: Json, after: tuple[str, ...]) -> tuple[str, Json]:
+        if self.dry and not self._foretells(urn):
+            return "", {}
         request = pb.CreateRequest(urn=urn, properties=struct(inputs), preview=self.dry)
         try:
             made = provider.Create(request, timeout=SECONDS)
@@ -177,7 +187,11 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         self._keep(urn, Kept(made.id, inputs, plain(made.properties), after))
         return made.id, plain(made.properties)
 
-    def _updated(self, provider: Any, urn: str, old: Kept, inputs: Json, after: tuple[str, ...]) -> tuple[str, Json]:
+    def _updated(
+        self, provider: Any, urn: str, old: Kept, inputs: Json, after: tuple[str, ...], ignored: Sequence[str]
+    ) -> tuple[str, Json]:
+        if self.dry and not self._foretells(urn):
+            return old.id, {}
         request = pb.UpdateRequest(
             id=old.id,
             urn=urn,
@@ -185,6 +199,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             news=struct(inputs),
             old_inputs=struct(old.inputs),
             preview=self.dry,
+            ignoreChanges=ignored,
         )
         try:
             made = provider.Update(request, timeout=SECONDS)
@@ -218,7 +233,12 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
         self.providers[package] = process, stub, channel  # from here on it is ended with the others
         mine = {k.partition(":")[2]: v for k, v in self.config.items() if k.startswith(f"{package}:")}
-        stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=struct(mine)), timeout=SECONDS)
+        answer = stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=struct(mine)), timeout=SECONDS)
+        self.foretelling[package] = answer.supportsPreview
+
+    def _foretells(self, urn: str) -> bool:
+        """Whether a provider is asked in a preview; of any other, all that it hands out is unknown then."""
+        return self.foretelling[_package(urn)]
 
     def _stop_providers(self) -> None:
         for process, _, channel in self.providers.values():
@@ -244,6 +264,7 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         self.ended, self.dry = Ended(0, [], [], {}, {}, ""), dry
         self.seen: list[str] = []
         self.providers: dict[str, Any] = {}
+        self.foretelling: dict[str, bool] = {}
         server = grpc.server(ThreadPoolExecutor(32))
         resource_pb2_grpc.add_ResourceMonitorServicer_to_server(self, server)
         engine_pb2_grpc.add_EngineServicer_to_server(self, server)
@@ -320,6 +341,15 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
                 self.ended.details[name] = sorted(diff.detailedDiff)
                 self.told("drift", urn, kept, None)
             kept.inputs, kept.outputs = plain(read.inputs), plain(read.properties)
+
+
+def _kept(news: Json, olds: Json, path: Sequence[str]) -> Json:
+    """Inputs, with what a path names as it was before, or without it."""
+    key, *rest = path
+    if rest and isinstance(news.get(key), dict) and isinstance(olds.get(key), dict):
+        return {**news, key: _kept(news[key], olds[key], rest)}
+    made = {name: value for name, value in news.items() if name != key}
+    return made | ({key: olds[key]} if key in olds else {})
 
 
 def _package(urn: str) -> str:

@@ -77,6 +77,7 @@ class Wire:
     stub: Any
     process: subprocess.Popen[str]
     engine: Engine
+    name: str = "it"  # of the resource
 
     def configure(self, repository: Path, **settings: Any) -> None:
         """For one repository, whose files are read anew."""
@@ -84,8 +85,9 @@ class Wire:
         self.stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=args), timeout=SECONDS)
         self.engine.messages.clear()
 
-    def check(self, token: str, news: Json) -> Any:
-        return self.stub.Check(pb.CheckRequest(urn=urn(token), news=struct(news)), timeout=SECONDS)
+    def check(self, token: str, news: Json, olds: Json | None = None) -> Any:
+        request = pb.CheckRequest(urn=urn(token, self.name), news=struct(news), olds=struct(olds or {}))
+        return self.stub.Check(request, timeout=SECONDS)
 
     def checked(self, token: str, news: Json) -> Json:
         answer = self.check(token, news)
@@ -97,7 +99,7 @@ class Wire:
 
     def diff(self, token: str, olds: Json, news: Json, old_inputs: Json | None = None) -> Any:
         request = pb.DiffRequest(
-            urn=urn(token), olds=struct(olds), news=struct(news), old_inputs=struct(old_inputs or {})
+            urn=urn(token, self.name), olds=struct(olds), news=struct(news), old_inputs=struct(old_inputs or {})
         )
         return self.stub.Diff(request, timeout=SECONDS)
 
@@ -106,25 +108,32 @@ class Wire:
         return {path: pb.PropertyDiff.Kind.Name(each.kind) for path, each in found.items()}
 
     def create(self, token: str, news: Json, *, preview: bool = False) -> tuple[str, Json]:
-        request = pb.CreateRequest(urn=urn(token), properties=struct(news), preview=preview)
+        request = pb.CreateRequest(urn=urn(token, self.name), properties=struct(news), preview=preview)
         answer = self.stub.Create(request, timeout=SECONDS)
         return answer.id, plain(answer.properties)
 
     def update(self, token: str, id_: str, olds: Json, news: Json, old_inputs: Json, *, preview: bool = False) -> Json:
         request = pb.UpdateRequest(
-            id=id_, urn=urn(token), olds=struct(olds), news=struct(news), old_inputs=struct(old_inputs), preview=preview
+            id=id_,
+            urn=urn(token, self.name),
+            olds=struct(olds),
+            news=struct(news),
+            old_inputs=struct(old_inputs),
+            preview=preview,
         )
         return plain(self.stub.Update(request, timeout=SECONDS).properties)
 
     def read(self, token: str, id_: str, olds: Json | None = None, inputs: Json | None = None) -> Any:
-        request = pb.ReadRequest(id=id_, urn=urn(token))
+        request = pb.ReadRequest(id=id_, urn=urn(token, self.name))
         if olds is not None:
             request.properties.CopyFrom(struct(olds))
             request.inputs.CopyFrom(struct(inputs or {}))
         return self.stub.Read(request, timeout=SECONDS)
 
     def delete(self, token: str, id_: str, olds: Json, old_inputs: Json) -> None:
-        request = pb.DeleteRequest(id=id_, urn=urn(token), properties=struct(olds), old_inputs=struct(old_inputs))
+        request = pb.DeleteRequest(
+            id=id_, urn=urn(token, self.name), properties=struct(olds), old_inputs=struct(old_inputs)
+        )
         self.stub.Delete(request, timeout=SECONDS)
 
     def cancel(self) -> None:

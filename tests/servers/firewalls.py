@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tests.servers import namespaces, require, sshd
+from tests.servers import namespaces, require, sshd, wires
 from tests.servers.namespaces import cable, inside, made, run
 
 OFFICE = "198.51.100.5"  # from where we administer it
@@ -19,6 +23,7 @@ HOSTS = {"wan": "203.0.113.9", "lan": "10.20.0.9", "guest": "10.30.0.9"}
 HOSTS6 = {"wan": "2001:db8:113::9", "lan": "2001:db8:20::9", "guest": "2001:db8:30::9"}
 FIREWALL6 = {role: address.replace("::9", "::1") for role, address in HOSTS6.items()}
 INTERFACES = {"wan": "wan0", "lan": "lan0", "guest": "guest0", "office": "office0"}
+SECONDS = 60  # of silence, after which a connection is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,41 @@ class Firewall:
             yield
         finally:
             run(*self.files, "umount", "--lazy", found)
+
+    @contextmanager
+    def through_the_office(self) -> Iterator[int]:
+        """A port of the loopback behind which its sshd is: each connection goes on from the office, as a new one."""
+        ask = partial(socket.create_connection, (FIREWALL["office"], self.sshd.port), SECONDS)
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(handler) -> None:  # noqa: N805
+                near: socket.socket = handler.request
+                near.settimeout(SECONDS)
+                with suppress(OSError), wires.within(self.names["office"], ask) as far:
+                    back = threading.Thread(target=_passed_on, args=(far, near), daemon=True)
+                    back.start()
+                    _passed_on(near, far)
+                    back.join(SECONDS)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        with Server(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+            thread.start()
+            try:
+                yield int(server.server_address[1])
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def _passed_on(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(65_536):
+            other.sendall(data)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
 
 
 _NAMES = 'mount --bind "$1" /etc/hosts; shift; exec "$@"'

@@ -29,6 +29,7 @@ from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.strict_yaml import find
 
 FACETS = (FACET,)
+LATELY = timedelta(days=45)  # within it a device takes over that clocks were set; later, an hour's shift is an edit
 SCOPES = {FACET: ("firewall:Firewall", {**firewall.FIELDS, **tunnels.FIELDS})}
 
 
@@ -40,8 +41,16 @@ def declare(customer: Customer, inventory: Inventory, outputs: Outputs, now: dat
         left = leavers(customer, now)
         maker = _Maker(site, customer.info.timezone, now, words, outputs.get(scope, {}), left)
         maker.make()
-        timed, ends, follows = maker.timed, maker.ends, frozenset(maker.follows)
-        yield Declaration(scope, maker.resources, site.file, timed=timed, follows=follows, ends=ends, words=maker.words)
+        yield Declaration(
+            scope,
+            maker.resources,
+            site.file,
+            timed=maker.timed,
+            shifted=maker.shifted,
+            follows=frozenset(maker.follows),
+            ends=maker.ends,
+            words=maker.words,
+        )
 
 
 def scopes(customer: Customer) -> Iterator[Scope]:
@@ -79,6 +88,7 @@ class _Maker:
     resources: list[Resource] = field(default_factory=list)
     timed: dict[Id, str] = field(default_factory=dict)
     ends: dict[Id, Ending] = field(default_factory=dict)
+    shifted: dict[Id, list[Mapping[str, Value]]] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
     follows: set[Id] = field(default_factory=set)
 
@@ -251,8 +261,10 @@ class _Maker:
             self.ends[id_] = self._closes(until)
         window = names.schedule(schedule) if schedule else None
         hours = week_of(window, self.zone, self.now) if window else frozenset()
-        if hours:
+        if window:
             self.timed.setdefault(id_, "clocks were set")
+            before = week_of(window, self.zone, self.now - LATELY)
+            self.shifted[id_] = [{"hours": before}] if before != hours else []
         return {"until": times.moment(until.ends(self.zone)) if until else "", "hours": hours}
 
     def _closes(self, until: Moment) -> Ending:

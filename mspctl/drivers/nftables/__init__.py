@@ -36,7 +36,8 @@ from mspctl.driver import (
     Work,
     translated,
 )
-from mspctl.drivers.nftables import boot, commit, configured, flat, foreign, grown, native, raw, saved, tunnel, use
+from mspctl.drivers.nftables import boot, commit, configured, foreign, grown, native, raw, saved, tunnel, use
+from mspctl.drivers.nftables.grown.listed import Tables
 from mspctl.drivers.nftables.live import Table
 from mspctl.drivers.nftables.native import FAMILY
 from mspctl.errors import Stale, TargetError, Unsupported
@@ -181,14 +182,14 @@ class Reader:
             text = session.must(_nft("-a", "-s", "list", "ruleset"), what="listing the rules").decode(errors="replace")
             local, found = _interfaces(session)
         with _read_by(session):
-            return grown.grown(flat.Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
+            return grown.grown(Tables.read(listed, text, _PREFIX, local), [*found, *outside], self.settings.port)
 
     def _in_our_words(self, file: str, outside: Sequence[str]) -> Grown:
         """Of a file, on this machine: the device is not asked."""
         here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
         with here.session() as session, _read_by(session):
             listed, text = saved.listed(session, file)
-            return grown.grown(flat.Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
+            return grown.grown(Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""

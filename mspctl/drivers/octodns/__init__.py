@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from octodns.record import Record
     from octodns.zone import Zone
 
-
 ANY = "zone.invalid"  # stands for the zone where it does not matter which
 APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 _ANY_PLAIN = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}

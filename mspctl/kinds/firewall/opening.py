@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mspctl.kinds import addresses
+from mspctl.kinds import addresses, services
 from mspctl.kinds.firewall import (
     FORWARD,
     MANAGEMENT,
@@ -33,13 +33,35 @@ from mspctl.kinds.firewall.reach import (
     outside,
     overtaking,
 )
-from mspctl.kinds.firewall.times import moment
-from mspctl.resource import Id, Resource
+from mspctl.kinds.firewall.times import hours_hold, moment
+from mspctl.resource import Id, Resource, Value
 
 
 def precious(resource: Resource) -> str:
     """Without it we cannot reach the device any more."""
     return "rule that lets us in" if resource.id == Id(RULE, MANAGEMENT) else ""
+
+
+def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None:
+    """
+    Sets of addresses, services and hours lose nothing to a shorter one that holds them all; rules that are in the order
+    no more are lost themselves.
+    """
+    if kind == ORDER.kind:
+        return 0
+    covers = _HOLDS_ALL.get(name)
+    if not (covers and isinstance(before, frozenset) and isinstance(after, frozenset)):
+        return None
+    return 0 if covers(after, before) else 1 if name == "hours" else None  # hours of days are one thing
+
+
+_HOLDS_ALL: Mapping[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
+    "source": addresses.covers,
+    "destination": addresses.covers,
+    "services": services.covers,
+    "listen": services.covers,
+    "hours": hours_hold,
+}
 
 
 def widens(

@@ -19,7 +19,7 @@ from mspctl.kinds.firewall import (
     texts,
     zones_of,
 )
-from mspctl.kinds.firewall.times import is_limited
+from mspctl.kinds.firewall.times import hours_hold, is_limited
 from mspctl.resource import Resource
 
 
@@ -92,8 +92,8 @@ def _source(resource: Resource) -> frozenset[str]:
 
 def _as_long(one: Resource, other: Resource) -> bool:
     until, ends = text(one, "until"), text(other, "until")
-    week, hours_ = texts(one, "hours"), texts(other, "hours")
-    return (not until or bool(ends and ends <= until)) and (not week or bool(hours_ and hours_ <= week))
+    long_enough = not until or bool(ends and ends <= until)
+    return long_enough and hours_hold(texts(one, "hours"), texts(other, "hours"))
 
 
 def overtaking(was: Sequence[Resource], will: Sequence[Resource]) -> Iterator[tuple[Resource, Resource]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from mspctl.kinds.firewall import DAYS, text, texts
@@ -68,6 +68,19 @@ def span_of(spoken: str) -> tuple[int, int]:
         raise ValueError(f"{spoken} is not hours of a day")
     day = DAYS.index(found[1]) * 1440
     return day + int(found[2]) * 60 + int(found[3]), day + int(found[4]) * 60 + int(found[5])
+
+
+def hours_hold(week: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether it is open whenever another is; none is always."""
+    try:
+        spans = sorted(map(span_of, week))
+        return not week or (bool(other) and all(_is_within(span_of(each), spans) for each in other))
+    except ValueError:
+        return False
+
+
+def _is_within(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= span[0] and span[1] <= high for low, high in spans)
 
 
 def holds_at(resource: Resource, at: datetime) -> bool:

@@ -160,6 +160,8 @@ class _Checker:
                 first = seen.setdefault(interface, zone)
                 if first != zone:
                     self.add(("zones", zone), f"{interface} is in zone {first} already")
+            for interface in sorted({each for each in said.interfaces if said.interfaces.count(each) > 1}):
+                self.add(("zones", zone), f"{interface} is in it twice (take one out)", level="warning")
             if said.guest and zone in self.outside:
                 self.add(("zones", zone), "is a guest zone and the outside at once")
 
@@ -463,6 +465,8 @@ class _Checker:
                 if kind == "masquerade":
                     found = self._resolved((kind, number, "source"), one.source, self.names.addresses)
                     self._no_names((kind, number, "source"), found, "who is behind it is no question of the DNS")
+                    if found and 4 not in addresses.families(found):
+                        self.add((kind, number, "source"), "is of IPv6, and a masquerade is for IPv4 only")
                 for pair in _each_pair(one):
                     path: Path = (kind, number)
                     first = seen.setdefault((kind, *pair), path)

@@ -61,6 +61,11 @@ class Names:
 
 
 def _meant(what: str, text: str) -> str:
+    if what == "object" and text[:1].isdigit():
+        try:
+            addresses.fold(text)
+        except ValueError as error:
+            return f" ({error})"
     if what == "service" and text.isdecimal():
         return f" (write tcp/{text} or udp/{text})"
     if what == "service" and text in services.WITH_PORTS:

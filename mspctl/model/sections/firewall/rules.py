@@ -31,8 +31,10 @@ from mspctl.strict_yaml import Map
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,14}")  # as Linux and most vendors name them
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_NUMBERS = re.compile(r"[\d.:/]+|\d+(\.\d+){3}-[\d.]+")  # an address, a network or a range
 MOST_PACKETS = 100  # that are sent to prove something of a device
 SHORTEST, LONGEST = 2, 30  # seconds; within less, a SYN that is lost is not sent again
+_TO = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^][:]+))(?::([1-9]\d{0,4}))?", re.ASCII)
 _LISTEN = re.compile(r"([a-z0-9-]+):(?:(tcp|udp|sctp)/)?(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
@@ -76,7 +78,7 @@ def _looks_like_address(text: str) -> bool:
     try:
         addresses.fold(text)
     except ValueError:
-        return bool(re.match(r"[\d.:/]+$", text))  # a slip in a number is no name
+        return bool(_NUMBERS.fullmatch(text))  # a slip in a number is no name
     return True
 
 
@@ -195,6 +197,14 @@ class Reasons(Model):
     ticket: Text | None = None
 
 
+def _say_something(said: Model, *names: str, otherwise: str = "write any for all of them") -> None:
+    """What is written out and empty is nobody and nothing, which nobody means. Raises ValueError."""
+    for name in names:
+        if not getattr(said, name):
+            called = type(said).model_fields[name].alias or name
+            raise ValueError(f"{called} is empty ({otherwise})")
+
+
 class Rule(Reasons):
     id: RuleId
     source_zones: ZoneRefs = Field(alias="from")
@@ -211,10 +221,7 @@ class Rule(Reasons):
     def _says_what(self) -> Rule:
         if not self.services:
             raise ValueError("says no services (write any for all of them)")
-        for name in ("source_zones", "destination_zones", "source", "destination"):
-            if not getattr(self, name):
-                said = {"source_zones": "from", "destination_zones": "to"}.get(name, name)
-                raise ValueError(f"{said} is empty (write any for all of them)")
+        _say_something(self, "source_zones", "destination_zones", "source", "destination")
         if firewall.SELF in self.source_zones:
             raise ValueError("what the device itself sends is always let through (from cannot be self)")
         return self
@@ -245,20 +252,18 @@ class Forward(Reasons):
     @property
     def host_and_port(self) -> tuple[str, int]:
         """The host, as an address or an object's name, and its port; 0: the same."""
-        text = self.to
-        if text.startswith("["):
-            host, _, port = text[1:].partition("]")
-            return host, int(port.removeprefix(":") or 0)
-        if text.count(":") > 1:  # IPv6 without a port
-            return text, 0
-        host, _, port = text.partition(":")
-        return host, int(port or 0)
+        if self.to.count(":") > 1 and not self.to.startswith("["):  # IPv6 without a port
+            return self.to, 0
+        found = _TO.fullmatch(self.to)
+        if not found:
+            raise ValueError
+        return found[1] or found[2], int(found[3] or 0)
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Forward:
         try:
             host, port = self.host_and_port
-            if not (_NAME.fullmatch(host) or ipaddress.ip_address(host)) or not 0 <= port < 65536:
+            if not (_NAME.fullmatch(host) or ipaddress.ip_address(host)) or not port < 65536:
                 raise ValueError
         except ValueError:
             raise ValueError(
@@ -302,6 +307,12 @@ class Masquerade(Model):
     destination_zones: ZoneRefs = Field(alias="to")
     source: Places = (firewall.ANY,)
 
+    @model_validator(mode="after")
+    def _says_what(self) -> Masquerade:
+        _say_something(self, "source_zones", "destination_zones", otherwise="name the zones, or take the line out")
+        _say_something(self, "source")
+        return self
+
 
 class Default(Model):
     """What becomes of what nothing else decides."""
@@ -318,6 +329,11 @@ class Policy(Model):
     action: Literal["accept", "drop", "reject"]
     log: Boolean = False
 
+    @model_validator(mode="after")
+    def _says_what(self) -> Policy:
+        _say_something(self, "source_zones", "destination_zones", otherwise="name the zones, or take the line out")
+        return self
+
 
 class Management(Model):
     """From where we reach the device. It comes before everything else."""
@@ -328,8 +344,8 @@ class Management(Model):
 
     @model_validator(mode="after")
     def _not_the_world(self) -> Management:
-        if not self.source:
-            raise ValueError("from is empty (write the addresses that we come from)")
+        _say_something(self, "source", otherwise="write the addresses that we come from")
+        _say_something(self, "zones", "services", otherwise="leave it out for what is usual")
         for place in self.source:
             span = addresses.span(place) if not _NAME.fullmatch(place) or _looks_like_address(place) else None
             if place == firewall.ANY or (span and span.high - span.low >= addresses.MANY[span.version]):
@@ -435,9 +451,7 @@ class Reach(Model):
 
     @model_validator(mode="after")
     def _says_what(self) -> Reach:
-        for name in ("to", "destination", "services"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty (write any for all of them)")
+        _say_something(self, "to", "destination", "services")
         return self
 
 
