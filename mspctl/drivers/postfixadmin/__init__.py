@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import model_validator
 
@@ -27,7 +27,7 @@ from mspctl.drivers.postfixadmin.native import Rows, as_resources, replying, who
 from mspctl.drivers.postfixadmin.tables import Tables
 from mspctl.drivers.postfixadmin.writer import Writer
 from mspctl.errors import TargetError, Unsupported
-from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
+from mspctl.fields import PLACE, Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import mail
 from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
@@ -47,7 +47,7 @@ class Settings(Model):
     database: sql.Kind
     file: Text | None = None  # of SQLite, relative to the repository
     name: Text = "postfixadmin"  # of the database on a server
-    host: Text | None = None  # unless it is said, the target's address
+    host: Annotated[Text | None, PLACE] = None  # unless it is said, the target's address
     port: Port | None = None
     socket: Text | None = None  # a Unix socket; of PostgreSQL, its folder
     user: Text = "postfixadmin"
