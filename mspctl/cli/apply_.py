@@ -106,6 +106,7 @@ def command(
     outcome = doing(plan, causes, reason, wait)
     again = shlex.join(["mspctl", *sys.argv[1:]]) if len(sys.argv) > 1 else "mspctl apply"
     shown = outcomes.of_outcome(outcome, again, "Nothing else is due." if due else "Nothing is pending.")
+    shown = replace(shown, alarms=[*shown.alarms, *work.left_to_others("apply")])
     if report:
         kept.save(Path(report), shown)
     if not quiet or outcome.exit_code:

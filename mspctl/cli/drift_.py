@@ -53,11 +53,13 @@ def command(
     exit_zero: bool,
     form: str,
 ) -> Exit:
+    from dataclasses import replace
     from pathlib import Path
 
     from mspctl.cli import by_pulumi
     from mspctl.cli.observing import Observing
     from mspctl.report import drifts, kept, render
+    from mspctl.report.view import Line, Tone
 
     work: Observing | by_pulumi.OfPulumi
     if engine == "pulumi":
@@ -68,8 +70,11 @@ def command(
         work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    shown = drifts.of_drift(plan, findings, beside(work, plan))
+    asked = work.who_touched(plan) if isinstance(work, Observing) else plan
+    shown = drifts.of_drift(asked, findings, beside(work, plan))
     shown.document.update(said_of(work))
+    left = [Line(Tone.WARN, "left", detail=text) for text in work.left_to_others("drift")]
+    shown = replace(shown, notes=[*shown.notes, *left])
     if report:
         kept.save(Path(report), shown)
     console.say(render(shown, form), end="")

@@ -63,6 +63,7 @@ def command(
     if save:
         sealed.save(Path(save), plan, revert=revert)
     shown = plans.of_plan(plan, work.estate.warnings)
+    shown = replace(shown, alarms=[*shown.alarms, *work.left_to_others("plan")])
     if ringed and (order := ringing.spoken(work, plan)):
         shown = replace(shown, facts=[*shown.facts, order])
     if report:

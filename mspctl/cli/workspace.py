@@ -187,11 +187,21 @@ class Workspace:
 
     def tell_of_others(self) -> None:
         """What is not looked at is told: that nothing is said of it does not mean that nothing is wrong."""
-        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != "mspctl"]
-        if names:
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        if (shown := self._others()) and not self.selection.customers:
             text = f"left to Pulumi (engine: pulumi in customer.yaml), and not looked at here: {shown}"
             console.hint(f"{text} (--engine pulumi looks at nothing else)")
+
+    def left_to_others(self, command: str) -> list[str]:
+        """Of customers that were asked for by name: one sentence that a report has to have, as jobs of CI name them."""
+        if self.only_due or not (self.selection.customers and (shown := self._others())):
+            return []
+        only = "" if " and " in shown else "".join(f" -c {name}" for name in shown.split(", "))
+        return [f"Left to Pulumi, and not looked at here: {shown} (mspctl {command} --engine pulumi{only})"]
+
+    def _others(self) -> str:
+        """Names of customers that this engine does not carry out."""
+        names = [name for name, customer in self.estate.customers.items() if customer.info.engine != self.engine]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
     def plan(self, causes: frozenset[Cause] = PENDING) -> Plan:
         if self.only_due and not self._time_matters():

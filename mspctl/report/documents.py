@@ -136,6 +136,7 @@ def _change(change: Change) -> dict[str, object]:
 
 def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
     since = (plan.since or {}).get(difference.id)
+    touched = plan.touched.get(difference.live.id if difference.live else difference.id)
     return {
         "kind": difference.id.kind,
         "name": difference.id.name,
@@ -144,6 +145,7 @@ def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
         "declared": _plain(difference.declared),
         "live": _plain(difference.live),
         "since": since and since.isoformat(),
+        "touched": touched and {"when": touched.when.isoformat(), "who": touched.who, "whole": touched.whole},
     }
 
 

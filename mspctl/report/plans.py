@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 
 from mspctl.amounts import count
 from mspctl.diff import Difference
+from mspctl.driver import Touched
 from mspctl.errors import Problem
 from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.report.documents import counts_of, ordered, plan_document, runs, worst_first
 from mspctl.report.view import ELSEWHERE, UNAPPROVED, Block, Line, Tone, View
-from mspctl.report.words import change_line, difference_line
+from mspctl.report.words import change_line, difference_line, touched_words
 from mspctl.resource import Cause, Scope
 
 UNDONE = frozenset({Cause.DRIFT, Cause.CAME_BACK})  # what apply --revert undoes
@@ -180,7 +181,7 @@ def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
     lines = sorted((_left_line(plan, d, old) for d in plan.drifted), key=lambda line: not line.new)
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
-        shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
+        shown = ", ".join(_named(plan, d) for d in unmanaged[:SHOWN_UNMANAGED])
         more = f" and {len(unmanaged) - SHOWN_UNMANAGED} more" if len(unmanaged) > SHOWN_UNMANAGED else ""
         lines.append(Line(Tone.QUIET, "unmanaged", "", f"{shown}{more}: live, not in Git; left alone"))
     lines += [
@@ -204,11 +205,23 @@ def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
 def _left_line(plan: ScopePlan, difference: Difference, old: datetime) -> Line:
     line = replace(difference_line(difference), answers=_answers(plan, difference))
     line = replace(line, heed=UNAPPROVED) if difference.cause in CONTESTED else line
+    if touched := _touched(plan, difference):
+        line = replace(line, detail=f"{line.detail}; {touched_words(touched)}")
     if since := (plan.since or {}).get(difference.id):
         return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})", known=since < old)
     if plan.since is not None and plan.looked:
         return replace(line, detail=f"{line.detail} (new: not seen on {plan.looked:%Y-%m-%d %H:%M})", new=True)
     return line
+
+
+def _named(plan: ScopePlan, difference: Difference) -> str:
+    """What nobody declared, and who touched it last; of that alone a whole file says nothing."""
+    touched = _touched(plan, difference)
+    return f"{difference.id.name} ({touched_words(touched)})" if touched and not touched.whole else difference.id.name
+
+
+def _touched(plan: ScopePlan, difference: Difference) -> Touched | None:
+    return plan.touched.get(difference.live.id if difference.live else difference.id)
 
 
 def _answers(plan: ScopePlan, difference: Difference) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from mspctl.pulumi import automation
 from mspctl.pulumi.automation import Seen, plain
 from mspctl.pulumi.state import opened, recorded
 from mspctl.record import Record, Run, ScopeRecord
+from mspctl.report import kept
 from mspctl.resource import Cause, Change, Id, Resource, Scope
 from tests.conftest import Run as Command
 from tests.provider.test_zones import estate, secrets_of, server  # noqa: F401 (fixtures: a real BIND)
@@ -104,6 +105,21 @@ def pulumi(request: pytest.FixtureRequest, repository: Path) -> Callable[..., st
     return made
 
 
+def test_reports_say_whom_they_leave_to_pulumi(run: Command, repository: Path) -> None:
+    """A job of CI names its customers; what it says of them is all that a reviewer sees."""
+    by_pulumi(repository)
+    named = ("-c", CUSTOMER, "-c", "studio-dentistico-sala")
+    for command, *more in (("plan",), ("apply", "-y"), ("drift",)):
+        seen = run(command, *more, *named, "--report", f"{command}.json")
+        said = f"Left to Pulumi, and not looked at here: {CUSTOMER} (mspctl {command} --engine pulumi -c {CUSTOMER})"
+        shown = kept.read(repository / f"{command}.json")
+        assert [*shown.alarms, *(line.detail for line in shown.notes)] == [said]
+        assert (said in seen.out, "Pulumi" in seen.err) == (True, False)
+    comment = run("comment", "plan.json", "--pull-request", "7", "--dry-run").out
+    assert comment.startswith("**Left to Pulumi, and not looked at here")
+    assert "Pulumi" not in run("plan", "-c", "studio-dentistico-sala").out
+
+
 def served(repository: Path, zone: str = "brenta.example") -> str:
     file = repository / f"scratch/ns-1/{zone}.zone"
     return file.read_text() if file.exists() else ""
@@ -144,6 +160,18 @@ def test_a_customers_whole_life(run: Command, pulumi: Callable[..., str], reposi
     assert run("apply", "-y").code in (0, 3)
     assert served(repository) == ""  # nothing of ours brings it back
     assert PASSPHRASE not in "".join(f.read_text() for f in repository.glob("said.jsonl"))  # argv
+
+
+def test_of_its_reports_issues_are_made(run: Command, pulumi: Callable[..., str], repository: Path) -> None:
+    """As a job of CI does it that looks after Pulumi's customers."""
+    assert run("apply", "-y", *PULUMI, "--report", "apply.json").code == 0
+    assert "apply main: nothing" in run("issue", "apply.json", "--about", "main", "--dry-run").out
+    file = repository / "scratch/ns-1/brenta.example.zone"
+    file.write_text(file.read_text().replace("192.0.2.85", "192.0.2.99"))
+    assert run("drift", *PULUMI, "--exit-zero", "--report", "drift.json").code == 0
+    said = run("issue", "drift.json", "--dry-run").out
+    assert f"# Drift: {CUSTOMER}:" in said
+    assert f"mspctl apply --engine pulumi --revert -c {CUSTOMER}" in said
 
 
 def test_with_another_passphrase_nothing_opens(
