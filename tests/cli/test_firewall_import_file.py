@@ -164,8 +164,11 @@ WRONG = (
     (f'include \\\n  "/etc/shadow"\n{RULES}', "the file includes another one"),
     (f'include "/etc/shadow"\n{RULES}', "the file includes another one"),
     (f'add rule x "\n" include "/etc/shadow" "\n" {RULES}', "the file includes another one"),
+    (f'include flowtable x {{ }} "/etc/shadow"\n{RULES}', "the file includes another one"),
+    (f'include\ntable netdev x {{\n}} "/etc/shadow"\n{RULES}', "the file includes another one"),
     ("table inet filter {\n\tchain input {\n\t\ttcp dprt 22 accept\n", "nft does not take the file: line 3:"),
     ('{"nftables": [{"rule": 1}]}', "nft does not take the file: "),
+    ('{"nftables":' + "[" * 9999, "nft does not take the file: "),
     ("table inet filter { }\n", "rules.nft has no rules but those that mspctl put there; nothing was written"),
 )
 

@@ -54,11 +54,12 @@ def listed(session: Session, text: str) -> Saved:
     for pattern, what in _NOT_NFT:
         if pattern.search(said[:2000]):
             raise TargetError(f"the file is {what} (nft list ruleset >FILE on the device has the same rules)")
-    if _INCLUDES.search(said.replace("\\\n", " ")):  # a line may go on in the next one
-        raise TargetError("the file includes another one (nft list ruleset >FILE on the device has everything in one)")
     is_json = said.startswith("{")
     found = Saved()
     given = _of_json(_BY_NUMBER_JSON.sub(r"\1name", said), found) if is_json else _of_text(said, found)
+    # A line may go on in the next one, and what is left may be one where something stood between.
+    if any(_INCLUDES.search(each.replace("\\\n", " ")) for each in (said, given)):
+        raise TargetError("the file includes another one (nft list ruleset >FILE on the device has everything in one)")
     alone = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-r", "-n"]
     ran = session.run([*alone, "sh", "-c", _LIST, "sh", *(["-j"] if is_json else [])], given.encode())
     if ran.code == _REFUSED:
@@ -97,7 +98,7 @@ def _of_json(said: str, found: Saved) -> str:
         kept = [item for item, what, body in held if what != "flowtable" and body.get("family") != "netdev"]
         for rule in (item["rule"] for item in kept if "rule" in item):
             rule["expr"] = [{"counter": None} if "flow" in each else each for each in rule["expr"]]
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return said
     return json.dumps({"nftables": kept})
 
