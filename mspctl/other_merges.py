@@ -46,7 +46,8 @@ class Says:
         declared, change = self.here.get(scope), step.change
         if self.main is not None:
             by_now = self.main.get(scope)
-            if (declared or by_now) and _says_otherwise(by_now, change):
+            # What left Git goes whole or not at all.
+            if by_now is not None if declared is None else _says_otherwise(by_now, change):
                 return NEWER
         if declared is None or change.cause is not Cause.PENDING:
             return ""

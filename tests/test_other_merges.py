@@ -55,7 +55,10 @@ def says(
         (says([OLD], before=[OLD], main=[]), Step(Change(None, OLD)), False, NEWER),
         (Says({}, {}), UPDATE, False, ""),  # a scope that left Git is nobody's but whose approval names it
         (Says({}, {}, {}), Step(Change(OLD, None)), True, ""),
-        (Says({}, {}, {ZONE: Declaration(ZONE, [OLD])}), Step(Change(OLD, None)), True, NEWER),  # it came back
+        *(
+            (Says({}, {}, {ZONE: Declaration(ZONE, left)}), Step(Change(OLD, None)), True, NEWER)  # it came back
+            for left in ([OLD], [])
+        ),
         # An approval lets Git win over a hand, and main says something else by now.
         (
             says([NEW], before=[OLD], main=[OLD]),
