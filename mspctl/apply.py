@@ -19,12 +19,13 @@ from typing import Protocol
 
 from mspctl.carry_out import INTERRUPTED, Drivers, ScopeOutcome, Task, on_target
 from mspctl.desired import Declaration, Outputs
+from mspctl.diff import found
 from mspctl.errors import LedgerError, LockError
 from mspctl.exits import Exit
 from mspctl.guards import CONTESTED
 from mspctl.plan import PENDING, ScopePlan, Standing, Wanted, plan_all
 from mspctl.record import Emergency, Finished, Run, ScopeRecord
-from mspctl.resource import Cause, Id, Resource, Scope, Value
+from mspctl.resource import Cause, Change, Id, Resource, Scope, Value
 from mspctl.soft_delete import switched_off
 
 Declare = Callable[[Outputs], Iterable[Declaration]]
@@ -226,7 +227,8 @@ class _Run:
                 for end in job.result():
                     used, over = _used(self.plans[end.scope], end), self._over(self.plans[end.scope], end)
                     kept = switched_off(self.declared[end.scope], end.settles)
-                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written, kept, over)
+                    end.found = done = [c for c in self._found(self.plans[end.scope]) if c.id in end.settles]
+                    said = (end.settles, tuple(end.landed), end.outputs, end.error, used, end.written, kept, done, over)
                     ends[end.scope] = Finished(*said)
                     self._hand_out(end.scope, end.outputs)
                     self._end(end)
@@ -274,22 +276,12 @@ class _Run:
             end.fail("the driver did not say that these changes landed")
         before = self.outcome.scopes.get(end.scope)
         end.landed[:0] = before.landed if before else ()
+        end.found = [*(before.found if before else ()), *end.found]
         self.outcome.scopes[end.scope] = end
 
     def close(self) -> None:
         """Record what is true though nobody applied it, and say of what was not done why."""
-        over = {p.scope: self._over(p) for p in self.plans.values() if not (p.due or p.error)}
-        true = [
-            p
-            for p in self.plans.values()
-            if p.scope in over and (p.settles or p.outputs or over[p.scope] or self._moved(p))
-        ]
-        if true and not self.stopped:
-            kept = {p.scope: switched_off(self.declared[p.scope], p.settles) for p in true}
-            ends = {
-                p.scope: Finished(p.settles, outputs=p.outputs, kept=kept[p.scope], over=over[p.scope]) for p in true
-            }
-            self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+        self._learn()
         for declaration in self.declare():
             self._end(ScopeOutcome(declaration.scope, error="what it is made from changes with every apply"))
         while held := [(p.scope, s) for p in self.left.values() for s in p.scope.after if self._blocks(s)]:
@@ -306,6 +298,28 @@ class _Run:
                 self.outcome.scopes[plan.scope].fail(plan.error, plan.unreachable)
         self.outcome.plans = [*self.plans.values()]
         self.outcome.interrupted = self.engine.stop.is_set()
+
+    def _learn(self) -> None:
+        """What is true of scopes in which there was nothing to do."""
+        over = {p.scope: self._over(p) for p in self.plans.values() if not (p.due or p.error)}
+        true = [
+            p
+            for p in self.plans.values()
+            if p.scope in over and (p.settles or p.outputs or over[p.scope] or self._moved(p))
+        ]
+        ends: dict[Scope, Finished] = {}
+        for p in () if self.stopped else true:
+            kept, done = switched_off(self.declared[p.scope], p.settles), self._found(p)
+            ends[p.scope] = Finished(p.settles, outputs=p.outputs, kept=kept, found=done, over=over[p.scope])
+            if done:
+                self._end(ScopeOutcome(p.scope, found=done))
+        if ends:
+            self._record(lambda: self.engine.ledger.finish(self.engine.run, ends))
+
+    def _found(self, plan: ScopePlan) -> list[Change]:
+        """What another run had done, and had not come to record, when the plan was made."""
+        record = self.recorded.get(plan.scope)
+        return found(self.declared[plan.scope].resources, record.resources, plan.settles) if record else []
 
     def _moved(self, plan: ScopePlan) -> bool:
         """Whether a recorded scope belongs to another customer, or engine, now."""

@@ -38,6 +38,7 @@ class ScopeOutcome:
     settles: Mapping[Id, Resource | None] = field(default_factory=dict)
     written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)
     waits: Sequence[Id] = ()  # for something that nobody has made
+    found: Sequence[Change] = ()  # done by a run before, which did not come to record it
 
     def fail(self, text: str, unreachable: bool = False) -> None:
         """The first error is the one that explains the others."""

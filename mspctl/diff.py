@@ -226,6 +226,39 @@ def written(
     return {id_: fields for id_, fields in found.items() if fields}
 
 
+def found(
+    declared: Iterable[Resource], recorded: Mapping[Id, Record], settles: Mapping[Id, Resource | None]
+) -> list[Change]:
+    """
+    Changes that a run had begun and did not come to record, and that are done: what is settled is as it was to be.
+
+    What it undid of others' doing is not among them, for before and after are the same to us.
+    """
+    done = {
+        id_: Change(recorded[id_].states[0], state)
+        for id_, state in settles.items()
+        if id_ in recorded and len(recorded[id_].states) > 1 and _was_begun(recorded[id_], state)
+    }
+    for resource in declared:
+        new, old = done.get(resource.id), done.get(resource.was) if resource.was else None
+        if new and old and new.before is None and old.after is None:
+            del done[old.id]
+            done[resource.id] = Change(old.before, new.after)
+    return [*done.values()]
+
+
+def _was_begun(record: Record, now: Resource | None) -> bool:
+    """Whether it is now what a run meant it to become that has not said how it ended."""
+    before, *begun = record.states
+    if now is None:
+        return before is not None and None in begun
+    for state in filter(None, begun):
+        moved = {n: v for n, v in state.fields.items() if before is None or before.fields.get(n, ABSENT) != v}
+        if moved and all(now.fields.get(name) == value for name, value in moved.items()):
+            return True
+    return False
+
+
 def _settled(declared: Resource, record: Record, live: Resource, written: Collection[str]) -> Resource | None:
     """What of a live resource is ours; None while that is in doubt, and for what somebody else made."""
     if live.fields == declared.fields and UNKNOWN not in declared.fields.values():

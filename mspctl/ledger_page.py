@@ -52,8 +52,10 @@ V = TypeVar("V")
 class Landing:
     """What one run did to one scope."""
 
-    changes: tuple[Change, ...]  # in the order they landed, with what was there before: enough for an undo
+    # In the order they landed, with what was there before: enough for an undo. What it found done comes first.
+    changes: tuple[Change, ...]
     error: str = ""  # why the rest did not land
+    found: tuple[Change, ...] = ()  # of these, what another run had begun that did not come to its end
 
     @property
     def counts(self) -> dict[str, int]:
@@ -171,7 +173,7 @@ def finished(page: Page, scope: Scope, run: Run, end: Finished, today: date) -> 
         used={**page.used, **dict.fromkeys(end.used, today)},
         emergencies=_after(page, run, end),
     )
-    involved = end.changes or any(owner == run.id for _, owner in page.intents)
+    involved = end.changes or end.found or any(owner == run.id for _, owner in page.intents)
     if not involved and new == page and _owner(new) == _owner(page):
         return page
     return replace(new, last=_last_to_json(run, end))
@@ -313,8 +315,13 @@ def _emergency_to_json(emergency: Emergency) -> Object:
 
 
 def _last_to_json(run: Run, end: Finished) -> Object:
-    changes: list[Json] = [{"verb": change.verb, **to_json(_tidy(change))} for change in end.changes]
-    return {"run": run.id, **({"error": end.error} if end.error else {}), **({"changes": changes} if changes else {})}
+    found, changes = _changes_to_json(end.found), _changes_to_json(end.changes)
+    said: Object = {"error": end.error, "found": found, "changes": changes}
+    return {"run": run.id, **{name: it for name, it in said.items() if it}}
+
+
+def _changes_to_json(changes: Iterable[Change]) -> list[Json]:
+    return [{"verb": change.verb, **to_json(_tidy(change))} for change in changes]
 
 
 def _tidy(change: Change) -> Change:
@@ -367,9 +374,12 @@ def landing(page: Page) -> Landing:
     Raises LedgerError, naming the file.
     """
     with _naming(path_of(page.scope)):
-        document = members(page.last, "the last run", required=("run",), optional=("error", "changes"))
-        changes = tuple(_verbal_change_from_json(item) for item in a_list(document.get("changes", [])))
-        return Landing(changes, text(document, "error") if "error" in document else "")
+        document = members(page.last, "the last run", required=("run",), optional=("error", "changes", "found"))
+        found, changes = (
+            tuple(_verbal_change_from_json(item) for item in a_list(document.get(name, [])))
+            for name in ("found", "changes")
+        )
+        return Landing((*found, *changes), text(document, "error") if "error" in document else "", found)
 
 
 def _page_from_json(data: object) -> Page:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
 from mspctl.kinds import mail_log, shown
-from mspctl.model import lapses, permissions, sections
-from mspctl.model.base import dotted, nearest, nearest_file, partly, validate
+from mspctl.model import lapses, permissions, secret_names, sections
+from mspctl.model.base import dotted, in_file, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
 from mspctl.model.inventory import (
@@ -121,9 +121,9 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
         if name not in (INVENTORY_FOLDERS if is_folder else INVENTORY_FILES):
             known = INVENTORY_FILES | INVENTORY_FOLDERS
             problems.add(None, "", f"is no part of an inventory{nearest_file(name, known)}", file=folder.shown(name))
-    targets = _file(folder, "targets.yaml", TargetsFile, problems)
-    contracts = _file(folder, "contracts.yaml", ContractsFile, problems)
-    products = _file(folder, "antivirus.yaml", ProductsFile, problems)
+    targets = in_file(folder, "targets.yaml", TargetsFile, problems, go_on=True)
+    contracts = in_file(folder, "contracts.yaml", ContractsFile, problems, go_on=True)
+    products = in_file(folder, "antivirus.yaml", ProductsFile, problems, go_on=True)
     baselines = {}
     for name in folder.files("baselines"):
         baselines[name.removesuffix(".yaml")] = _baseline(folder, f"baselines/{name}", problems)
@@ -132,8 +132,8 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
     archive = _if_there(folder, "archive.yaml", ArchiveFile, problems)
     pulumi = _if_there(folder, "pulumi.yaml", PulumiFile, problems)
     notify = _notify(folder, root, problems)
-    rings = _file(folder, "rings.yaml", RingsFile, problems)
-    _file(folder, "quick_lane.yaml", QuickLaneFile, problems)  # read by who merges, from the base
+    rings = in_file(folder, "rings.yaml", RingsFile, problems, go_on=True)
+    in_file(folder, "quick_lane.yaml", QuickLaneFile, problems, go_on=True)  # read by who merges, from the base
     whole = not problems.errors
     allowed = permissions.read_approvals(folder, clock.today, problems)
     return Inventory(
@@ -154,7 +154,7 @@ def _inventory(root: Path, clock: Clock, problems: Problems) -> Inventory:
 
 def _notify(folder: Folder, root: Path, problems: Problems) -> NotifyFile:
     """Who is told; customers that are not there are a slip."""
-    found: NotifyFile = _file(folder, "notify.yaml", NotifyFile, problems)
+    found = in_file(folder, "notify.yaml", NotifyFile, problems, go_on=True)
     there = {entry.name for entry in (root / "customers").iterdir()} if found.notify else set()
     for name, destination in found.notify.items():
         for index, customer in enumerate(destination.customers):
@@ -249,16 +249,6 @@ def _own(facet: Data) -> Map:
         if key != "driver":
             own[key], own.marks[key] = facet[key], facet.marks[key]
     return own
-
-
-def _file(folder: Folder, name: str, model: type[Any], problems: Problems) -> Any:
-    if not folder.has(name):
-        return model()
-    before = len(problems)
-    data = folder.yaml(name, problems)
-    if data is None and len(problems) > before:
-        return model()
-    return validate(model, data, folder.shown(name), problems) or partly(model, data) or model()
 
 
 # -- customers ------------------------------------------------------------------------------------------------
@@ -405,6 +395,7 @@ def _check(customers: Mapping[str, Customer], inventory: Inventory, problems: Pr
         module = sections.module(section)
         if hasattr(module, "check"):
             module.check([*customers.values()], inventory, problems)
+    secret_names.check(customers.values(), inventory, problems)
     for customer in customers.values():
         plan = inventory.contracts.get(customer.info.contract.plan) if customer.info.contract else None
         for section in customer.sections if plan else ():

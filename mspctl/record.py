@@ -81,6 +81,7 @@ class Finished:
     used: Collection[str] = ()  # approvals that let something through
     written: Mapping[Id, Mapping[str, Value]] = field(default_factory=dict)  # true, of what else is in doubt
     kept: Mapping[Id, date] = field(default_factory=dict)  # switched off because their lines were taken out: until when
+    found: Sequence[Change] = ()  # what was done before: another run had begun it, and did not come to record it
     over: Collection[str] = ()  # runs of emergencies: Git declares what they did, or it was undone on purpose
 
 

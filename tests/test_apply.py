@@ -23,6 +23,7 @@ from mspctl.model.permissions import Approval, Permissions
 from mspctl.moments import Hours, Window
 from mspctl.plan import REVERT, ScopePlan, Standing, Step
 from mspctl.record import Emergency
+from mspctl.report import outcomes
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope
 from tests.drivers import memory
 from tests.drivers.memory import Server, thing
@@ -928,6 +929,13 @@ class Killing(Inline):
         return super().submit(fn, *args, **kwargs)
 
 
+def killed(when: str, bench: Servers) -> None:
+    bench.executor = Killing(when)
+    with pytest.raises(Killed):
+        bench.apply()
+    bench.executor = Inline()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("then", ["the same", "back", "on", "gone"])
 def test_after_a_kill_a_new_run_converges_without_a_conflict(bench: Servers, when: str, then: str) -> None:
@@ -938,11 +946,8 @@ def test_after_a_kill_a_new_run_converges_without_a_conflict(bench: Servers, whe
     bench.declare(NORTH, *old)
     bench.converge()
     bench.declare(NORTH, *new)
-    bench.executor = Killing(when)
-    with pytest.raises(Killed):
-        bench.apply()
+    killed(when, bench)
     assert len(bench.in_doubt()) == 3
-    bench.executor = Inline()
     bench.declare(NORTH, *{"the same": new, "back": old, "on": newer, "gone": []}[then])
     assert set(bench.causes(NORTH).values()) <= {Cause.PENDING}
     bench.converge()
@@ -954,15 +959,44 @@ def test_after_a_kill_a_new_run_converges_without_a_conflict(bench: Servers, whe
         assert secret == {"the same": "s2", "back": "s1", "on": "s3"}[then]
 
 
+def test_what_a_killed_run_had_done_is_found_and_told_once(bench: Servers) -> None:
+    bench.declare(NORTH, A, thing("gone", size=10))
+    bench.converge()
+    bench.declare(NORTH, A2, B)
+    killed("after", bench)
+    bench.declare(NORTH, A2, thing("b", size=30))
+    outcome = bench.apply()
+    end = outcome.scopes[NORTH]
+    assert (names(end.landed), outcome.exit_code) == (["b"], Exit.DONE)
+    assert {(c.verb, c.id.name) for c in end.found} == {("update", "a"), ("create", "b"), ("delete", "gone")}
+    assert bench.ledger.last(NORTH) == (*end.found, *end.landed)
+    shown = outcomes.of_outcome(outcome, "mspctl apply")
+    assert {(line.label, line.name) for line in shown.blocks[0].lines} == {
+        *(("found done", name) for name in ("a", "b", "gone")),
+        ("updated", "b"),
+    }
+    said = "1 change landed. 3 changes found done, of a run that did not come to its end. Nothing is pending."
+    assert shown.summary == said
+    assert bench.apply().scopes == {}
+
+
+def test_what_a_killed_run_had_done_is_found_where_nothing_is_left_to_do(bench: Servers) -> None:
+    for when, found, landed in (("after", ["a"], 0), ("before", [], 1)):
+        bench.declare(NORTH, thing("a", size=10))
+        bench.converge()
+        bench.declare(NORTH, A2)
+        killed(when, bench)
+        outcome = bench.apply()
+        assert (names(outcome.scopes[NORTH].found), outcome.landed, outcome.exit_code) == (found, landed, Exit.DONE)
+        assert names(bench.ledger.last(NORTH)) == ["a"]
+
+
 def test_a_killed_run_leaves_the_drift_that_it_did_not_mend(bench: Servers) -> None:
     bench.declare(NORTH, thing("a", size=10, label="x"))
     bench.converge()
     bench.server[NEAR].put("north", thing("a", size=10, label="theirs"))
     bench.declare(NORTH, thing("a", size=20, label="x"))
-    bench.executor = Killing("before")
-    with pytest.raises(Killed):
-        bench.apply()
-    bench.executor = Inline()
+    killed("before", bench)
     bench.converge()
     assert bench.causes(NORTH) == {"a": Cause.DRIFT}
     assert bench.server[NEAR].held["north"][A.id]["label"] == "theirs"
@@ -991,10 +1025,7 @@ def test_looking_at_what_is_in_doubt_does_not_end_the_doubt_wrongly(bench: Serve
     bench.declare(NORTH, A, B)
     bench.converge()
     bench.declare(NORTH, A2, B)
-    bench.executor = Killing("after")
-    with pytest.raises(Killed):
-        bench.apply()
-    bench.executor = Inline()
+    killed("after", bench)
     bench.declare(NORTH, thing("a", size=30), B, mode="observe")
     bench.apply()
     assert bench.states(NORTH)["a"] == (A2,)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mspctl.diff import Difference, diff, settled
+from mspctl.diff import Difference, diff, found, settled
 from mspctl.record import Record
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Value
 
@@ -134,6 +134,37 @@ def test_what_may_never_have_been_made_is_not_there_without_a_field(declared: Fi
 def test_the_rows_have_names_of_their_own() -> None:
     assert len({row.name for row in TABLE}) == len(TABLE)
     assert {row.cause for row in TABLE} == {*Cause, None}
+
+
+@pytest.mark.parametrize(
+    ("declared", "recorded", "live", "verb"),
+    [
+        (Y, left(X, Y), Y, "update"),
+        (Z, left(X, Y), Y, "update"),  # Git moved on: that is a change of its own
+        (X, left(X, Y), X, ""),  # it was not done
+        (Y, left(X, Y), Z, ""),  # somebody else did something
+        (X, left(None, X), X, "create"),
+        (X, left(None, X), None, ""),
+        (None, left(X, None), None, "delete"),
+        (X, left(X, None), X, ""),
+        (None, left(None, X), None, ""),
+        (Y, left(X), Y, ""),  # nobody began it
+        ({**X, "a": 1}, left({**X, "a": 0}, {**X, "a": 1}), {**X, "a": 1}, "update"),
+    ],
+)
+def test_what_was_begun_and_is_done(declared: Fields | None, recorded: Record, live: Fields | None, verb: str) -> None:
+    wanted, there = ([box(fields)] if fields else [] for fields in (declared, live))
+    done = found(wanted, {ID: recorded}, settled(wanted, {ID: recorded}, there))
+    assert [change.verb for change in done] == ([verb] if verb else [])
+    assert all(change.before == recorded.states[0] for change in done)
+
+
+def test_a_rename_that_was_begun_and_is_done_is_one_change() -> None:
+    old, new = Resource(Id("box", "old"), X), Resource(Id("box", "new"), X)
+    records = {old.id: Record((old, None)), new.id: Record((None, new))}
+    wanted = [replace(new, was=old.id)]
+    (change,) = found(wanted, records, settled(wanted, records, [new], renames={"box"}))
+    assert (change.verb, change.before, change.id) == ("rename", old, new.id)
 
 
 # -- per field ------------------------------------------------------------------------------------------------

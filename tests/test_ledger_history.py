@@ -171,6 +171,18 @@ def test_a_run_is_a_line(book: Book) -> None:
     ]
 
 
+def test_what_a_run_found_done_is_told_and_counted(book: Book) -> None:
+    book.ledger.begin(RUN, {ZONE: {WWW.id: WWW}})
+    found = Finished({WWW.id: NEW}, [Change(WWW, NEW)], found=[Change(None, WWW)])
+    book.ledger.finish(replace(RUN, id="r2"), {ZONE: found})
+    assert list(lines(book.ledger.history())) == [
+        "2027-03-05 09:00 Paolo Zen · #212 · +1 ~1 in dns brenta.example on ns-1",
+        "    dns brenta.example on ns-1: found done, of a run that did not come to its end: www A",
+        "2027-03-05 09:00 Paolo Zen · #212 · 0 in dns brenta.example on ns-1",
+        "    dns brenta.example on ns-1: never finished",
+    ]
+
+
 def test_a_customer_that_was_renamed_or_handed_over_keeps_its_history(book: Book) -> None:
     book.apply(None, WWW)
     renamed = replace(ZONE, customer="brenta-holding")

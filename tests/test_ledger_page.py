@@ -34,14 +34,22 @@ pages = st.builds(
 )
 
 
-@given(pages, st.dictionaries(ids, st.dates(), max_size=2), st.lists(changes, max_size=2), texts)
-def test_a_page_comes_back_whole(page: Page, dead: dict[Id, date], landed: list[Change], error: str) -> None:
+@given(
+    pages,
+    st.dictionaries(ids, st.dates(), max_size=2),
+    st.lists(changes, max_size=2),
+    texts,
+    st.lists(changes, max_size=2),
+)
+def test_a_page_comes_back_whole(
+    page: Page, dead: dict[Id, date], landed: list[Change], error: str, found: list[Change]
+) -> None:
     page = replace(page, resources={**page.resources, **dead})
-    page = finished(page, page.scope, RUN, Finished({}, landed, error=error), date.min)
+    page = finished(page, page.scope, RUN, Finished({}, landed, error=error, found=found), date.min)
     content = rendered(page)
     back = parsed(path_of(page.scope), content)
     assert back == page
-    assert not page.last or landing(back) == Landing(tuple(landed), error)
+    assert not page.last or landing(back) == Landing((*found, *landed), error, tuple(found))
     assert (back.scope.customer, back.scope.engine) == (page.scope.customer, page.scope.engine)
     assert rendered(back) == content
     assert content.decode().replace("\n", "").isprintable()

@@ -9,11 +9,11 @@ and never meant by an empty set, because a set that came out empty by mistake mu
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from mspctl.kinds import dns, shown
+from mspctl.kinds import dns, shown, spans
 
 ANY = frozenset({"any"})
 MANY = {4: 2**24, 6: 2**96}  # more than this many addresses of a family are nobody in particular
@@ -98,21 +98,7 @@ def joined(texts: Iterable[str]) -> frozenset[str]:
     if "any" in given:
         return ANY
     names = {text for text in given if text.endswith(".")}
-    return frozenset(names | {_spoken(each) for each in merged(filter(None, map(span, given)))})
-
-
-def merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """The same addresses in as few spans as can be, in order."""
-    last: Span | None = None
-    for each in sorted(spans):
-        if last and each.version == last.version and each.low <= last.high + 1:
-            last = last._replace(high=max(last.high, each.high))
-            continue
-        if last:
-            yield last
-        last = each
-    if last:
-        yield last
+    return frozenset(names | {_spoken(Span(*each)) for each in spans.merged(filter(None, map(span, given)))})
 
 
 def _spoken(each: Span) -> str:

@@ -10,10 +10,10 @@ Sources: IANA's registries of service names and port numbers, of ICMP types and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
-from mspctl.kinds import shown
+from mspctl.kinds import shown, spans
 
 ANY = frozenset({"any"})
 WITH_PORTS = ("tcp", "udp", "sctp")
@@ -115,20 +115,7 @@ def joined(texts: Iterable[str]) -> frozenset[str]:
         return ANY
     rest = {text for text in given if not ports(text)}
     rest -= {text for text in rest if f"{text.partition('/')[0]}/any" in rest - {text}}
-    return frozenset(rest | {_ports(*each) for each in _merged(filter(None, map(ports, given)))})
-
-
-def _merged(spans: Iterable[tuple[str, int, int]]) -> Iterator[tuple[str, int, int]]:
-    last: tuple[str, int, int] | None = None
-    for each in sorted(spans):
-        if last and each[0] == last[0] and each[1] <= last[2] + 1:
-            last = (each[0], last[1], max(last[2], each[2]))
-            continue
-        if last:
-            yield last
-        last = each
-    if last:
-        yield last
+    return frozenset(rest | {_ports(*each) for each in spans.merged(filter(None, map(ports, given)))})
 
 
 def covers(texts: frozenset[str], others: frozenset[str]) -> bool:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mspctl.fields import Model
 from mspctl.kinds import shown
+from mspctl.model.folder import Folder
 from mspctl.strict_yaml import Data, Map, Mark, Problems, find, find_value
 
 M = TypeVar("M", bound=Model)
@@ -32,6 +33,21 @@ def validate(
         for wrong in error.errors(include_url=False, include_input=True):
             _add(wrong, model, data, file, problems, path, mark)
     return None
+
+
+def in_file(folder: Folder, name: str, model: type[M], problems: Problems, *, go_on: bool = False) -> M:
+    """
+    The model of a folder's file, of an empty one where there is no such file; also after adding problems. `go_on`: then
+    of what is right in it.
+    """
+    if not folder.has(name):
+        return model()
+    before = len(problems)
+    data = folder.yaml(name, problems)
+    if data is None and len(problems) > before:
+        return model()
+    found = validate(model, data, folder.shown(name), problems)
+    return found or (partly(model, data) if go_on else None) or model()
 
 
 def partly(model: type[M], data: Data) -> M | None:

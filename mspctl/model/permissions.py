@@ -11,18 +11,16 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 from mspctl.fields import Day, Model, Name, Text, one_line, typed
 from mspctl.kinds import shown
-from mspctl.model.base import validate
+from mspctl.model.base import in_file
 from mspctl.model.folder import Folder
 from mspctl.resource import Id, Scope
 from mspctl.strict_yaml import Mark, Problems, find
-
-M = TypeVar("M", bound=Model)
 
 ACCEPTED, APPROVALS = "accepted.yaml", "approvals.yaml"
 APPROVAL_DAYS = 14  # an approval is for the change at hand, not for later
@@ -127,7 +125,7 @@ NONE = Permissions()
 
 def read(folder: Folder, today: date, problems: Problems) -> Permissions:
     """The permissions of one customer's folder; what is wrong with them goes to `problems`."""
-    accepted = _file(folder, ACCEPTED, AcceptedFile, problems).accepted
+    accepted = in_file(folder, ACCEPTED, AcceptedFile, problems).accepted
     for index, each in enumerate(accepted):
         if each.until < today:
             text = "is over: what it let be is reported again (take this entry out, or accept it anew)"
@@ -138,7 +136,7 @@ def read(folder: Folder, today: date, problems: Problems) -> Permissions:
 
 def read_approvals(folder: Folder, today: date, problems: Problems) -> tuple[Approval, ...]:
     """The approvals of a customer's folder, or of the inventory."""
-    approvals = _file(folder, APPROVALS, ApprovalsFile, problems).approvals
+    approvals = in_file(folder, APPROVALS, ApprovalsFile, problems).approvals
     last = today + timedelta(days=APPROVAL_DAYS)
     for index, approval in enumerate(approvals):
         path = f"approvals[{index}].until"
@@ -149,16 +147,6 @@ def read_approvals(folder: Folder, today: date, problems: Problems) -> tuple[App
             mark = _mark(folder, APPROVALS, "approvals", index)
             problems.add(mark, path, "is over (remove this approval)", level="warning")
     return approvals
-
-
-def _file(folder: Folder, name: str, model: type[M], problems: Problems) -> M:
-    if not folder.has(name):
-        return model()
-    before = len(problems)
-    data = folder.yaml(name, problems)
-    if data is None and len(problems) > before:
-        return model()
-    return validate(model, data, folder.shown(name), problems) or model()
 
 
 def _mark(folder: Folder, file: str, key: str, index: int) -> Mark | None:

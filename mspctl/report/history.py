@@ -51,6 +51,9 @@ def _entry(entry: Entry, customer: str) -> Iterator[str]:
     why += f" · asked by {entry.asked_by}" if entry.asked_by else ""
     yield f"{entry.when:%Y-%m-%d %H:%M} {entry.who.partition(' <')[0]}{why} · {shown}"
     for scope, landing in sorted(entry.scopes.items()):
+        if landing.found:
+            names = ", ".join(change.id.name for change in landing.found)
+            yield f"    {scope}: found done, of a run that did not come to its end: {names}"
         if landing.error:
             yield f"    {scope}: {landing.error}"
 
@@ -134,4 +137,4 @@ def _run(entry: Entry) -> dict[str, object]:
 def _scope(scope: Scope, landing: Landing) -> dict[str, object]:
     changes = [{"verb": c.verb, "kind": c.id.kind, "name": c.id.name, "cause": c.cause} for c in landing.changes]
     where = {"customer": scope.customer, "target": scope.target, "facet": scope.facet, "name": scope.name}
-    return {**where, "error": landing.error, "changes": changes}
+    return {**where, "error": landing.error, "changes": changes, "found_done": len(landing.found)}

@@ -9,7 +9,7 @@ from mspctl.apply import Outcome
 from mspctl.carry_out import ScopeOutcome
 from mspctl.plan import ScopePlan, Standing
 from mspctl.report.documents import ordered, outcome_document, worst_first
-from mspctl.report.plans import Counts, alarms_of, elsewhere, in_front, plan_block, step_line
+from mspctl.report.plans import Counts, alarms_of, elsewhere, in_front, left_to_others, plan_block, step_line
 from mspctl.report.view import Block, Line, Tone, View
 from mspctl.report.words import change_line, said
 
@@ -37,6 +37,7 @@ def _outcome_counts(outcome: Outcome) -> Counter[str]:
     return Counter(
         {
             "landed": outcome.landed,
+            "found": sum(len(s.found) for s in outcome.scopes.values()),
             "failed": sum(len(s.failed) for s in outcome.scopes.values()),
             "unread": sum(bool(p.error) and p.scope not in outcome.scopes for p in plans.values()),
             "waiting": waits + sum(step.standing is not Standing.DUE for step in steps),
@@ -54,10 +55,12 @@ def outcome_summary(counts: Counts, command: str, done: str = "Nothing is pendin
     """`command` finishes what is left; `done` is said when nothing is."""
     counts = Counter(counts)
     summary = f"{count(counts['landed'], 'change')} landed." if counts["landed"] else "Nothing was changed."
+    found = f" {count(counts['found'], 'change')} found done, of a run that did not come to its end."
+    summary += found if counts["found"] else ""
     summary += f" {count(counts['failed'], 'change')} did not." if counts["failed"] else ""
     summary += f" {count(counts['unread'], 'scope')} could not be read." if counts["unread"] else ""
     summary += f" {count(counts['waiting'], 'change')} held." if counts["waiting"] else ""
-    summary += f" {count(counts['elsewhere'], 'change')} left to other runs." if counts["elsewhere"] else ""
+    summary += left_to_others(counts)
     contested = f" {count(counts['contested'], 'difference')} not without an approval."
     summary += contested if counts["contested"] else ""
     if counts["failed"] or counts["unread"]:
@@ -86,6 +89,9 @@ def _outcome_block(end: ScopeOutcome, plan: ScopePlan | None) -> Block:
     for change in sorted(end.landed, key=lambda each: each.id not in opened):
         line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.DONE, f"{change.verb}d", line.name, line.detail, line.source))
+    for change in end.found:
+        line = change_line(change, words.get(change.id, ""))
+        lines.append(Line(Tone.DONE, "found done", line.name, line.detail, line.source))
     for change in end.failed:
         line = change_line(change, words.get(change.id, ""))
         lines.append(Line(Tone.BAD, f"not {change.verb}d", line.name, line.detail, line.source))

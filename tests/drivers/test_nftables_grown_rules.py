@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mspctl.drivers.nftables import flat, grown
+from mspctl.drivers.nftables import grown
+from mspctl.drivers.nftables.grown.listed import Tables
 from mspctl.kinds.grown import Grown
 from tests.servers import require
 from tests.servers.namespaces import inside, made, run
@@ -31,7 +32,7 @@ def taken() -> Iterator[Taken]:
             run(*nft, "flush", "ruleset")
             run(*nft, "-f", "-", given=text)
             listed, said = run(*nft, "-j", "list", "ruleset"), run(*nft, "-a", "-s", "list", "ruleset")
-            return grown.grown(flat.Tables.read(json.loads(listed), said, "mspctl-", local), ["wan0"], 22)
+            return grown.grown(Tables.read(json.loads(listed), said, "mspctl-", local), ["wan0"], 22)
 
         yield take
 

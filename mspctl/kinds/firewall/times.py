@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from mspctl.kinds.firewall import DAYS, text, texts
+from mspctl.kinds.spans import merged
 from mspctl.resource import Resource
 
 WEEK = 7 * 24 * 60  # minutes
@@ -21,14 +22,14 @@ def moment(at: datetime) -> str:
 
 def hours(spans: Iterable[tuple[int, int]]) -> frozenset[str]:
     """Of spans in minutes since Monday 00:00 UTC, which may go over the week's end; within a day each."""
-    days: list[tuple[int, int]] = []
+    days: list[tuple[int, int, int]] = []
     for begin, end in spans:
         for low, high in _within_a_week(begin, end):
             while low < high:
                 stop = min(high, (low // 1440 + 1) * 1440)
-                days.append((low, stop))
+                days.append((low // 1440, low, stop))
                 low = stop
-    return frozenset(_spoken(low, high) for low, high in _joined(days))
+    return frozenset(_spoken(low, high) for _, low, high in merged(days, gap=0))
 
 
 def _within_a_week(begin: int, end: int) -> Iterator[tuple[int, int]]:
@@ -39,20 +40,6 @@ def _within_a_week(begin: int, end: int) -> Iterator[tuple[int, int]]:
     yield low, min(high, WEEK)
     if high > WEEK:
         yield 0, high - WEEK
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The same time in as few spans as can be, none of them over midnight."""
-    last: tuple[int, int] | None = None
-    for low, high in sorted(spans):
-        if last and low <= last[1] and low // 1440 == last[0] // 1440:
-            last = (last[0], max(last[1], high))
-            continue
-        if last:
-            yield last
-        last = (low, high)
-    if last:
-        yield last
 
 
 def _spoken(low: int, high: int) -> str:
@@ -72,15 +59,13 @@ def span_of(spoken: str) -> tuple[int, int]:
 
 def hours_hold(week: frozenset[str], other: frozenset[str]) -> bool:
     """Whether it is open whenever another is; none is always."""
+    if not (week and other):
+        return not week
     try:
-        spans = sorted(map(span_of, week))
-        return not week or (bool(other) and all(_is_within(span_of(each), spans) for each in other))
+        spans = [*map(span_of, week)]
+        return all(any(low <= begin and end <= high for low, high in spans) for begin, end in map(span_of, other))
     except ValueError:
         return False
-
-
-def _is_within(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= span[0] and span[1] <= high for low, high in spans)
 
 
 def holds_at(resource: Resource, at: datetime) -> bool:
