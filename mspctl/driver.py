@@ -203,6 +203,27 @@ class Releases(Logs, Protocol):
         """Let it go where it belongs, and write down on the server who wanted it. Raises Stale when it is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The last change of something, as far as the target itself knows of it."""
+
+    when: datetime  # with a time zone, on the target's clock
+    who: str = ""  # as the target calls them; "" where it does not know
+    whole: str = ""  # "file": nobody knows which part of it was changed then
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """Optional: says who changed something last, and when. It is asked of what differs, by drift reports alone."""
+
+    def touched(self, asked: Mapping[Scope, Collection[Id]]) -> Mapping[Scope, Mapping[Id, Touched]]:
+        """
+        What is known, also of what is not there any more; what nobody knows is left out, and nothing is guessed. What
+        the target knows to be our own doing is left out, too; of the rest the ledger says what may be ours. Nothing
+        changes by it. Raising TargetError means that there was no answer.
+        """
+
+
 @runtime_checkable
 class Others(Protocol):
     """Optional, of firewalls: what else on the device has a say about a packet."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -27,6 +29,60 @@ class Model(BaseModel):
 
 
 Mode = Literal["observe", "propose", "enforce"]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a text in YAML means to those who look through whole models; a type carries it in its `Annotated`."""
+
+    what: str
+    keys: tuple[str, ...] = ()  # of a mapping, those whose texts mean it; () is all
+
+
+PLACE = Means("place")  # where what a target, or a repository, is asked or sent goes, the secrets beside it too
+SECRET = Means("secret")  # the name of one
+
+
+def meaning(value: Any, what: Means) -> Iterator[tuple[tuple[str | int, ...], str, Model]]:
+    """Texts within a model that mean such a thing: where they stand, themselves, and the model that they are of."""
+    return _meaning(value, what, None, (), value)
+
+
+def _meaning(
+    value: Any, what: Means, mine: Means | None, path: tuple[str | int, ...], of: Model
+) -> Iterator[tuple[tuple[str | int, ...], str, Model]]:
+    if isinstance(value, str):
+        if mine:
+            yield path, value, of
+    elif isinstance(value, Model):
+        for name, alias, said in _ways(type(value), what.what):
+            yield from _meaning(getattr(value, name), what, said, (*path, alias), value)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _meaning(item, what, mine if mine and key in (mine.keys or (key,)) else None, (*path, key), of)
+    elif isinstance(value, tuple | list):
+        for number, item in enumerate(value):
+            yield from _meaning(item, what, mine, (*path, number), of)
+
+
+@cache
+def _ways(model: type[Model], what: str) -> tuple[tuple[str, str, Means | None], ...]:
+    """Fields behind which such a text can stand: name, key in YAML, and what the field itself says."""
+    found = []
+    for name, field in model.model_fields.items():
+        parts = [*field.metadata, *_parts(field.annotation)]
+        said = next((part for part in parts if isinstance(part, Means) and part.what == what), None)
+        models = (part for part in parts if isinstance(part, type) and issubclass(part, Model))
+        if said or any(_ways(each, what) for each in models):
+            found.append((name, field.alias or name, said))
+    return tuple(found)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """An annotation and all that it is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

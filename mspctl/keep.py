@@ -8,7 +8,7 @@ repeats what stands in such a file, or what was put there.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mspctl import edit, vault
@@ -17,13 +17,12 @@ from mspctl.errors import InputError, SecretError
 from mspctl.hand_over import Made
 from mspctl.kinds import mail
 from mspctl.load import Estate
+from mspctl.model import secret_names
 from mspctl.model.base import nearest
-from mspctl.model.inventory import addresses
 from mspctl.model.sections import mail as section
 from mspctl.record import ScopeRecord
 from mspctl.resource import Id, Scope
 from mspctl.secrets import NAME, PREFIX
-from mspctl.strict_yaml import Data, Map, Mark, Seq
 from mspctl.vault import Store, VaultFile
 
 
@@ -40,8 +39,8 @@ class Place:
 def of_customer(estate: Estate, customer: str, name: str) -> Place:
     """A customer's own secret."""
     _check(name)
-    sections = estate.customers[customer].data.values()
-    places = [f"{mark.file}:{mark.line}" for data in sections for found, mark in _named(data) if found == name]
+    marks = [each.mark for each in secret_names.named(estate.customers[customer]) if each.name == name]
+    places = [f"{mark.file}:{mark.line}" for mark in marks if mark]
     return Place(f"customers/{customer}/secrets.yaml", name, places)
 
 
@@ -52,8 +51,8 @@ def of_target(estate: Estate, target: str, name: str) -> Place:
         raise InputError.at("--target", f"there is no target {target!r}{nearest(target, targets)}")
     name = targets[target].secrets.get(name, name)
     _check(name)
-    mine = [info for info in targets.values() if name in info.secrets.values()]
-    bound = sorted({address for info in mine for address in addresses(info)})
+    mine = [target for target, info in targets.items() if name in info.secrets.values()]
+    bound = sorted({address for target in mine for address in estate.inventory.addresses(target)})
     asked = [f"{t} ({role})" for t, info in targets.items() for role, each in info.secrets.items() if each == name]
     asked += [place for each, place in estate.inventory.secrets_beside_targets() if each == name]
     return Place("inventory/secrets.yaml", name, asked, bound)
@@ -62,19 +61,6 @@ def of_target(estate: Estate, target: str, name: str) -> Place:
 def _check(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError.at("NAME", f"{name!r} cannot be the name of a secret (use A-Z, 0-9 and _, and not _FILE)")
-
-
-def _named(data: Data) -> Iterator[tuple[str, Mark]]:
-    """Names of secrets in a section's YAML, and where they stand."""
-    if isinstance(data, Map):
-        for key, value in data.items():
-            if key == "secret" and isinstance(value, str):
-                yield value, data.marks[key]
-            else:
-                yield from _named(value)
-    elif isinstance(data, Seq):
-        for item in data:
-            yield from _named(item)
 
 
 def put(store: Store, place: Place, value: bytes, *, replace: bool = True) -> bool:

@@ -48,6 +48,7 @@ from mspctl.secrets import redact
 RESTORES = ".restores/"  # what was given back from backups, a file for each time and customer
 UPDATES = ".updates/"  # what hosts installed because they were let, likewise
 WITNESSES = 20  # commits by which a clock is judged
+MANY = 500  # paths that Git is asked for by name; more are found among all
 BY_HAND = "written by hand, not by mspctl"
 AHEAD = timedelta(days=60)  # that nothing is applied for so long is nothing unusual
 
@@ -332,6 +333,22 @@ class Ledger:
         run, revision, reason, plan, emergency, tickets, by = (said.get(name, "") for name in names)
         stamp = commit.stamp
         return Entry(commit.id, stamp.when, run, stamp.who, revision, reason, plan, emergency, tickets, by, scopes)
+
+    def last(self, scopes: Iterable[Scope]) -> dict[Scope, datetime | None]:
+        """
+        When each was recorded last, on whole seconds; None while a run that was begun has no end. What is not recorded
+        is absent.
+        """
+        pages = self.pages()
+        paths = {path: scope for path, scope in ((path_of(scope), scope) for scope in scopes) if path in pages}
+        found: dict[Scope, datetime | None] = {}
+        for commit in self._branch.log(paths if len(paths) <= MANY else ()) if paths else ():
+            message = commit.stamp.message
+            for path in () if message.startswith("compact:") else commit.files.keys() & paths.keys():
+                found.setdefault(paths[path], None if message.startswith("begin:") else commit.stamp.when)
+            if len(found) == len(paths):
+                break
+        return found
 
     def push(self) -> None:
         """Bring outcomes that are only here to the remote."""

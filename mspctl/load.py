@@ -19,7 +19,7 @@ from mspctl import drivers
 from mspctl.errors import InputError, Problem
 from mspctl.fields import NAME, Model
 from mspctl.kinds import mail_log, shown
-from mspctl.model import lapses, permissions, sections
+from mspctl.model import lapses, permissions, secret_names, sections
 from mspctl.model.base import dotted, in_file, nearest, nearest_file, partly, validate
 from mspctl.model.customer import Customer, CustomerInfo
 from mspctl.model.folder import NOTHING, Folder
@@ -395,6 +395,7 @@ def _check(customers: Mapping[str, Customer], inventory: Inventory, problems: Pr
         module = sections.module(section)
         if hasattr(module, "check"):
             module.check([*customers.values()], inventory, problems)
+    secret_names.check(customers.values(), inventory, problems)
     for customer in customers.values():
         plan = inventory.contracts.get(customer.info.contract.plan) if customer.info.contract else None
         for section in customer.sections if plan else ():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mspctl.affected import commit_of
 from mspctl.desired import Declaration
-from mspctl.errors import Error
+from mspctl.errors import Error, LedgerError
 from mspctl.git.command import Git
 from mspctl.load import Estate, load
 from mspctl.plan import ScopePlan, Standing, Step
@@ -110,9 +110,17 @@ class Merge:
         return self._estate(self.base, names, now) if self.base else None
 
     def since(self, names: Collection[str], now: datetime) -> Estate | None:
-        """Main by now, when something was merged since. Raises LedgerError when the remote gives no answer."""
+        """
+        Main by now, when something was merged since. Raises LedgerError when the remote does not tell: who does not
+        know what main says could take something back.
+        """
         git = Git(self.root)
-        head, tip = git("rev-parse", "HEAD").strip(), newest(git, self.into)
+        if not git.remote("the customers"):
+            return None
+        try:
+            head, tip = git("rev-parse", "HEAD").strip(), newest(git, self.into)
+        except LedgerError as error:
+            raise LedgerError(f"nothing is applied before it is known what {self.into} says now: {error}") from error
         behind = head != tip and git.call("merge-base", "--is-ancestor", head, tip).code == 0
         return self._estate(tip, names, now) if behind else None
 

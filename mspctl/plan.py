@@ -18,7 +18,19 @@ from types import MappingProxyType
 from mspctl import document, guards
 from mspctl.desired import Declaration
 from mspctl.diff import Difference, diff, settled
-from mspctl.driver import Failed, Gauge, Measured, Outputs, Reader, Reading, Traits, Unmeasured, measured, translated
+from mspctl.driver import (
+    Failed,
+    Gauge,
+    Measured,
+    Outputs,
+    Reader,
+    Reading,
+    Touched,
+    Traits,
+    Unmeasured,
+    measured,
+    translated,
+)
 from mspctl.errors import InputError, Problem, TargetError, Unreachable, Unsupported
 from mspctl.exits import Exit
 from mspctl.kinds import NEWEST
@@ -92,6 +104,7 @@ class ScopePlan:
     words: Mapping[Id, str] = field(default_factory=dict)  # what resources do, as their section says it
     since: Mapping[Id, datetime] | None = None  # when known differences were first seen; None: nothing is known
     looked: datetime | None = None  # when it was read the time before, if that is known
+    touched: Mapping[Id, Touched] = field(default_factory=dict)  # who touched last what is left, if that was asked
     elsewhere: Sequence[Step] = ()  # of another merge than the one that is carried out: its own run does it, or did
 
     @property

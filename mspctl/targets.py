@@ -15,7 +15,6 @@ from mspctl.hand_over import HandOver, Passwords
 from mspctl.kinds import mail_log
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate
-from mspctl.model.inventory import addresses
 from mspctl.model.sections.hosts import reached
 from mspctl.resource import Scope
 from mspctl.secrets import Secrets
@@ -89,7 +88,7 @@ class Targets:
     def secrets_at(self, target: str) -> Secrets:
         """The secrets of a target, by role."""
         info = self.estate.inventory.targets[target]
-        return self.store.for_target(target, info.secrets, addresses(info))
+        return self.store.for_target(target, info.secrets, self.estate.inventory.addresses(target))
 
     def secrets_of(self, customer: str, names: Mapping[str, str]) -> Secrets:
         """Secrets of a customer, named as its YAML does: role → NAME."""

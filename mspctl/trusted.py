@@ -19,7 +19,9 @@ from mspctl.git.command import Git
 from mspctl.kinds import hosts
 from mspctl.kinds.hosts import FACET, Host
 from mspctl.load import Estate, load
-from mspctl.model.inventory import TargetInfo, addresses
+from mspctl.model import secret_names
+from mspctl.model.customer import Customer
+from mspctl.model.inventory import Inventory
 from mspctl.model.sections.hosts import entries as entries_of
 from mspctl.model.sections.hosts import jumps, reached
 from mspctl.resource import Scope
@@ -63,13 +65,13 @@ class Trusted:
     """Where the base says that things are."""
 
     now: Estate
-    targets: Mapping[str, TargetInfo] = field(default_factory=dict)
+    then: Inventory = field(default_factory=Inventory)
     hosts: Mapping[str, Host] = field(default_factory=dict)  # by full name
-    others: Mapping[str, str] = field(default_factory=dict)  # secret → the place, not in targets.yaml, that names it
+    customers: Mapping[str, Customer] = field(default_factory=dict)  # everyone
 
     def refusal(self, scope: Scope) -> str:
         """Why a scope is not to be contacted; "" when it may be."""
-        then, now = self.targets.get(scope.target), self.now.inventory.targets.get(scope.target)
+        then, now = self.then.targets.get(scope.target), self.now.inventory.targets.get(scope.target)
         if now is not None and (then is None or any(getattr(then, key) != getattr(now, key) for key in WHERE)):
             how = "is new" if then is None else "is reached otherwise than before"
             return f"{scope.target} {how}: it is contacted once that is merged"
@@ -80,7 +82,8 @@ class Trusted:
 
     def moved(self) -> Iterator[str]:
         """Secrets that would go somewhere else, in words: whoever reviews the change agrees to that, too."""
-        before, after = _goes(self.targets), _goes(self.now.inventory.targets)
+        before, after = _goes(self.then), _goes(self.now.inventory)
+        others = dict(self.then.secrets_beside_targets())
         for name in sorted(before.keys() & after.keys()):
             if new := after[name] - before[name]:
                 so_far = ", ".join(sorted(before[name])) or "this machine"
@@ -88,8 +91,25 @@ class Trusted:
                 yield f"the secret {name} {text}"
         for name in sorted(after.keys() - before.keys()):
             there = ", ".join(sorted(after[name])) or "where its drivers send it"
-            named = f" (so far {self.others[name].partition(':')[0]} names it)" if name in self.others else ""
+            named = f" (so far {others[name].partition(':')[0]} names it)" if name in others else ""
             yield f"the secret {name} will be sent to {there} for the first time, once this is merged{named}"
+        yield from self._moved_of_customers()
+
+    def _moved_of_customers(self) -> Iterator[str]:
+        """Of what customers' files name: what goes to another server, and what somebody else's files named so far."""
+        before, after = _of_customers(self.customers), _of_customers(self.now.customers)
+        for (customer, name), goes in sorted(after.items()):
+            was, once = before.get((customer, name)), "once this is merged"
+            there = ", ".join(sorted(goes - (was or set())))
+            others = sorted(each for each, called in before if called == name) if was is None else []
+            will = f"the secret {name} of {customer} will be"
+            if there and was is not None:
+                so_far = ", ".join(sorted(was)) or "nowhere else"
+                yield f"{will} used at a new address, {there}, {once} (so far {so_far})"
+            elif there or others:
+                where = f"at {there}" if there else "there"
+                named = f" (so far {others[0]} names it)" if others else ""
+                yield f"{will} used {where} for the first time, {once}{named}"
 
     def _host(self, scope: Scope) -> str:
         """The first of a host, and those it is reached through, that is not as it was."""
@@ -100,12 +120,23 @@ class Trusted:
         return next((full for full in way if _way(now.get(full)) != _way(self.hosts.get(full))), "")
 
 
-def _goes(targets: Mapping[str, TargetInfo]) -> dict[str, frozenset[str]]:
+def _goes(inventory: Inventory) -> dict[str, frozenset[str]]:
     """Secret → addresses of the targets that ask for it."""
     found: dict[str, frozenset[str]] = {}
-    for info in targets.values():
+    for target, info in inventory.targets.items():
         for name in info.secrets.values():
-            found[name] = found.get(name, frozenset()) | addresses(info)
+            found[name] = found.get(name, frozenset()) | inventory.addresses(target)
+    return found
+
+
+def _of_customers(customers: Mapping[str, Customer]) -> dict[tuple[str, str], frozenset[str]]:
+    """Customer and secret → the servers that it goes to. What a baseline names, everybody has as their own."""
+    found: dict[tuple[str, str], frozenset[str]] = {}
+    for customer in customers.values():
+        for each in secret_names.named(customer):
+            if each.goes or not each.shared:
+                key = (customer.name, each.name)
+                found[key] = found.get(key, frozenset()) | each.goes
     return found
 
 
@@ -125,7 +156,7 @@ def trusted(now: Estate, base: str) -> Trusted:
         except (Error, OSError):
             return Trusted(now)
     found = {host.full: host for customer in then.everyone.values() for host in reached(customer)}
-    return Trusted(now, then.inventory.targets, found, dict(then.inventory.secrets_beside_targets()))
+    return Trusted(now, then.inventory, found, then.everyone)
 
 
 @contextmanager

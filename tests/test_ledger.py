@@ -317,6 +317,26 @@ def test_history_tells_who_did_what(here: Ledger) -> None:
 # Who opens and starts it
 
 
+@pytest.mark.parametrize("many", [500, 0], ids=["by name", "among all"])
+def test_when_something_was_recorded_last(alone: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(ledger_module, "MANY", many)
+    clock = iter(DAY + timedelta(minutes=number) for number in range(100))
+    ledger = Ledger.init(alone, lambda: next(clock))
+    assert ledger.last([ZONE, MAIL]) == {}
+    apply(ledger, None, OLD)
+    apply(ledger, None, OLD, scope=MAIL)
+    first = ledger.last([ZONE, MAIL])
+    assert first.keys() == {ZONE, MAIL}
+    ledger.begin(RUN, {ZONE: {WWW: NEW}})
+    assert ledger.last([ZONE, MAIL]) == {ZONE: None, MAIL: first[MAIL]}
+    ledger.finish(RUN, {ZONE: Finished({WWW: NEW}, [Change(OLD, NEW)])})
+    (last,) = (each.when for each in ledger.history([ZONE], 1))
+    assert ledger.last([ZONE]) == {ZONE: last}
+    ledger.compact(RUN.who)
+    assert ledger.last([ZONE]) == {ZONE: last}
+    assert (first[ZONE] or last) < (first[MAIL] or last) < last
+
+
 def test_without_a_repository(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match=f"{tmp_path} is not in a Git repository; run git init"):
         Ledger.open(tmp_path)

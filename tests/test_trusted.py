@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from mspctl import cli
+from mspctl import cli, drivers
 from mspctl.errors import InputError
+from mspctl.fields import PLACE, Model, meaning
 from mspctl.load import load
-from mspctl.model.inventory import TargetInfo, addresses
 from mspctl.resource import Scope
 from mspctl.trusted import check_base, check_merge, trusted
 from tests.conftest import Run, Said
@@ -125,9 +127,81 @@ def test_a_secret_that_no_target_asked_for_is_told(run: Run, tmp_path: Path) -> 
     ]
 
 
-def test_an_endpoint_is_a_place() -> None:
-    settings = {"driver": "octodns", "provider": "ovh", "options": {"endpoint": "ovh-eu"}}
-    assert addresses(TargetInfo.model_validate({"facets": {"dns": settings}})) == {"ovh-eu"}
+def test_a_secret_of_a_target_without_an_address_is_held_by_what_its_driver_says(run: Run, tmp_path: Path) -> None:
+    said = "targets:\n  cloud: {{secrets: {{token: CLOUD}}, facets: {{dns: {{driver: octodns, provider: {0}}}}}}}\n"
+    file = tmp_path / "inventory/targets.yaml"
+    file.write_text(
+        TARGETS.format(address="http://127.0.0.1:1", secret="PDNS") + said.format("gandi").partition("\n")[2]
+    )
+    git(tmp_path, "commit", "--quiet", "-am", "a target at a provider")
+    assert load(tmp_path).inventory.addresses("cloud") == {"gandi"}
+    file.write_text(file.read_text().replace("gandi", "hetzner"))
+    (told,) = trusted(load(tmp_path), "HEAD").moved()
+    assert told == "the secret CLOUD will be sent to a new address, hetzner, once this is merged (so far gandi)"
+
+
+@pytest.mark.parametrize("driver", drivers.names())
+def test_settings_of_drivers_say_which_of_them_are_places(driver: str) -> None:
+    """By their names; `server` is none: to PowerDNS it is an id."""
+    model = drivers.module(driver).Settings
+    unsaid = {name for name, parts in every_field(model) if PLACE not in parts}
+    assert not unsaid & {"host", "address", "endpoint", "url", "api"}
+
+
+def every_field(model: type[Model]) -> Iterator[tuple[str, list[Any]]]:
+    """Name, and what its type is made of; those of models within, too."""
+    for name, field in model.model_fields.items():
+        parts = [*field.metadata, field.annotation]
+        for part in parts:  # grows
+            parts += get_args(part)
+        yield name, parts
+        for part in parts:
+            if isinstance(part, type) and issubclass(part, Model):
+                yield from every_field(part)
+
+
+def test_an_endpoint_of_a_provider_is_a_place() -> None:
+    model = drivers.module("octodns").Settings.model_validate({"provider": "ovh", "options": {"endpoint": "ovh-eu"}})
+    assert [text for _, text, _ in meaning(model, PLACE)] == ["ovh", "ovh-eu"]
+
+
+BACKUP = "repositories: {{vault: {{rest: 'https://{0}', password: {1}, login: {2}}}}}\n"
+
+
+def backed_up(root: Path, customer: str, *said: str) -> None:
+    folder = root / "customers" / customer
+    folder.mkdir(exist_ok=True)
+    (folder / "customer.yaml").write_text("name: X\n")
+    (folder / "backup.yaml").write_text(BACKUP.format(*said))
+
+
+def test_a_customers_secret_that_would_be_used_elsewhere_or_by_somebody_else_is_told(run: Run, tmp_path: Path) -> None:
+    backed_up(tmp_path, "acme", "backup.example", "PASSWORD", "LOGIN")
+    backed_up(tmp_path, "beta", "backup.example", "BETA", "BETA_LOGIN")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "-m", "backups")
+    assert [*trusted(load(tmp_path), "HEAD").moved()] == []
+    backed_up(tmp_path, "acme", "thief.example", "BETA", "LOGIN")
+    assert [*trusted(load(tmp_path), "HEAD").moved()] == [
+        "the secret BETA of acme will be used at https://thief.example for the first time, once this is merged"
+        " (so far beta names it)",
+        "the secret LOGIN of acme will be used at a new address, https://thief.example, once this is merged"
+        " (so far https://backup.example)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [("PDNS", "target ns-2"), ("SSH_KEY", "target ansible"), ("CHAT", "inventory/notify.yaml: team")],
+)
+def test_a_customers_file_has_no_secret_of_a_target(tmp_path: Path, name: str, owner: str) -> None:
+    write(tmp_path, "http://127.0.0.1:1")
+    (tmp_path / "inventory/notify.yaml").write_text("notify: {team: {url: CHAT}}\n")
+    backed_up(tmp_path, "acme", "thief.example", "PASSWORD", name)
+    with pytest.raises(InputError) as error:
+        load(tmp_path)
+    text = f"repositories.vault.login: {name} is no secret of a customer: {owner} has it (take another name)"
+    assert str(error.value) == f"customers/acme/backup.yaml:1:82: {text}"
 
 
 def test_what_is_as_it_was_is_contacted(run: Run, tmp_path: Path, thief: StandIn) -> None:

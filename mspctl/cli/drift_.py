@@ -70,7 +70,8 @@ def command(
         work.tell_of_others()
     plan = work.plan()
     findings = work.findings(plan, outside=check)
-    shown = drifts.of_drift(plan, findings, beside(work, plan))
+    asked = work.who_touched(plan) if isinstance(work, Observing) else plan
+    shown = drifts.of_drift(asked, findings, beside(work, plan))
     shown.document.update(said_of(work))
     left = [Line(Tone.WARN, "left", detail=text) for text in work.left_to_others("drift")]
     shown = replace(shown, notes=[*shown.notes, *left])

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TypeVar
 
 from mspctl.cli.workspace import RUN_ID, WORKERS, Workspace, head, who
 from mspctl.desired import Declaration, Selection, scopes
-from mspctl.driver import Tokens, translated
+from mspctl.driver import Remembers, Tokens, Touched, translated
 from mspctl.errors import TargetError, Unreachable
 from mspctl.finding import Findings
 from mspctl.finding_page import Found, found
@@ -21,15 +21,16 @@ from mspctl.kinds.patching import SECTION as PATCHING
 from mspctl.ledger import Ledger
 from mspctl.ledger_page import path_of
 from mspctl.moments import Clock
-from mspctl.observation import Observation, as_seen, basis, observed, reading, since
+from mspctl.observation import SKEW, Observation, as_seen, basis, observed, reading, since
 from mspctl.observations import Observations
 from mspctl.plan import Plan, ScopePlan, accept, plan_scope
 from mspctl.proof import Key, Proof
 from mspctl.record import Run, ScopeRecord
-from mspctl.resource import Cause, Scope
+from mspctl.resource import Cause, Id, Scope
 from mspctl.updates import Installed, installed
 
 _LOG = logging.getLogger(__name__)
+NEVER, NONE = datetime.min.replace(tzinfo=UTC), timedelta()
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -170,6 +171,40 @@ class Observing(Workspace):
         record = self.recorded.get(scope)
         plan = plan_scope(accepted, record, reading(seen, accepted), causes, self.wants, reader.traits)
         return replace(plan, seen_at=seen.read_at, since={id: it.since for id, it in seen.seen.items()})
+
+    def who_touched(self, plan: Plan) -> Plan:
+        """With who touched last what differs, and when, as far as targets know it."""
+        targets: dict[tuple[str, str], dict[Scope, list[Id]]] = {}
+        for each in plan.scopes:
+            if each.left:
+                asked = targets.setdefault((each.scope.target, each.scope.facet), {})
+                asked[each.scope] = [d.live.id if d.live else d.id for d in each.left]
+        with ThreadPoolExecutor(WORKERS) as executor:
+            answers = [*executor.map(self._touched, targets.values())]
+        found = {scope: touched for answer in answers for scope, touched in answer.items() if touched}
+        if not found:
+            return plan
+        ours = self.ledger.last(found)
+        theirs = {s: self._theirs(touched, ours.get(s, NEVER)) for s, touched in found.items()}
+        return replace(plan, scopes=[replace(s, touched=theirs.get(s.scope, {})) for s in plan.scopes])
+
+    def _touched(self, asked: Mapping[Scope, Sequence[Id]]) -> Mapping[Scope, Mapping[Id, Touched]]:
+        """What one target knows; that it gives no answer is told elsewhere."""
+        scope = next(iter(asked))
+        try:
+            with translated():
+                reader = self._reader(scope)
+                return reader.touched(asked) if isinstance(reader, Remembers) else {}
+        except TargetError as error:
+            _LOG.info("%s does not say who changed what: %s", scope.target, error)
+            return {}
+
+    def _theirs(self, found: Mapping[Id, Touched], ours: datetime | None) -> Mapping[Id, Touched]:
+        """Without what may have been us, or was before us. Who has a name was not; clocks may differ all the same."""
+        if ours is None:
+            return {}
+        until = self.now + SKEW
+        return {i: t for i, t in found.items() if ours + (NONE if t.who else SKEW) < t.when <= until}
 
     @cached_property
     def found(self) -> dict[str, Found]:

@@ -498,11 +498,7 @@ class Workspace:
             return [*plans]
         names = self.selection.customers or [*self.estate.customers]
         scopes, outputs = {plan.scope for plan in plans if plan.steps}, self._handed_out(plans)
-        try:
-            newer = self.merge.since(names, self.now) if scopes else None
-        except LedgerError as error:
-            console.hint(f"what was merged since is not known: {error}")
-            newer = None
+        newer = self.merge.since(names, self.now) if scopes else None
         before = self._as_held(self.merge.before(names, self.now), scopes, outputs) if scopes else None
         says = Says(self._as_held(self.estate, scopes, outputs) or {}, before, self._as_held(newer, scopes, outputs))
         return [set_aside(plan, says, {c.id for c in review.changes.get(plan.scope, ())}) for plan in plans]

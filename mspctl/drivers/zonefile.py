@@ -21,7 +21,7 @@ from typing import Annotated, BinaryIO
 
 from pydantic import BeforeValidator
 
-from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Traits, Work
+from mspctl.driver import Access, AppliesEach, Landed, Reading, ReadsEach, Touched, Traits, Work
 from mspctl.errors import Stale, TargetError, Unreachable, Unsupported
 from mspctl.fields import Boolean, Host, Model, Text, Ttl, one_or_many
 from mspctl.kinds import dns, master
@@ -83,6 +83,15 @@ class Reader(ReadsEach):
         for scope in scopes:
             with suppress(OSError), open(f"{folder}/{_file_name(scope)}", "rb") as file:  # reading it will tell
                 found[scope] = _token(file.read())
+        return found
+
+    def touched(self, asked: Mapping[Scope, Collection[Id]]) -> Mapping[Scope, Mapping[Id, Touched]]:
+        """When a file was written; a file system knows neither by whom nor what of it was changed."""
+        folder, found = self._folder(), dict[Scope, dict[Id, Touched]]()
+        for scope, ids in asked.items():
+            with suppress(OSError):
+                written = os.stat(f"{folder}/{_file_name(scope)}").st_mtime
+                found[scope] = dict.fromkeys(ids, Touched(datetime.fromtimestamp(written, UTC), whole="file"))
         return found
 
     def _is_filled(self, live: Resource, known: Sequence[Resource], ours: bool) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from mspctl.errors import InputError, TargetError, Unreachable
-from mspctl.forge import PLANNED, Approval, Artifact, Check, Comment, Issue, Pull
+from mspctl.forge import PLANNED, Approval, Artifact, Check, Comment, Issue, Pull, Running
 from mspctl.forge.rest import moment, pages
 from mspctl.secrets import Secret
 from mspctl.transports.http import READS, Http, Refused, Settings, making_sense
@@ -38,6 +38,8 @@ REPEATED = READS | {"PUT", "DELETE"}
 
 _PROJECT = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)+", re.ASCII)
 _JOB = re.compile(r"/-/jobs/(\d+)", re.ASCII)
+_PIPELINE = re.compile(r"/-/pipelines/(\d+)", re.ASCII)
+_OVER = frozenset({"success", "failed", "canceled", "skipped", "manual"})  # of a pipeline: nothing of it runs
 _KEPT = re.compile(r"reviewed-(\d+)-([0-9a-f]{40,64})", re.ASCII)
 # A line that begins like this would be carried out, by whoever posts it: /merge, /close, /approve.
 _ACTION, _DEFUSED = re.compile(r"^/(?=\w)", re.MULTILINE), re.compile("^\u200b/", re.MULTILINE)
@@ -233,9 +235,27 @@ class GitLab:
             found = _KEPT.fullmatch(str(self._call("GET", f"/jobs/{run}")["name"]))
         if not found:
             raise TargetError(f"the job {run} kept no plan")
+        if self._is_planned_now(found[2]):
+            raise Running("its plan is being made just now")
         said = {"object_kind": "merge_request", "object_attributes": {"iid": int(found[1]), "action": "reopen"}}
         payload = {"key": PAYLOAD, "variable_type": "file", "value": json.dumps(said)}
         self._call("POST", "/pipeline", {"ref": self.main, "variables": [payload]})
+
+    def _is_planned_now(self, commit: str) -> bool:
+        """By its status, which may be of a pipeline that died: so that is asked, and has to be one of ours."""
+        with making_sense("GitLab", "statuses"):
+            said = [*self._pages(f"/repository/commits/{commit}/statuses", name=STATUS, all="true")]
+            last = max(said, key=lambda each: int(each["id"]), default={})
+            found = _PIPELINE.search(str(last.get("target_url") or ""))
+            if last.get("status") != "running" or not found:
+                return False
+            try:
+                pipeline = self._call("GET", f"/pipelines/{int(found[1])}")
+            except Refused as error:
+                if error.status == 404:
+                    return False
+                raise
+            return bool(pipeline["ref"] == self.main and pipeline["status"] not in _OVER)
 
     # -- what other forges do by themselves
 

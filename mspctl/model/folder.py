@@ -46,7 +46,9 @@ class Folder:
 
     def has(self, name: str) -> bool:
         """Whether anything stands there; a link that leads nowhere does."""
-        return self.shown(name) in self.instead or os.path.lexists(self.path(name))
+        file = self.shown(name)
+        known = any(each == file or each.startswith(f"{file}/") for each in self.instead)
+        return known or os.path.lexists(self.path(name))
 
     def yaml(self, name: str, problems: Problems) -> Data:
         file = self.shown(name)
@@ -75,7 +77,15 @@ class Folder:
                 self.problems.add(None, "", "is a folder where files are expected", file=file)
             else:
                 found.append((name, stat.S_ISDIR(mode)))
-        return found
+        return sorted((dict(self._new(below)) | dict(found)).items()) if self.instead else found
+
+    def _new(self, below: str) -> Iterator[tuple[str, bool]]:
+        """The same, of what would stand there."""
+        start = self.shown(f"{below}/" if below else "")
+        for file in self.instead:
+            if file.startswith(start):
+                name, deeper, _ = file.removeprefix(start).partition("/")
+                yield name, bool(deeper)
 
     def _listed(self, path: Path) -> list[tuple[str, int]]:
         """(name, mode) of what a folder holds, sorted; nothing of a link, whose own folder names it as a problem."""

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from mspctl.fields import (
+    PLACE,
+    SECRET,
     Address,
     Boolean,
     Count,
@@ -29,29 +31,29 @@ from mspctl.fields import (
     Window,
     duration,
     is_here,
+    meaning,
     one_or_many,
     typed,
 )
 from mspctl.kinds import antivirus, patching, shown
 from mspctl.model.base import nearest
 from mspctl.model.permissions import NONE, Permissions
-from mspctl.secrets import NAME as SECRET
+from mspctl.secrets import NAME as SECRET_NAME
 from mspctl.strict_yaml import Map, Mark, Problems
 
 LONGEST_SOAK = 3600  # seconds
-PLACES = ("host", "address", "endpoint", "url", "api")  # in settings; `server` is none: to PowerDNS it is an id
 
 
 def _secret_name(value: Any) -> str:
     text = typed(value)
-    if not SECRET.fullmatch(text):
+    if not SECRET_NAME.fullmatch(text):
         raise ValueError(
             "is not the name of a secret (capital letters, digits and _; the secret itself never stands here)"
         )
     return text
 
 
-SecretName = Annotated[str, BeforeValidator(_secret_name)]
+SecretName = Annotated[str, BeforeValidator(_secret_name), SECRET]
 
 
 def _backend(value: Any) -> str:
@@ -109,7 +111,7 @@ class Published(Model):
 class Endpoint(Model):
     """A service of a mail server, as programs reach it; certificates are always verified."""
 
-    host: Text
+    host: Annotated[Text, PLACE]
     port: Port | None = None  # unless it is said, the usual one
     tls: Literal["starttls", "tls", "none"] | None = None  # unless it is said, as is usual there; none: on this machine
     ca: Text | None = None  # a file, relative to the repository: its authorities are trusted, and no others
@@ -162,7 +164,7 @@ class MailAccess(Model):
 class TargetInfo(Model):
     """A system that can be driven: a server, a provider account, a device."""
 
-    address: Text | None = None
+    address: Annotated[Text | None, PLACE] = None
     secrets: dict[Role, SecretName] = {}  # role → name of the secret
     facets: dict[Name, Annotated[Facet, BeforeValidator(_facet)]]
     publish: Published | None = None
@@ -171,22 +173,6 @@ class TargetInfo(Model):
     timezone: Timezone | None = None  # of the window; by default each customer's own
     jobs: Count | None = None  # of CI, that may use it at once; as many as there are unless it is said
     note: Text | None = None
-
-
-def addresses(target: TargetInfo) -> frozenset[str]:
-    """Everything that says where a target is: its address, those of its drivers' settings, and where its mail goes."""
-    mail = target.mail
-    places = [mail.smtp, mail.submission, mail.imap, mail.judge.imap if mail.judge else None] if mail else []
-    found = [target.address, *(place.host for place in places if place)]
-    return frozenset(filter(None, [*found, *_places([facet.settings for facet in target.facets.values()])]))
-
-
-def _places(data: Any) -> Iterator[str]:
-    """What settings call by one of the names of a place."""
-    for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
-        yield from _places(value)
-    if isinstance(data, dict):
-        yield from (str(data[key]) for key in PLACES if isinstance(data.get(key), str))
 
 
 class TargetsFile(Model):
@@ -378,6 +364,11 @@ class Inventory:
     rings: Sequence[RingEntry] = ()
     pulumi: PulumiFile | None = None
     whole: bool = True  # False: something in it is wrong, so what it lacks is no news
+
+    def addresses(self, target: str) -> frozenset[str]:
+        """All that says where a target is: its address, what its drivers' settings say so, and where its mail goes."""
+        own = [settings for (name, _), settings in self.settings.items() if name == target]
+        return frozenset(text for each in (self.targets[target], *own) for _, text, _ in meaning(each, PLACE))
 
     def secrets_beside_targets(self) -> Iterator[tuple[str, str]]:
         """NAME and place ("inventory/notify.yaml: team") of each secret that another file than targets.yaml names."""

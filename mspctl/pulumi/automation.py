@@ -28,8 +28,10 @@ from urllib.parse import quote
 import pulumi
 from pulumi import automation
 from pulumi.automation import errors
+from semver import VersionInfo
 
 from mspctl.errors import Error, InputError
+from mspctl.kinds import shown
 from mspctl.model.inventory import PulumiFile
 from mspctl.provider import shapes
 from mspctl.provider.repository import ENGINE
@@ -43,6 +45,7 @@ from mspctl.transports import private
 PROJECT = "customer"  # as in stacks/customer: by hand, it is the same stack
 PLUGIN = "pulumi-resource-mspctl"
 OLDEST = (3, 206, 0)  # from then on it tells what it does over gRPC, as this SDK listens
+ANSWER = 60  # seconds for it to say which version it is
 INSTALL = "https://www.pulumi.com/docs/install/ says how"
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SAME = frozenset({"same", "refresh", "read", "read-replacement"})  # steps that change nothing
@@ -110,19 +113,14 @@ class Cli(automation.PulumiCommand):
     """Pulumi's program in a process group of its own, so that we say when it is asked to stop."""
 
     def __init__(self) -> None:
+        """The SDK's own way of asking for the version waits for ever, and its errors are for programmers."""
         self.interrupted = False
         self._process: subprocess.Popen[str] | None = None
-        try:
-            super().__init__()
-        except OSError:
-            raise Error(f"pulumi is not installed, or not in PATH ({INSTALL})") from None
-        except subprocess.CalledProcessError as error:
-            raise Error(f"pulumi version ended with {error.returncode} ({INSTALL})") from None
-        except automation.InvalidVersionError as error:
-            raise Error(f"this pulumi does not fit: {error} ({INSTALL})") from None
-        if self.version and (self.version.major, self.version.minor, self.version.patch) < OLDEST:
-            wanted = ".".join(map(str, OLDEST))
-            raise Error(f"pulumi {self.version} is too old: at least {wanted} is needed ({INSTALL})")
+        found = shutil.which("pulumi")
+        if found is None:
+            raise Error(f"pulumi is not installed, or not in PATH ({INSTALL})")
+        self.command = os.path.abspath(found)  # it works in other folders
+        self.version = _version(self.command)
 
     def run(
         self,
@@ -165,6 +163,38 @@ class Cli(automation.PulumiCommand):
         self.interrupted = True
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
+
+
+def _version(program: str) -> VersionInfo:
+    """Of what is called pulumi here. Raises Error: it does not start, is something else, or does not fit."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [program, "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **QUIET},
+            timeout=ANSWER,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Error(f"{program} version gave no answer within {ANSWER} seconds ({INSTALL})") from None
+    except OSError as error:
+        raise Error(f"{program} cannot be started: {error.strerror} ({INSTALL})") from None
+    said = (plain(done.stderr if done.returncode else done.stdout).splitlines() or [""])[-1]
+    if done.returncode:
+        raise Error(f"{program} version ended with {done.returncode}: {shown(said)} ({INSTALL})")
+    try:
+        version = VersionInfo.parse(said.removeprefix("v"))
+    except ValueError:
+        raise Error(f"{program} is not Pulumi's: asked for its version, it says {shown(said)} ({INSTALL})") from None
+    if version.major != OLDEST[0]:
+        raise Error(f"this pulumi does not fit: it is {version}, and version {OLDEST[0]} is needed ({INSTALL})")
+    if (version.major, version.minor, version.patch) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise Error(f"pulumi {version} is too old: at least {wanted} is needed ({INSTALL})")
+    return version
 
 
 class _Workspace(automation.LocalWorkspace):
@@ -325,7 +355,7 @@ def _plugin() -> Path:
     found = shutil.which(PLUGIN, path=os.pathsep.join((str(beside), os.environ.get("PATH", os.defpath))))
     if found is None:
         raise Error(f"{PLUGIN} is not beside {sys.executable}, or in PATH (pip install 'mspctl[pulumi]')")
-    return Path(found).parent
+    return Path(found).absolute().parent  # PATH may be of folders below this one
 
 
 def _export(stack: automation.Stack) -> Mapping[str, Any]:

@@ -20,7 +20,11 @@ from mspctl.report.view import ELSEWHERE, FINDINGS, Line, Tone, View
 LIMIT = 55_000  # bytes; the rest of what an issue can have is for what the next run is told
 # What somebody has to end.
 TOLD = frozenset({Tone.OPENS, Tone.OUTSIDE, Tone.BAD, Tone.SEVERE, Tone.WARN, Tone.TAKE, Tone.CHANGE, Tone.ADD})
-_SINCE = re.compile(r" \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\)$")
+# Who touched it, and since when it is seen: the thing is the same.
+_SINCE = re.compile(
+    r"(?:; (?:last touched (?:by [^\n]{1,200}?, )?|file written )\d{4}-\d\d-\d\d \d\d:\d\d UTC)?"
+    r"(?: \((?:since|new: not seen on) \d{4}-\d\d-\d\d \d\d:\d\d\))?$"
+)
 _CODE = re.compile(r"\[[a-z-]+\.[a-z-]+\]$")
 # What a finding counts, with the word of it, and days: not what is part of a name, an address or a service.
 _COUNTED = re.compile(

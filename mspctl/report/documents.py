@@ -32,6 +32,7 @@ def _opens(plan: ScopePlan) -> bool:
 def counts_of(plan: Plan) -> Counter[str]:
     found = Counter(change.verb for scope in plan.scopes for change in scope.due)
     found.update(str(step.standing) for s in plan.scopes for step in s.steps if step.standing is not Standing.DUE)
+    found["elsewhere"] = sum(len(s.elsewhere) for s in plan.scopes)
     found["outside"] = sum(len(s.drifted) for s in plan.scopes)
     found["unmanaged"] = sum(len(s.of(Cause.UNMANAGED)) for s in plan.scopes)
     found["unreachable"] = sum(bool(s.error) and s.unreachable for s in plan.scopes)
@@ -135,6 +136,7 @@ def _change(change: Change) -> dict[str, object]:
 
 def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
     since = (plan.since or {}).get(difference.id)
+    touched = plan.touched.get(difference.live.id if difference.live else difference.id)
     return {
         "kind": difference.id.kind,
         "name": difference.id.name,
@@ -143,6 +145,7 @@ def _left(difference: Difference, plan: ScopePlan) -> dict[str, object]:
         "declared": _plain(difference.declared),
         "live": _plain(difference.live),
         "since": since and since.isoformat(),
+        "touched": touched and {"when": touched.when.isoformat(), "who": touched.who, "whole": touched.whole},
     }
 
 

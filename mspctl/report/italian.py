@@ -62,6 +62,7 @@ WORDS = {
     "new": "nuovo",
 }
 _DAY = r"\d{4}-\d\d-\d\d"
+_TIME = rf"{_DAY} \d\d:\d\d"
 # Parts of sentences; values between them stay.
 PARTS = (
     (r"\bGit says\b", "Git dice"),
@@ -69,6 +70,9 @@ PARTS = (
     (r"\bis live again, though it was deleted", "è di nuovo presente, benché fosse stato tolto"),
     (r"\bdeleted; ", "tolto; "),
     (r": live, not in Git; left alone", ": presenti, non in Git; lasciati stare"),
+    (rf"(; | \()last touched by ([^\n]{{1,200}}?), ({_TIME} UTC)(?=\)|;| \(|$)", r"\1toccato per ultimo da \2, il \3"),
+    (rf"(; | \()last touched ({_TIME} UTC)(?=\)|;| \(|$)", r"\1toccato l’ultima volta il \2"),
+    (rf"; file written ({_TIME} UTC)(?=;| \(|$)", r"; file scritto il \1"),
     (r"\(since (\d{4}-\d\d-\d\d \d\d:\d\d)\)", r"(dal \1)"),
     (r"\(new: not seen on (\d{4}-\d\d-\d\d \d\d:\d\d)\)", r"(nuovo: non c’era il \1)"),
     (r"\bas it is until (\S+), by ", r"lasciato com’è fino al \1, da "),

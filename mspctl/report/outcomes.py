@@ -9,7 +9,7 @@ from mspctl.apply import Outcome
 from mspctl.carry_out import ScopeOutcome
 from mspctl.plan import ScopePlan, Standing
 from mspctl.report.documents import ordered, outcome_document, worst_first
-from mspctl.report.plans import Counts, alarms_of, elsewhere, in_front, plan_block, step_line
+from mspctl.report.plans import Counts, alarms_of, elsewhere, in_front, left_to_others, plan_block, step_line
 from mspctl.report.view import Block, Line, Tone, View
 from mspctl.report.words import change_line, said
 
@@ -60,7 +60,7 @@ def outcome_summary(counts: Counts, command: str, done: str = "Nothing is pendin
     summary += f" {count(counts['failed'], 'change')} did not." if counts["failed"] else ""
     summary += f" {count(counts['unread'], 'scope')} could not be read." if counts["unread"] else ""
     summary += f" {count(counts['waiting'], 'change')} held." if counts["waiting"] else ""
-    summary += f" {count(counts['elsewhere'], 'change')} left to other runs." if counts["elsewhere"] else ""
+    summary += left_to_others(counts)
     contested = f" {count(counts['contested'], 'difference')} not without an approval."
     summary += contested if counts["contested"] else ""
     if counts["failed"] or counts["unread"]:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 
 from mspctl.amounts import count
 from mspctl.diff import Difference
+from mspctl.driver import Touched
 from mspctl.errors import Problem
 from mspctl.guards import CONTESTED
 from mspctl.plan import Plan, ScopePlan, Standing, Step
 from mspctl.record import Emergency
 from mspctl.report.documents import counts_of, ordered, plan_document, runs, worst_first
 from mspctl.report.view import ELSEWHERE, UNAPPROVED, Block, Line, Tone, View
-from mspctl.report.words import change_line, difference_line
+from mspctl.report.words import change_line, difference_line, touched_words
 from mspctl.resource import Cause, Scope
 
 UNDONE = frozenset({Cause.DRIFT, Cause.CAME_BACK})  # what apply --revert undoes
@@ -94,20 +95,29 @@ def asked_facts(tickets: Sequence[str], by: Sequence[str]) -> Iterator[str]:
 Counts = Mapping[str, int]  # how often each thing is there that a summary says
 
 
+# What is not due, and is something all the same.
+WAITING = (str(Standing.HELD), str(Standing.APPROVAL), "elsewhere", "outside", "only due", "unreachable", "errors")
+
+
 def plan_summary(counts: Counts) -> str:
     counts = Counter(counts)
     held, unapproved, outside = counts[str(Standing.HELD)], counts[str(Standing.APPROVAL)], counts["outside"]
     changes = counts["update"] + counts["rename"]
     if counts["create"] or changes or counts["delete"]:
         said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
-    elif held or unapproved or outside or counts["only due"] or counts["unreachable"] or counts["errors"]:
+    elif any(counts[name] for name in WAITING):
         said = "Nothing is due."
     else:
         said = "Nothing to do: every declaration is true."
     said += f" {count(unapproved, 'change')} not without an approval." if unapproved else ""
     said += f" {count(held, 'change')} held." if held else ""
+    said += left_to_others(counts)
     said += f" {count(outside, 'difference')} from outside left alone." if outside else ""
     return said + unread(counts)
+
+
+def left_to_others(counts: Counts) -> str:
+    return f" {count(counts['elsewhere'], 'change')} left to other runs." if counts["elsewhere"] else ""
 
 
 def unread(counts: Counts) -> str:
@@ -171,7 +181,7 @@ def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
     lines = sorted((_left_line(plan, d, old) for d in plan.drifted), key=lambda line: not line.new)
     unmanaged = plan.of(Cause.UNMANAGED)
     if unmanaged:
-        shown = ", ".join(d.id.name for d in unmanaged[:SHOWN_UNMANAGED])
+        shown = ", ".join(_named(plan, d) for d in unmanaged[:SHOWN_UNMANAGED])
         more = f" and {len(unmanaged) - SHOWN_UNMANAGED} more" if len(unmanaged) > SHOWN_UNMANAGED else ""
         lines.append(Line(Tone.QUIET, "unmanaged", "", f"{shown}{more}: live, not in Git; left alone"))
     lines += [
@@ -195,11 +205,23 @@ def _aside(plan: ScopePlan, old: datetime) -> tuple[list[Line], list[str]]:
 def _left_line(plan: ScopePlan, difference: Difference, old: datetime) -> Line:
     line = replace(difference_line(difference), answers=_answers(plan, difference))
     line = replace(line, heed=UNAPPROVED) if difference.cause in CONTESTED else line
+    if touched := _touched(plan, difference):
+        line = replace(line, detail=f"{line.detail}; {touched_words(touched)}")
     if since := (plan.since or {}).get(difference.id):
         return replace(line, detail=f"{line.detail} (since {since:%Y-%m-%d %H:%M})", known=since < old)
     if plan.since is not None and plan.looked:
         return replace(line, detail=f"{line.detail} (new: not seen on {plan.looked:%Y-%m-%d %H:%M})", new=True)
     return line
+
+
+def _named(plan: ScopePlan, difference: Difference) -> str:
+    """What nobody declared, and who touched it last; of that alone a whole file says nothing."""
+    touched = _touched(plan, difference)
+    return f"{difference.id.name} ({touched_words(touched)})" if touched and not touched.whole else difference.id.name
+
+
+def _touched(plan: ScopePlan, difference: Difference) -> Touched | None:
+    return plan.touched.get(difference.live.id if difference.live else difference.id)
 
 
 def _answers(plan: ScopePlan, difference: Difference) -> tuple[str, ...]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC
 from difflib import SequenceMatcher
 
 from mspctl import kinds
 from mspctl.diff import Difference
+from mspctl.driver import Touched
 from mspctl.kinds import AMISS
+from mspctl.report.digest import cut, visible
 from mspctl.report.view import Line, Tone
 from mspctl.resource import UNKNOWN, Cause, Change, Resource, Value
+
+LONGEST = 80  # characters of a name that a target has for somebody
 
 
 def change_line(change: Change, words: str = "") -> Line:
@@ -68,6 +73,15 @@ _SAID = {
     Cause.CAME_BACK: "came back",
     Cause.PENDING: "pending",
 }
+
+
+def touched_words(touched: Touched) -> str:
+    """`last touched by admin@msp.example, 2027-03-04 13:58 UTC`, as far as that is known."""
+    when = f"{touched.when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if touched.whole:
+        return f"{touched.whole} written {when}"
+    who = cut(visible(touched.who), LONGEST)
+    return f"last touched by {who}, {when}" if who else f"last touched {when}"
 
 
 def _has_lists(resource: Resource) -> bool:

@@ -15,10 +15,10 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mspctl.errors import TargetError
-from mspctl.fields import Text
+from mspctl.fields import PLACE, Text
 from mspctl.secrets import Secret
 from mspctl.transports import http
 from mspctl.transports.http import Http, as_line
@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 class Settings(http.Settings):
     """Where the API is, in the settings of a driver that needs it."""
 
-    address: Text  # what stands before /doveadm/v1
+    address: Annotated[Text, PLACE]  # what stands before /doveadm/v1
 
 
 @dataclass(frozen=True, slots=True)

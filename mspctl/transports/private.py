@@ -2,8 +2,8 @@
 Folders in memory that only we can read, for what programs that we start have to find in files.
 
 Such a folder is gone when we are done with it, and at the latest when our command ends, though a thread that hangs may
-still be at it. A process that is killed cannot take its own away: the next one does,
-with whatever still runs for it.
+still be at it. A process that is killed cannot take its own away: a small program does that waits for our end, and ends
+what was connected through it. Where that was killed too, the next command sees to it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from mspctl import ending
 
@@ -24,7 +26,23 @@ ALIVE = "alive"  # a file in such a folder, locked while its process lives
 SOCKET = "ssh-"  # what sockets are called at which OpenSSH waits; see `shared.py`
 AT_ONCE, PATIENCE = 20, 5  # connections that are ended side by side, and seconds for each
 
+# Its own session outlives what ends ours. It hears of each folder, and at our end takes away what is there still.
+WATCH = f"""exec 3<&0
+(
+  while IFS= read -r folder; do set -- "$@" "$folder"; done
+  for folder; do
+    for socket in "$folder"/{SOCKET}*; do
+      [ ! -S "$socket" ] || timeout {PATIENCE} ssh -F none -S "$socket" -O exit nobody &
+    done
+  done
+  wait
+  rm -rf -- "$@"
+) <&3 &
+"""
+
 _open: set[Path] = set()
+_watch: int | None = None  # where the program that waits for our end hears of folders
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -39,12 +57,41 @@ def folder() -> Iterator[Path]:
         fcntl.flock(held, fcntl.LOCK_EX)  # until we end, however that is
         Path(held.name).rename(Path(made) / ALIVE)  # locked before anybody else can look for it
         _open.add(Path(made))
+        _watched(made)
         ending.at_end(_remove_open)
         try:
             yield Path(made)
         finally:
             _open.discard(Path(made))
             hang_up(Path(made).glob(f"{SOCKET}*"))
+
+
+def _watched(made: str) -> None:
+    """Where no such program can be started, the next command has to do."""
+    global _watch
+    if "\n" in made:  # it hears of one folder a line, and must not take away another
+        return
+    with _lock, suppress(OSError, subprocess.SubprocessError):
+        if _watch is None:
+            hears, _watch = os.pipe()
+            with os.fdopen(hears) as stdin:
+                _started(stdin)
+        os.write(_watch, f"{made}\n".encode())
+
+
+def _started(stdin: IO[str]) -> None:
+    """It is nobody's child: the shell that starts it ends at once."""
+    subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", WATCH],
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env={"PATH": os.environ.get("PATH", os.defpath)},  # and no secret of ours
+        start_new_session=True,
+        timeout=60,
+        check=True,
+    )
 
 
 def _remove_open() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mspctl import observation
+from mspctl.cli import workspace
 from mspctl.drivers import zonefile
 from mspctl.resource import Scope
 from tests.cli.test_main_job import YAML, ZONE, replace
@@ -96,6 +97,21 @@ def test_what_somebody_edited_is_read_and_then_known(observed: Run, repository: 
     assert observed("apply", "--revert").code == 0
     assert observed("drift", "--record").code == 0
     assert read == ["brenta.example on ns-1"]
+
+
+def test_when_a_file_was_written_is_told_unless_that_may_have_been_us(
+    observed: Run, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(repository)
+    now = workspace.now
+    monkeypatch.setattr(workspace, "now", lambda: now() + timedelta(hours=2))
+    for minutes, told in ((1, False), (60, True), (180, False)):
+        written = (now() + timedelta(minutes=minutes)).replace(microsecond=0)
+        os.utime(repository / ZONE, (written.timestamp(),) * 2)
+        said = f"live is 203.0.113.66; file written {written:%Y-%m-%d %H:%M} UTC (new: not seen on "
+        assert (said in observed("drift").out) is told
+        (left,) = (left for s in document(observed)["scopes"] for left in s["left"])
+        assert left["touched"] == ({"when": written.isoformat(), "who": "", "whole": "file"} if told else None)
 
 
 def test_it_says_the_same_as_if_all_had_been_read(observed: Run, repository: Path, read: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -100,6 +101,27 @@ def test_a_row_in_the_wrong_domain_says_what_to_do(run: Run) -> None:
     sql("INSERT INTO alias (address, goto, domain) VALUES ('x@other.example', 'y@z.example', 'acme.example')")
     assert "'x@other.example' is in the table of acme.example" in (said := run("plan").out)
     assert "(mend that row: its address, or its column domain)" in said
+
+
+def test_who_changed_it_is_told_as_postfixadmin_knows_it(run: Run) -> None:
+    applied(run)
+    columns = "timestamp, username, domain, action, data"
+    told = f"INSERT INTO log ({columns}) VALUES (datetime('now', ?), ?, 'acme.example', ?, ?)"  # noqa: S608
+    sql("UPDATE mailbox SET quota = 1024000 WHERE username LIKE 'acquisti@%'")
+    sql(told, "+2 seconds", "anna\x1b[2J@msp.example (192.0.2.7)", "edit_mailbox", "acquisti@acme.example")
+    sql("UPDATE mailbox SET name = 'Paolo' WHERE username LIKE 'paolo@%'")  # past everything that would tell of it
+    sql("INSERT INTO alias (address, goto, domain) VALUES ('new@acme.example', 'x@partner.example', 'acme.example')")
+    sql(told, "+2 seconds", "eva@msp.example (192.0.2.8)", "create_alias", "new@acme.example")
+    drift = run("drift")
+    assert re.search(
+        r"live is 1 MiB; last touched by anna\[U\+001B\]\[2J@msp\.example, \d{4}\S+ \S+ UTC  :6\n", drift.out
+    )
+    assert re.search(r"unmanaged +new \(last touched by eva@msp\.example, \S+ \S+ UTC\): live, not in Git", drift.out)
+    assert "192.0.2.7" not in drift.out
+    assert drift.out.count("last touched") == 2
+    sql("DROP TABLE log")
+    silent = run("drift")
+    assert (silent.code, "last touched" in silent.out) == (drift.code, False)
 
 
 def test_revert_ends_drift(run: Run) -> None:

@@ -110,7 +110,8 @@ def test_a_newer_merge_that_says_otherwise_of_the_same_record_wins(merges: Merge
     said = {number: merges.applied(number) for number in order}
     assert (said[0].code, said[1].code) == (0, 0)
     assert f"[{NEWER}]" in said[0].out
-    assert "Nothing was changed. 1 change left to other runs." in said[0].out
+    for nothing in ("is due", "was changed"):
+        assert f"Nothing {nothing}. 1 change left to other runs." in said[0].out
     assert "1 change landed. Nothing is pending." in said[1].out
     merges.are_done()
 
@@ -166,6 +167,9 @@ def test_a_base_is_a_commit_and_of_a_plan(merges: Merges) -> None:
     wrong = merges.command("apply", "0.plan.json", "--base", "nowhere", "--yes")
     assert wrong.code == 1
     assert "'nowhere' is no commit that is here" in wrong.err
+    lost = merges.command("apply", "0.plan.json", "--base", "HEAD^1", "--into", "nowhere", "--yes")
+    assert lost.code == 1
+    assert "nothing is applied before it is known what nowhere says now: couldn't find remote ref" in lost.err
     # Before the first commit there was nothing that could be another merge's.
     first = merges.command("apply", "0.plan.json", "--base", "0" * 40, "--yes")
     assert first.code == 0, first.err

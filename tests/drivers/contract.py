@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
 import pytest
@@ -30,7 +31,9 @@ from mspctl.driver import (
     Measures,
     Reader,
     Reading,
+    Remembers,
     Tokens,
+    Touched,
     Unmeasured,
     Work,
     measured,
@@ -40,6 +43,8 @@ from mspctl.exits import Exit
 from mspctl.plan import ScopePlan, Standing
 from mspctl.resource import UNKNOWN, Cause, Change, Id, Resource, Scope, Value
 from tests.drivers.workbench import Workbench, as_plan
+
+ABOUT = timedelta(minutes=5)  # what the clock of a target may differ; a time zone is further off
 
 Fields = Mapping[Id, Mapping[str, Value]]
 
@@ -85,6 +90,10 @@ class Rig:
         """Put what the scope holds, and the values within, in another order."""
         pytest.skip("this target keeps no order that could be changed")
 
+    def touch(self, scope: Scope, resource: Resource) -> str:
+        """By hand, in the way that the target remembers; returns who it was for the target."""
+        pytest.skip("nobody else can change this target so that it remembers")
+
     def native(self, scope: Scope) -> object:
         """All that the target holds of a scope, in its own form, for ==."""
         pytest.skip("this target shows no native form")
@@ -102,6 +111,7 @@ class DriverContract:
     makes_scopes: ClassVar[bool] = True  # else they are there before anything is in them
     removes_scopes: ClassVar[bool] = False  # else one that goes stays there, empty
     measures: ClassVar[frozenset[str]] = frozenset()  # what is measured of samples[0]
+    remembers: ClassVar[str] = ""  # of what others changed: "each" by whom and when, or what Touched.whole says
 
     @pytest.fixture
     def bench(self, rig: Rig) -> Workbench:
@@ -128,6 +138,7 @@ class DriverContract:
         assert not isinstance(rig.reader(), Driver)
         assert isinstance(rig.driver(), Driver)
         assert rig.reader().traits == rig.driver().traits
+        assert isinstance(rig.reader(), Remembers) is bool(self.remembers)
 
     def test_opening_asks_the_target_nothing(self, rig: Rig) -> None:
         with rig.unreachable():
@@ -538,6 +549,37 @@ class DriverContract:
         with rig.unreachable():
             silent = measured(rig.reader(), asked)
             assert all(isinstance(answer, Unmeasured) and answer.why for answer in silent.values())
+
+    def test_it_remembers_what_others_did(self, rig: Rig, bench: Workbench) -> None:
+        if not self.remembers:
+            pytest.skip("this target does not know who changed what")
+        scope, other, absent = rig.scopes[:3]
+        self.fill(bench, scope, other)
+        ids, nobody = [s.resource.id for s in self.samples], Id(self.samples[0].resource.id.kind, "nobody")
+        asked = {scope: [*ids, nobody], other: ids, absent: ids}
+        reader = rig.reader()
+        assert isinstance(reader, Remembers)
+        assert reader.touched({}) == {}
+        before = reader.touched(asked)
+        if self.remembers == "each":
+            assert not any(before.values()), "our own doing is nobody else's"
+        began = datetime.now(UTC)
+        who = rig.touch(scope, self.samples[0].variants[0])
+        held, found = rig.native(scope), reader.touched(asked)
+        assert rig.native(scope) == held
+        assert found.get(other, {}) == before.get(other, {})
+        assert not found.get(absent)
+        told = found[scope][ids[0]]
+        assert abs(told.when - began) < ABOUT
+        if self.remembers == "each":
+            assert found[scope] == {ids[0]: Touched(told.when, who)}
+        else:
+            assert {*found[scope].values()} == {Touched(told.when, whole=self.remembers)}
+        with rig.unreachable():
+            silent = rig.reader()
+            assert isinstance(silent, Remembers)
+            with pytest.raises(TargetError):
+                silent.touched(asked)
 
     # -- helpers --------------------------------------------------------------------------------------------
 

@@ -141,7 +141,7 @@ class Device(Rig):
 
     @contextmanager
     def breaking(self, scope: Scope, after: int) -> Iterator[None]:
-        self.machine.failing = (nftables.table_of(scope), "armed")
+        self.machine.failing = (nftables.table_of(scope), "setsid")
         yield
         self.machine.failing = ("", "")
 

@@ -57,6 +57,12 @@ def test_what_a_rule_may_do(expr: list[dict[str, Any]], told: str, end: str) -> 
     assert [action for action, _ in ends(whole)] == ([end] if end else [])
 
 
+def test_where_an_address_leads_is_in_the_words_of_nft() -> None:
+    local = match({"fib": {"result": "type", "flags": ["daddr", "iif"]}}, "local")
+    (line,) = foreign.told(table([local, DROP]))
+    assert "fib daddr iif type local drop" in line
+
+
 def test_a_policy_drops_what_nothing_lets_through() -> None:
     whole = table([match({"meta": {"key": "iifname"}}, "lan*"), {"accept": None}], policy="drop")
     assert ends(whole) == []

@@ -7,6 +7,7 @@ confirmed: between arming and the first log-in afresh.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -432,6 +433,29 @@ def test_while_one_change_waits_there_is_no_other(desk: Desk, monkeypatch: pytes
     told = str(failed.error)
     assert "another change waits to be confirmed, or is being" in told or "was changed on the device" in told
     desk.comes_back(before)
+
+
+def no_timer(desk: Desk) -> None:
+    """Somebody ends all that waits, and our own process ends."""
+    for each in (desk.firewall.folder / "run").glob("*.timer"):
+        os.killpg(int(each.read_text()), signal.SIGKILL)
+    lost(desk)
+
+
+def test_what_nobody_takes_back_any_more_is_told_and_settled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with meanwhile(monkeypatch, lambda: no_timer(desk)), suppress(KeyboardInterrupt):
+        desk.apply(but(desk, default(log=True)))
+    told = "never confirmed, and somebody ended what was to take it back"
+    found = desk.reading()
+    (held,) = (r for r in found.resources if r.id == firewall.DEFAULT)
+    assert told in "".join(firewall.texts(held, "amiss"))
+    assert told in str(found.facts["boot_amiss"])
+    saved = desk.firewall.folder / f"boot/{NAME}.json"
+    assert "mspctl default" not in saved.read_text()  # the next start loads the old ones
+    (landed,) = desk.apply(but(desk, default(log=True)))  # what Git says, once more
+    assert isinstance(landed, Landed), landed
+    assert "mspctl default" in saved.read_text()
+    assert [*(desk.firewall.folder / "run").iterdir()] == []
 
 
 @contextmanager

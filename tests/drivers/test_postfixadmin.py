@@ -28,6 +28,7 @@ from tests.drivers.contract import DriverContract, Rig, Sample, read
 from tests.drivers.mailboxes import NAMES, MailRig, of_size
 from tests.drivers.workbench import Workbench
 from tests.servers import databases
+from tests.servers import postfixadmin as genuine
 
 SCOPES = [Scope("mail-1", mail.FACET, name, "acme") for name in NAMES]
 SCOPE = SCOPES[0]
@@ -43,6 +44,7 @@ class SqlRig(MailRig):
 
     module = postfixadmin
     scopes = SCOPES
+    now = "now()"
 
     def settings(self, **said: str) -> None:
         """Further settings of the driver."""
@@ -51,6 +53,21 @@ class SqlRig(MailRig):
 
     def run(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         raise NotImplementedError
+
+    def postfixadmin(self, folder: Path) -> Path:
+        """The genuine one, on these tables."""
+        copy = genuine.program(folder)
+        genuine.tell(copy, self.pages())
+        return copy
+
+    def pages(self) -> dict[str, str]:
+        """Where the tables are, as PostfixAdmin is told."""
+        raise NotImplementedError
+
+    @contextmanager
+    def abroad(self) -> Iterator[None]:
+        """Meanwhile the server is in another time zone, for whoever connects."""
+        yield
 
     def refusing(self, table: str, verb: str, row: str, domain: str) -> tuple[str, str]:
         """Statements after which the database refuses such a change, and allows it again."""
@@ -74,6 +91,21 @@ class SqlRig(MailRig):
         else:
             goto = mail.addresses(fields["to"])
             self._put("alias", "address", address, goto=",".join(goto), domain=scope.name, active=fields["enabled"])
+
+    def touch(self, scope: Scope, resource: Resource) -> str:
+        """Who PostfixAdmin calls CLI writes what its own program would."""
+        self.by_hand(scope, resource.id, resource)
+        now, address = self.now, mail.address_of(resource.id.name, scope.name)
+        for table in ("mailbox", "alias"):
+            self.run(f"UPDATE {table} SET modified = {now} WHERE {KEYS[table]} = ?", address)  # noqa: S608
+        self.tell("edit_mailbox", address)
+        return "CLI"
+
+    def tell(self, action: str, what: str, who: str = "CLI (localhost)", when: str = "") -> None:
+        """A line of PostfixAdmin's log."""
+        marks = f"({when or self.now}, ?, ?, ?, ?)"
+        values = (who, SCOPE.name, action, what)
+        self.run(f"INSERT INTO log (timestamp, username, domain, action, data) VALUES {marks}", *values)  # noqa: S608
 
     def _put(self, table: str, key: str, value: str, **row: Any) -> None:
         if self.run(f"SELECT 1 FROM {table} WHERE {key} = ?", value):  # noqa: S608
@@ -138,6 +170,8 @@ def access(root: Path, passwords: Any, secrets: dict[str, bytes] | None = None, 
 
 
 class SqliteRig(SqlRig):
+    now = "datetime('now')"
+
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.file = file
@@ -153,6 +187,9 @@ class SqliteRig(SqlRig):
         when = f"CREATE TRIGGER {name} BEFORE {verb} ON {table} WHEN {row}.domain = '{domain}'"
         return f"{when} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END", f"DROP TRIGGER {name}"
 
+    def pages(self) -> dict[str, str]:
+        return genuine.of_file(self.file)
+
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         self.file.rename(self.file.with_suffix(".away"))
@@ -161,6 +198,8 @@ class SqliteRig(SqlRig):
 
 
 class ServerRig(SqlRig):
+    zones: tuple[str, str]  # statements that move the server, and move it back
+
     def __init__(self, server: databases.Server) -> None:
         super().__init__()
         self.server = server
@@ -177,6 +216,25 @@ class ServerRig(SqlRig):
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
 
+    def pages(self) -> dict[str, str]:
+        return genuine.on(self.server)
+
+    @contextmanager
+    def abroad(self) -> Iterator[None]:
+        begin, end = self.zones
+        self._as_root(begin)
+        try:
+            yield
+        finally:
+            self._as_root(end)
+
+    def _as_root(self, statement: str) -> None:
+        """Then all connect again; readers would keep their connections."""
+        with closing(self.server.as_root()) as root, closing(root.cursor()) as cursor:
+            cursor.execute(statement)
+        self.reconnect()
+        self._made.clear()
+
     def reconnect(self) -> None:
         """After the server was away."""
         with suppress(Exception):
@@ -192,6 +250,8 @@ class ServerRig(SqlRig):
 
 
 class PostgresqlRig(ServerRig):
+    zones = (f"ALTER ROLE {databases.USER} SET timezone TO 'Asia/Tokyo'", f"ALTER ROLE {databases.USER} RESET timezone")
+
     def refusing(self, table: str, verb: str, row: str, domain: str) -> tuple[str, str]:
         name = f"no_{table}_{verb}"
         self.run(
@@ -203,6 +263,8 @@ class PostgresqlRig(ServerRig):
 
 
 class MariadbRig(ServerRig):
+    zones = ("SET GLOBAL time_zone = '+09:00'", "SET GLOBAL time_zone = 'SYSTEM'")
+
     def refusing(self, table: str, verb: str, row: str, domain: str) -> tuple[str, str]:
         name = f"no_{table}_{verb}"
         when = f"CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW IF {row}.domain = '{domain}'"
@@ -284,6 +346,7 @@ class TestPostfixadmin(DriverContract):
     )
     write_only = frozenset({"password"})
     measures = frozenset({mail.OCTETS, mail.QUOTA, mail.LAST_LOGIN, NEWEST})
+    remembers = "each"
     renamed = (mailbox("paolo.zen"),)
 
     def held_by(self, rig: Rig, scope: Scope, id_: Id) -> object:

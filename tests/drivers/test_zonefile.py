@@ -75,6 +75,10 @@ class FilesRig(Rig):
             zone.replace_rdataset(owner, dns.rdataset.from_rdata_list(kind.ttl_of(resource), rdatas))
         self.path(scope).write_text(zone.to_text(want_comments=True))
 
+    def touch(self, scope: Scope, resource: Resource) -> str:
+        self.by_hand(scope, resource.id, resource)
+        return ""
+
     @contextmanager
     def unreachable(self) -> Iterator[None]:
         self.directory.rename(self.root / "away")
@@ -131,6 +135,7 @@ ODD_HOSTS = (
 
 class TestZonefile(DriverContract):
     removes_scopes = True
+    remembers = "file"
     samples = (
         Sample(WWW, [rrset("www", "A", "192.0.2.9"), rrset("www", "A", "192.0.2.1", "192.0.2.2", ttl=60)]),
         Sample(MX, [rrset("@", "MX", "20 mx1", "10 mx2"), rrset("@", "MX", "10 mx1", ttl=0)]),

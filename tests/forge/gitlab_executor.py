@@ -118,7 +118,7 @@ class Executor:
         for each in [*reversed(included)]:
             config = merged(each, config)
         number = self.gitlab.number()
-        self.gitlab.pipelines[number] = {"id": number, "source": source, "ref": ref, "sha": commit}
+        self.gitlab.pipelines[number] = {"id": number, "source": source, "ref": ref, "sha": commit, "status": "success"}
         predefined = self._predefined(source, commit, ref, number, before or given.get("CI_COMMIT_BEFORE_SHA", ""))
         rules = config.get("workflow", {}).get("rules")
         if rules and not any(holds(rule["if"], {**predefined, **given}) for rule in rules):

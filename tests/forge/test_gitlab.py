@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,39 @@ def test_other_merge_requests_on_the_same_customers_are_planned_again(
     (variable,) = asked["variables"]
     assert (variable["key"], variable["variable_type"]) == ("TRIGGER_PAYLOAD", "file")
     assert json.loads(variable["value"])["object_attributes"]["iid"] == 1
+
+
+def test_a_plan_that_is_being_made_is_made_again_when_that_is_over(
+    gitlab: GitLabSimulator, client: GitLab, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "a" * 40
+    number = gitlab.request(head, "change")
+    gitlab.files[number] = ["customers/officine-brenta/dns.yaml"]
+    gitlab.planned(number, head, gitlab.job(name_of(number, head)))
+    pipeline = gitlab.planning(head)
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", client.plans)
+    assert one.wrong == "its plan is being made just now, and may be older than the merge (mspctl replan, later)"
+    over = partial(gitlab.pipelines[pipeline].update, status="success")
+    monkeypatch.setattr("mspctl.forge.again.time.sleep", lambda seconds: over())
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", client.plans, 60)
+    assert one.wrong == ""
+    assert len(gitlab.begun) == 1
+
+
+@pytest.mark.parametrize("of", [{"status": "canceled"}, {"status": "running", "ref": "mine"}])
+def test_a_pipeline_that_died_or_is_somebodys_own_is_not_waited_for(
+    gitlab: GitLabSimulator, client: GitLab, repository: Path, of: dict[str, str]
+) -> None:
+    head = "a" * 40
+    number = gitlab.request(head, "change")
+    gitlab.files[number] = ["customers/officine-brenta/dns.yaml"]
+    gitlab.planned(number, head, gitlab.job(name_of(number, head)))
+    pipeline = gitlab.planning(head, **of)
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", client.plans)
+    assert one.wrong == ""
+    gitlab.pipelines.pop(pipeline)
+    (one,) = again(client, load(repository), ["officine-brenta"], "main", client.plans)
+    assert one.wrong == ""
 
 
 # -- what a webhook says --------------------------------------------------------------------------------------

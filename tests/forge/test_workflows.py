@@ -129,6 +129,7 @@ def test_secrets_are_where_an_environment_guards_them_and_only_where_a_target_is
 
 def test_nobody_is_cancelled_by_a_newer_run() -> None:
     assert not any("concurrency" in str(workflow(name)) for name in NAMES)
+    assert not any("concurrency" in path.read_text() for path in (ROOT / ".github/workflows").iterdir())
 
 
 def test_of_a_pull_request_only_data_is_taken() -> None:

@@ -137,6 +137,8 @@ HIDES, MASKED = a_zone("wan", "wan1"), named(firewall.MASQUERADE, "lan > wan", s
 OPEN = forward(source=ANY)
 SHUT = rule("shut", action="drop", source=ANY, services=several("tcp/3389"))
 ALL = rule("all", source=ANY, services=several("tcp/1-65535"))
+EVERYWHERE = rule("all", source=ANY, to=ANY, services=several("tcp/1-65535"))
+DMZ = a_zone("dmz", "dmz0")
 
 
 LETS = Resource(Id(firewall.POLICY, "wan > lan"), {"action": "accept", "log": False})
@@ -180,6 +182,11 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
         (held(WAN, LAN), held(LAN), {"wan"}),
         (held(WAN, LAN), held(LAN, a_zone("uplink", "wan1", outside=True)), set()),
         (held(WAN, LAN), held(WAN, a_zone("lan", "lan0", "lan1")), set()),
+        (held(WAN, LAN, LETS), held(WAN, a_zone("lan", "lan0", "lan1"), LETS), {"lan"}),  # to what is behind lan1
+        (held(WAN, LAN, ALL), held(WAN, a_zone("lan", "lan0", "lan1"), ALL), {"lan"}),
+        (held(WAN, LAN, EVERYWHERE), held(WAN, a_zone("lan", "lan0", "lan1"), EVERYWHERE), set()),  # that was so
+        (held(WAN, LAN, DMZ, SHUT, EVERYWHERE, order=["shut", "all"]),
+         held(WAN, a_zone("lan"), a_zone("dmz", "dmz0", "lan0"), SHUT, EVERYWHERE, order=["shut", "all"]), {"dmz"}),
         (held(WAN, LAN), held(WAN, LAN, between("wan > lan", "accept")), {"wan > lan"}),
         (held(HIDES, LAN, MASKED), held(HIDES, LAN, MASKED, between("wan > lan", "accept")), {"wan > lan"}),
         (held(WAN, LAN, between("wan > lan", "drop")), held(WAN, LAN, between("wan > lan", "accept")), {"wan > lan"}),

@@ -11,6 +11,7 @@ from mspctl.errors import InputError
 from mspctl.kinds import firewall, vpn
 from mspctl.kinds.firewall import opening
 from mspctl.load import load
+from mspctl.model.secret_names import named
 from mspctl.resource import Id, Resource
 from tests.model.test_firewall import CUSTOMER, NOW, brenta, declared, resources
 
@@ -70,6 +71,15 @@ def test_the_tunnel_is_a_zone_and_rules_follow(tmp_path: Path) -> None:
     assert rdp["hours"]
     order = found[firewall.ORDER].fields["rules"]
     assert order == ("management", "vpn", "vpn-luca", "vpn-luca-2", "to-deposito")
+
+
+def test_its_key_is_known_for_a_secret_of_the_customer(tmp_path: Path) -> None:
+    text = SEDE.replace("      mail: luca@brenta.example\n", "").replace(
+        ", keepalive", ", preshared: SEDE_PSK, keepalive"
+    )
+    (customer,) = load(brenta(tmp_path, text), now=NOW).customers.values()
+    found = {(each.name, each.path, each.mark.line if each.mark else 0) for each in named(customer)}
+    assert found == {("SEDE_WG", "vpn.private_key", 8), ("SEDE_PSK", "vpn.sites[0].preshared", 18)}
 
 
 def test_who_leaves_their_mailbox_leaves_the_vpn(tmp_path: Path) -> None:

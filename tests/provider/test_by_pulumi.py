@@ -363,6 +363,31 @@ def test_without_its_program_one_line_says_so(
 
 
 @pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("#!/bin/sh\necho hello\n", "is not Pulumi's: asked for its version, it says 'hello'"),
+        ("#!/bin/sh\nprintf '\\377'\n", "is not Pulumi's"),
+        ("#!/bin/sh\n", "is not Pulumi's: asked for its version, it says ''"),
+        ("#!/bin/sh\necho no such library >&2; exit 127\n", "version ended with 127: 'no such library'"),
+        ("#!/nowhere/sh\n", "cannot be started: No such file or directory"),
+        ("\x7fELF", "cannot be started: Exec format error"),
+        ("#!/bin/sh\nexec sleep 60\n", "version gave no answer within 1 seconds"),
+    ],
+)
+def test_what_is_called_pulumi_and_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, why: str
+) -> None:
+    file = tmp_path / "pulumi"
+    file.write_text(program)
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(automation, "ANSWER", 1 if "sleep" in program else 60)
+    with pytest.raises(Error, match=re.escape(f"{file} {why}")) as caught:
+        automation.Cli()
+    assert str(caught.value).endswith("(https://www.pulumi.com/docs/install/ says how)")
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("backend: /var/lib/pulumi\n", "is not where Pulumi keeps state"),

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
 
+from mspctl.locks import Locks
 from mspctl.transports.private import MEMORY
 from tests.provider.wire import Json, Wire, approve, plain, provider, refused
 from tests.servers import dynamic
@@ -296,3 +298,34 @@ def test_a_provider_that_is_ended_meanwhile_leaves_nothing(wire: Wire, machine: 
     running = "pgrep -f apt-mar[k]"  # what was begun on the host ends there, whole
     awaited(lambda: not machine.sh(running, check=False), "the host is at it still")
     awaited(lambda: machine.sh("apt-mark showhold") == "restic\n", "the host was left half-written")
+
+
+def test_a_provider_that_is_killed_leaves_nothing_and_the_next_finishes(
+    wire: Wire, estate: Path, lan: Lan, machine: Machine
+) -> None:
+    """But for its lock, which says who has it until it expires."""
+    wanted = wire.checked(TOKEN, host("restic"))
+    with ThreadPoolExecutor(1) as executor, slow(machine):
+        first = executor.submit(wire.create, TOKEN, wanted)
+        awaited(lambda: begun(machine), "the host was not written")
+        assert "ansible-playbook" in ours(wire)
+        os.kill(wire.process.pid, signal.SIGKILL)
+        wire.process.wait(30)
+        with refused():
+            first.result(60)
+        awaited(lambda: not ours(wire), f"left: {ours(wire)}")
+        awaited(lambda: not folders(wire), "a folder with a key is there still")
+    running = "pgrep -f apt-mar[k]"
+    awaited(lambda: not machine.sh(running, check=False), "the host is at it still")
+    with provider(estate, env=secrets_of(lan)) as after:
+        after.configure(estate, wait=0)
+        with refused() as said:
+            after.create(TOKEN, wanted)
+        assert said[0].partial is None
+        assert "servers/hosts/acme/srv-1/patching is locked by" in said[0].text
+        assert "if that run is dead: mspctl unlock servers/hosts/acme/srv-1/patching" in said[0].text
+        later = datetime.now(UTC) + timedelta(minutes=21)
+        Locks(estate, now=lambda: later).sweep()
+        _, state = after.create(TOKEN, wanted)
+        assert after.details(TOKEN, state, wanted, wanted) == {}
+    assert machine.sh("apt-mark showhold; systemctl is-active mspctl-patching.timer") == "restic\nactive\n"

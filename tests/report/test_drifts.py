@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from click import unstyle
 
 from mspctl.desired import Declaration
 from mspctl.diff import Difference
+from mspctl.driver import Touched
 from mspctl.errors import Problem
 from mspctl.finding import Finding, Findings, Severity
 from mspctl.model.permissions import Acceptance
@@ -20,6 +21,7 @@ from mspctl.plan import Plan, ScopePlan
 from mspctl.record import Record
 from mspctl.report import as_issues, as_message, digest, drifts, kept, render, soon
 from mspctl.report.drifts import Beside
+from mspctl.report.italian import sentence as italian_sentence
 from mspctl.report.view import FINDINGS, SOON, Line, Tone, View
 from mspctl.resource import Cause, Id, Resource, Scope
 
@@ -175,6 +177,58 @@ def test_lines_that_say_nothing_any_more_are_named_with_their_place() -> None:
     (block,) = report(beside=Beside(warnings=warnings)).blocks
     assert [(line.label, line.source) for line in block.lines] == [("expired", "customers/acme/firewall.yaml:9")]
     assert (block.customer, block.heading) == ("acme", "expired")
+
+
+TOUCHED = [
+    (Touched(LONG_AGO, "anna@msp.example"), "last touched by anna@msp.example, 2027-03-12 07:00 UTC"),
+    (Touched(LONG_AGO.astimezone(timezone(9 * HOUR))), "last touched 2027-03-12 07:00 UTC"),
+    (Touched(LONG_AGO, whole="file"), "file written 2027-03-12 07:00 UTC"),
+    (
+        Touched(LONG_AGO, "a\x1b[2J\n\u202e" + "x" * 300),
+        f"last touched by a[U+001B][2J[U+000A][U+202E]{'x' * 52}… (248 more characters), 2027-03-12 07:00 UTC",
+    ),
+]
+
+
+@pytest.mark.parametrize(("touched", "said"), TOUCHED)
+def test_who_touched_it_is_told_as_far_as_the_target_knows(touched: Touched, said: str) -> None:
+    known, new = difference("www A"), difference("mx A")
+    since: dict[Id, datetime] = {known.id: LONG_AGO}
+    plan = scope("acme", left=[known, new], touched={known.id: touched, new.id: touched}, since=since, looked=YESTERDAY)
+    view, before = (report(p) for p in (plan, replace(plan, touched={})))
+    assert [line.detail for line in view.blocks[0].aside] == [
+        f"values: Git says 192.0.2.1, live is 192.0.2.9; {said} (new: not seen on 2027-03-14 08:00)",
+        f"values: Git says 192.0.2.1, live is 192.0.2.9; {said} (since 2027-03-12 07:00)",
+    ]
+    # Whoever touches it once more has not made another thing of it.
+    assert [told.facts.keys() for told in as_issues.of_drift(view)] == [
+        t.facts.keys() for t in as_issues.of_drift(before)
+    ]
+    left: Any = view.document["scopes"]
+    assert left[0]["left"][0]["touched"]["when"] == touched.when.isoformat()
+    italian = italian_sentence(view.blocks[0].aside[1].detail)
+    assert italian.startswith("values: Git dice 192.0.2.1, dal vivo è 192.0.2.9; ")
+    assert italian.endswith("2027-03-12 07:00 UTC (dal 2027-03-12 07:00)")
+    assert not {"touched", "written"} & {*italian.split()}
+
+
+def test_who_made_what_nobody_declared_is_told() -> None:
+    one, two = difference("x A", Cause.UNMANAGED), difference("y A", Cause.UNMANAGED)
+    touched = {one.id: Touched(LONG_AGO, "anna@msp.example"), two.id: Touched(LONG_AGO, whole="file")}
+    (line,) = report(scope("acme", left=[one, two], touched=touched)).blocks[0].aside
+    assert line.detail == (
+        "x A (last touched by anna@msp.example, 2027-03-12 07:00 UTC), y A: live, not in Git; left alone"
+    )
+    assert "x A (toccato per ultimo da anna@msp.example, il 2027-03-12 07:00 UTC)" in italian_sentence(line.detail)
+
+
+def test_an_acceptance_that_ran_out_says_so_behind_who_touched_it() -> None:
+    left = difference("www A")
+    said = {"resource": "dns/acme.example/www A", "why": "a test", "until": "2027-03-14", "who": "Paolo"}
+    plan = scope("acme", left=[left], touched={left.id: Touched(LONG_AGO, "anna")})
+    beside = Beside(lapsed={"acme": [Acceptance.model_validate(said)]})
+    (line,) = report(plan, beside=beside).blocks[0].aside
+    assert "; toccato per ultimo da anna, il 2027-03-12 07:00 UTC; " in italian_sentence(line.detail)
 
 
 def ends(customer: str = "acme", target: str = "ns-1", /, **at: timedelta) -> Declaration:

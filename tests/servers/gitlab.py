@@ -164,7 +164,17 @@ class GitLabSimulator:
 
     def planned(self, number: int, head: str, job: int) -> None:
         url = f"https://gitlab.invalid/{PROJECT}/-/jobs/{job}"
-        self.statuses.append({"sha": head, "name": "mspctl/plan", "status": "success", "target_url": url})
+        said = {"id": self.number(), "sha": head, "name": "mspctl/plan", "status": "success", "target_url": url}
+        self.statuses.append(said)
+
+    def planning(self, head: str, status: str = "running", ref: str = "main") -> int:
+        """A pipeline that plans a commit, and says so; its number."""
+        number = self.number()
+        self.pipelines[number] = {"id": number, "source": "trigger", "ref": ref, "sha": "c" * 40, "status": status}
+        url = f"https://gitlab.invalid/{PROJECT}/-/pipelines/{number}"
+        said = {"id": self.number(), "sha": head, "name": "mspctl/plan", "status": "running", "target_url": url}
+        self.statuses.append(said)
+        return number
 
     # -- what is asked
 
@@ -247,6 +257,7 @@ class GitLabSimulator:
         if mine and mine[-1]["status"] == body["state"] == "running":
             raise Refusal(400, "Cannot transition status via :run from :running")
         said = {"sha": commit, "status": body["state"], "target_url": body.get("target_url"), "pipeline_id": None}
+        said |= {"id": self.number()}
         said |= {"name": body.get("name", "default"), "description": body.get("description")}
         self.statuses.append(said)
         return said
@@ -254,6 +265,11 @@ class GitLabSimulator:
     def _list_statuses(self, commit: str, asked: Json, body: Json) -> list[Json]:
         found = [s for s in self.statuses if s["sha"] == commit and asked.get("name", s["name"]) == s["name"]]
         return found if asked.get("all") == "true" else [*{s["name"]: s for s in found}.values()]
+
+    def _get_pipeline(self, number: str, asked: Json, body: Json) -> Json:
+        if int(number) not in self.pipelines:
+            raise NotFound
+        return self.pipelines[int(number)]
 
     def _get_job(self, number: str, asked: Json, body: Json) -> Json:
         if int(number) not in self.jobs:
@@ -307,7 +323,7 @@ class GitLabSimulator:
         ("GET", "/members/all"): lambda s, **_: [{"id": i, "access_level": level} for i, level in s.members.items()],
         ("GET", "/jobs/(n)"): _get_job,
         ("GET", "/jobs/(n)/artifacts/(p)"): _get_file,
-        ("GET", "/pipelines/(n)"): lambda s, n, **_: s.pipelines[int(n)],
+        ("GET", "/pipelines/(n)"): _get_pipeline,
         ("POST", "/pipeline"): _begin,
     }
 

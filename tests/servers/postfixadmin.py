@@ -49,20 +49,35 @@ def program(folder: Path) -> Path:
 
 def make_tables(copy: Path, settings: Mapping[str, str]) -> None:
     """Run the upgrade script on an empty database; `settings` are PostfixAdmin's own (`database_type`, …)."""
+    tell(copy, settings)
+    _run(copy, "require 'upgrade.php';")
+
+
+def tell(copy: Path, settings: Mapping[str, str]) -> None:
     said = "".join(f"$CONF['{name}'] = '{value}';\n" for name, value in settings.items())
     (copy / "config.local.php").write_text(f"<?php\n{said}")
+
+
+def save(copy: Path, handler: str, subject: str, **values: str) -> None:
+    """Change something, as its own program does: by what its pages save with, too."""
+    said = ", ".join(f"'{field}' => '{value}'" for field, value in values.items())
+    script = f"$it = new {handler}(0); $fine = $it->init('{subject}') && $it->set([{said}]) && $it->save();"
+    _run(copy, f"require 'common.php'; {script} if (!$fine) die(json_encode($it->errormsg)); echo 'saved';", "saved")
+
+
+def _run(copy: Path, script: str, says: str = "") -> None:
     # So told, it wants neither a session nor the templates of its pages.
-    script = "define('POSTFIXADMIN_CLI', 1); require 'upgrade.php';"
-    command = [require("php"), "-d", f"include_path=.:{copy}", "-r", script]
+    command = [require("php"), "-d", f"include_path=.:{copy}", "-r", f"define('POSTFIXADMIN_CLI', 1); {script}"]
     done = subprocess.run(command, cwd=copy / "public", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert says in done.stdout, done.stdout + done.stderr
 
 
 def make_sqlite(folder: Path) -> Path:
     """An empty SQLite database with the tables."""
     copy, file = program(folder), folder / "postfixadmin.db"
     file.touch()
-    make_tables(copy, {"database_type": "sqlite", "database_name": str(file)})
+    make_tables(copy, of_file(file))
     return file
 
 
@@ -75,8 +90,16 @@ def counted(file: Path) -> None:
         )
 
 
+def of_file(file: Path) -> dict[str, str]:
+    return {"database_type": "sqlite", "database_name": str(file)}
+
+
 def make_on(server: Server, folder: Path) -> None:
     """The tables in a server's database."""
+    make_tables(program(folder), on(server))
+
+
+def on(server: Server) -> dict[str, str]:
     where = {"database_host": "127.0.0.1", "database_port": str(server.port), "database_name": NAME}
     who = {"database_user": USER, "database_password": PASSWORD.replace("'", "\\'")}
-    make_tables(program(folder), server.settings() | where | who)
+    return server.settings() | where | who

@@ -1,9 +1,10 @@
-"""The folder of a run of Ansible, with the key in it: gone with the run, or with the next one."""
+"""The folder of a run of Ansible, with the key in it: gone with the run, however that ends, or with the next one."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,28 @@ with private.folder() as folder:
 """
 
 
+# As it is where somebody kills the program too that waits for our end.
+UNWATCHED = HOLDS.replace("with private", "private._watched = len\nwith private")
+
+
+def test_what_a_killed_run_left_goes_without_another_run(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdin=-1, stdout=-1, text=True) as killed:
+        assert killed.stdout is not None
+        left = Path(killed.stdout.readline().strip())
+        killed.kill()
+    for _ in range(600):
+        if not left.exists():
+            break
+        time.sleep(0.05)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_what_a_killed_run_left_is_taken_away_and_that_of_others_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(private, "MEMORY", tmp_path)
     (tmp_path / "mspctl-of-somebody").mkdir()
-    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    command = [sys.executable, "-c", UNWATCHED, str(tmp_path)]
     with (
         subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as killed,
         subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as lives,

@@ -188,8 +188,9 @@ class Reader:
         """Of a file, on this machine: the device is not asked."""
         here = Machine("", self.settings.model_copy(update={"via": "local", "sudo": False}), Secrets({}))
         with here.session() as session, _read_by(session):
-            listed, text = saved.listed(session, file)
-            return grown.grown(Tables.read(listed, text, _PREFIX, {}), outside, self.settings.port)
+            read = saved.listed(session, file)
+            made = grown.grown(Tables.read(read.listed, read.text, _PREFIX, {}), outside, self.settings.port)
+            return replace(made, notes=[*made.notes, *read.notes], odd=[*made.odd, *read.odd])
 
     def _identify(self, session: Session) -> None:
         """Nothing is sent to another device than the one that is meant."""
@@ -271,7 +272,8 @@ class _Device:
         self.session = session
         self.settings = settings
         self.known: dict[tuple[str, str], foreign.Whole | str] = {}
-        said = session.must(["sh", "-c", _STATE, "sh", settings.boot_folder, *ours], what="listing the tables")
+        words = ["sh", "-c", _STATE, "sh", settings.boot_folder, settings.run_folder, *ours]
+        said = session.must(words, what="listing the tables")
         listed, *tables = said.split(b"\n", len(ours) + 1)
         lines = tables.pop().decode(errors="replace").splitlines()
         found = _json(listed).get("nftables")
@@ -312,12 +314,12 @@ class _Device:
 
     def told_of_start(self, resources: Sequence[Resource]) -> dict[str, Value]:
         """The same, for findings; or why nobody knows."""
-        if not any(each.id.kind in _STARTS for each in resources) or self.settings.at_boot == "elsewhere":
-            return {}
-        if not self.boot.systemd:
-            return {"boot_unseen": "it has no systemd, so nothing was set up there to load them"}
         amiss = sorted({text for each in resources for text in firewall.texts(each, AMISS)})
-        return {"boot_amiss": "; ".join(amiss)} if amiss else {}
+        told: dict[str, Value] = {"boot_amiss": "; ".join(amiss)} if amiss else {}
+        starts = any(each.id.kind in _STARTS for each in resources) and self.settings.at_boot == "systemd"
+        if starts and not self.boot.systemd:
+            told["boot_unseen"] = "it has no systemd, so nothing was set up there to load them"
+        return told
 
     def alarms(self, ours: str, table: Table) -> tuple[str, ...]:
         """What lets something in comes first, then what takes away, then what nobody knows."""
@@ -338,12 +340,16 @@ class _Device:
 _STARTS = {firewall.DEFAULT.kind: boot.FIREWALL, vpn.TUNNEL: tunnel.WAY.unit}  # what makes them when a device starts
 
 
+_UNGUARDED = "a change was loaded and never confirmed, and somebody ended what was to take it back"
+
+
 def _at_start(resources: Sequence[Resource], state: boot.State, name: str, settings: Settings) -> list[Resource]:
-    """With what is amiss with the next start; where others see to that, nothing is."""
+    """With what is amiss with the next start; where others see to that, it is only what nobody confirmed."""
 
     def told(resource: Resource, unit: boot.Unit) -> Resource:
         seen = settings.at_boot == "systemd"
         amiss = frozenset(state.amiss(unit, name, settings.boot_folder)) if seen else frozenset[str]()
+        amiss |= {_UNGUARDED} if resource.id == firewall.DEFAULT and name in state.unguarded else frozenset()
         return replace(resource, fields={**resource.fields, AMISS: amiss})
 
     return [told(each, _STARTS[each.id.kind]) if each.id.kind in _STARTS else each for each in resources]
@@ -357,14 +363,16 @@ def _without_amiss(resources: Sequence[Resource]) -> list[Resource]:
     ]
 
 
-# $1: the folder of what is loaded at the next start; then our tables, of each a line, empty for none. nft does not see
-# what older programs loaded into the kernel without it. Without -t it asks the kernel for
-# all that is in every set, only to tell the names of tables: a second for 2,500 rules.
+# $1: the folder of what is loaded at the next start; $2: of what waits to be confirmed; then our tables: of each a
+# line, empty for none. nft does not see what older programs loaded into the kernel without it. Without -t it asks the
+# kernel for all that is in every set, only to tell the names of tables: a second for 2,500 rules.
 _STATE = f"""TZ=UTC nft -j -t list tables || exit
-folder=$1
-shift
+folder=$1 run=$2
+shift 2
 for name; do TZ=UTC nft -j -s list table {FAMILY} "$name" 2>/dev/null || echo; done
 for name; do [ ! -e "$folder/$name.wg" ] || echo "tunnel $name"; done
+set -- "$run"
+{commit.UNGUARDED}
 set -- "$folder"
 cat /proc/net/ip_tables_names /proc/net/ip6_tables_names 2>/dev/null | sed 's/^/legacy /'
 {boot.asked([*_STARTS.values()])}
@@ -380,7 +388,7 @@ class Driver(AppliesEach, Reader):
             found, digest = _seen(session, name)
             table = found or Table()
             held = tunnel.listed(session, self.settings.boot_folder, name)
-            state = _Device(session, self.settings).boot if self.settings.at_boot == "systemd" else boot.State()
+            state = _Device(session, self.settings).boot
             resources = _at_start([*table.resources, *held.resources], state, name, self.settings)
             after = _without_amiss(_changed(resources, work))
             if work.changes:

@@ -104,10 +104,11 @@ class State:
     digests: dict[str, str] = field(default_factory=dict)  # of units and what they run, by path
     files: set[str] = field(default_factory=set)  # in the folder
     edited: set[str] = field(default_factory=set)  # of these
+    unguarded: set[str] = field(default_factory=set)  # tables with a change that nobody confirmed or takes back
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> State:
-        """From what `asked` prints."""
+        """From what `asked`, and `UNGUARDED` of `commit.py`, print."""
         found = cls("systemd" in lines)
         for line in lines:
             word, _, rest = line.partition(" ")
@@ -116,8 +117,8 @@ class State:
                 found.enabled[first] = more
             elif word == "digest":
                 found.digests[more] = first
-            elif word in ("file", "edited"):
-                (found.files if word == "file" else found.edited).add(rest)
+            elif word in ("file", "edited", "unguarded"):
+                {"file": found.files, "edited": found.edited, "unguarded": found.unguarded}[word].add(rest)
         return found
 
     def amiss(self, unit: Unit, table: str, folder: str) -> Iterator[str]:

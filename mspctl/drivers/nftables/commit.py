@@ -236,30 +236,50 @@ done
 mv "$1.fired" "$1.undone" 2>/dev/null
 """
 
+# Whether anything runs that was given this token: a timer, or who arms it.
+_ALIVE = """alive() {
+  for each in /proc/[0-9]*/cmdline; do
+    case " $(tr "\\000" " " 2>/dev/null <"$each") " in *" $1 "*) return 0 ;; esac
+  done
+  return 1
+}
+"""
+# $1: the run folder. A line for each table of which a change was loaded, when somebody ended what would take it back.
+UNGUARDED = f"""{_ALIVE}
+for file in "$1"/*.armed "$1"/*.fired; do
+  [ -e "$file" ] || continue
+  token=${{file##*/}}
+  alive "${{token%.*}}" || [ ! -e "$file" ] || echo "unguarded $(cat -- "$file")"
+done
+"""
+
 # Folder, token, table, digest of what is there, seconds, length of the input, folder of what is loaded at the next
-# start, program.
-_GIVEN = """set -eu
+# start, program. What nobody takes back any more waits for nothing: this change is compared with what is there now.
+_GIVEN = f"""set -eu
 umask 077
 mkdir -p -m 700 -- "$1"
 cd -- "$1"
-alone() {
+{_ALIVE}
+alone() {{
   for other in *.armed *.fired; do
-    if [ -e "$other" ] && [ "$other" != "$2.armed" ]; then
+    if [ ! -e "$other" ] || [ "$other" = "$2.armed" ]; then continue; fi
+    if alive "${{other%.*}}"; then
       echo "another change waits to be confirmed, or is being taken back" >&2; exit 1
     fi
+    rm -f -- "${{other%.*}}".*
   done
-}
+}}
 alone "$@"
 rm -f -- *.done
 trap 'rm -f -- "$2".*' EXIT
 cat >"$2.new"
 if [ "$(wc -c <"$2.new")" -ne "$6" ]; then echo "cut off" >&2; exit 1; fi
 export TZ=UTC
-{check}
+{{check}}
 """
 _ARM = f"""{_GIVEN}
 {{old}}
-: >"$2.armed"
+printf %s "$3" >"$2.armed"
 alone "$@"  # of two who come at once, none loads before the other has looked
 now=$({{now}} | sha256sum)
 [ "${{now%% *}}" = "$4" ] || exit {_CHANGED}

@@ -159,6 +159,8 @@ def plain(text: str) -> str:
 
 
 def _words(part: Any) -> list[str]:
+    if isinstance(part, dict) and "result" in part:  # fib
+        return ["fib", *map(str, part.get("flags", ())), str(part["result"])]
     return [str(v) for v in part.values()] if isinstance(part, dict) else [str(part)]
 
 

@@ -26,7 +26,7 @@ from mspctl.drivers.octodns.providers import AS_FILE, PROVIDERS, checked, few, p
 from mspctl.drivers.octodns.records import OWN, held_in, own, record_of, resource_of, zone_of
 from mspctl.drivers.octodns.told import line, logger, told
 from mspctl.errors import Stale, TargetError, Unsupported
-from mspctl.fields import Model
+from mspctl.fields import PLACE, Means, Model
 from mspctl.kinds import dns
 from mspctl.resource import Change, Fields, Id, Resource, Scope
 
@@ -38,12 +38,12 @@ ANY = "zone.invalid"  # stands for the zone where it does not matter which
 APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 _ANY_PLAIN = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 
-Options = Annotated[dict[str, Any], WithJsonSchema(_ANY_PLAIN)]
+Options = Annotated[dict[str, Any], WithJsonSchema(_ANY_PLAIN), Means(PLACE.what, ("endpoint",))]
 Few = Annotated[int, BeforeValidator(few), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 16})]
 
 
 class Settings(Model):
-    provider: Annotated[str, BeforeValidator(provider_name), WithJsonSchema({"enum": [*PROVIDERS]})]
+    provider: Annotated[str, BeforeValidator(provider_name), WithJsonSchema({"enum": [*PROVIDERS]}), PLACE]
     options: Options = Field({}, validate_default=True)  # of the provider, as octoDNS calls them
     at_once: Few = 4  # zones read side by side; fewer where a provider limits how often it may be asked
 

@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import model_validator
 
 from mspctl import hashes
-from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Traits, Work, translated
-from mspctl.drivers.postfixadmin import dovecot, use
+from mspctl.driver import Access, Failed, Gauge, Known, Landed, Measured, Reading, Touched, Traits, Work, translated
+from mspctl.drivers.postfixadmin import dovecot, touched, use
 from mspctl.drivers.postfixadmin.dovecot import SHARED, Dovecot, Shares
 from mspctl.drivers.postfixadmin.native import Rows, as_resources, replying, whole
 from mspctl.drivers.postfixadmin.tables import Tables
 from mspctl.drivers.postfixadmin.writer import Writer
 from mspctl.errors import TargetError, Unsupported
-from mspctl.fields import Boolean, Host, Model, Name, Port, Seconds, Text
+from mspctl.fields import PLACE, Boolean, Host, Model, Name, Port, Seconds, Text
 from mspctl.kinds import mail
 from mspctl.resource import UNKNOWN, Id, Resource, Scope, Value
 from mspctl.secrets import Secret, Secrets
@@ -47,7 +47,7 @@ class Settings(Model):
     database: sql.Kind
     file: Text | None = None  # of SQLite, relative to the repository
     name: Text = "postfixadmin"  # of the database on a server
-    host: Text | None = None  # unless it is said, the target's address
+    host: Annotated[Text | None, PLACE] = None  # unless it is said, the target's address
     port: Port | None = None
     socket: Text | None = None  # a Unix socket; of PostgreSQL, its folder
     user: Text = "postfixadmin"
@@ -161,6 +161,13 @@ class Reader:
         if logins:
             tables[mail.LAST_LOGIN] = (logins, "last_login")
         return use.measure(gauges, self.database, tables, self.dovecot.api if self.dovecot else None)
+
+    def touched(self, asked: Mapping[Scope, Collection[Id]]) -> Mapping[Scope, Mapping[Id, Touched]]:
+        """See `driver.Remembers`."""
+        if not asked:
+            return {}
+        with self.database.session(writes=False) as session, session.transaction() as db:
+            return touched.touched(db, self.tables, asked, self.settings.log_as)
 
     def scopes(self) -> Sequence[str]:
         """Mail domains; not those that only stand for another one, or whose mail another server keeps."""

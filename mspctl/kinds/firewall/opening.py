@@ -8,6 +8,7 @@ from typing import Any
 
 from mspctl.kinds import addresses, services
 from mspctl.kinds.firewall import (
+    ANY,
     FORWARD,
     MANAGEMENT,
     MASQUERADE,
@@ -136,6 +137,25 @@ def _zone_widens(
     gained = (texts(after, "interfaces") - mine) & _interfaces_of(was, old | new)
     if gained and (before or after.id.name not in new):  # rules of a zone that is new are told of themselves
         return f"everybody outside comes by {', '.join(sorted(gained))}: what is let through from there would be open"
+    return _exposed(after, texts(after, "interfaces") - mine, was, will) if before else ""
+
+
+def _exposed(zone: Resource, gained: frozenset[str], was: Sequence[Resource], will: Sequence[Resource]) -> str:
+    """Why everybody reaches what is behind interfaces as soon as they are in a zone that was there before."""
+    inside, name = inside_of(was, will), zone.id.name
+    left = {r.id.name for r in was if r.id.kind == ZONE and texts(r, "interfaces") & gained}
+    shut = {to for r in was if r.id.kind == RULE and not lets_through(r) for to in texts(r, "to")}
+    for resource in will if gained else ():
+        if resource.id.kind == POLICY:
+            came, goes = zones_of(resource.id.name)
+            opens_it = lets_through(resource) and came not in inside and goes == name
+        elif resource.id.kind == RULE and addresses.is_everything(texts(resource, "destination")):
+            to = texts(resource, "to")
+            opens_it = lets_anybody(resource, inside) and (name in to or (ANY in to and bool(shut & left)))
+        else:
+            continue
+        if opens_it:
+            return f"{resource.id.name} lets everybody through to what is behind {', '.join(sorted(gained))}"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from mspctl.kinds.firewall import DAYS, text, texts
@@ -59,15 +59,13 @@ def span_of(spoken: str) -> tuple[int, int]:
 
 def hours_hold(week: frozenset[str], other: frozenset[str]) -> bool:
     """Whether it is open whenever another is; none is always."""
+    if not (week and other):
+        return not week
     try:
-        spans = sorted(map(span_of, week))
-        return not week or (bool(other) and all(_is_within(span_of(each), spans) for each in other))
+        spans = [*map(span_of, week)]
+        return all(any(low <= begin and end <= high for low, high in spans) for begin, end in map(span_of, other))
     except ValueError:
         return False
-
-
-def _is_within(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= span[0] and span[1] <= high for low, high in spans)
 
 
 def holds_at(resource: Resource, at: datetime) -> bool:

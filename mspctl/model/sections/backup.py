@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_vali
 
 from mspctl import moments
 from mspctl.fields import (
+    PLACE,
     Boolean,
     Count,
     Model,
@@ -117,10 +118,10 @@ class Repository(Model):
 
     program: Program = "restic"  # that makes copies there, and can read them
     local: HostPath | None = None  # on the host itself: a disk that is changed, a share that is mounted
-    rest: Url | None = None  # restic's REST protocol
-    s3: S3 | None = None  # a bucket, and perhaps a folder in it
-    sftp: Sftp | None = None  # a folder of another host
-    ssh: Ssh | None = None  # the same, where Borg is installed too
+    rest: Annotated[Url | None, PLACE] = None  # restic's REST protocol
+    s3: Annotated[S3 | None, PLACE] = None  # a bucket, and perhaps a folder in it
+    sftp: Annotated[Sftp | None, PLACE] = None  # a folder of another host
+    ssh: Annotated[Ssh | None, PLACE] = None  # the same, where Borg is installed too
     password: SecretName  # of the repository; without it, nobody can restore
     login: SecretName | None = None  # "user:password" for a server; of a bucket, "access key:secret key"
     key: SecretName | None = None  # the private key to log in with, for SFTP and SSH

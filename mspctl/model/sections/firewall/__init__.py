@@ -87,6 +87,10 @@ def read(section: Section, data: Map, folder: Folder, clock: Clock, problems: Pr
     return sites
 
 
+def parts(found: Mapping[str, Site]) -> Iterator[tuple[Model, Map]]:
+    return ((site.device, site.data) for site in found.values())
+
+
 def _part(data: Map, wanted: Any) -> Map:
     part = Map()
     for key in data:
