@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import secrets
@@ -38,7 +37,7 @@ from mspctl.observations import Observations
 from mspctl.other_merges import Declared, Merge, Says, set_aside
 from mspctl.plan import PENDING, Plan, ScopePlan, Standing, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
-from mspctl.record import Emergency, Run, ScopeRecord
+from mspctl.record import Emergency, Run, ScopeRecord, login
 from mspctl.resource import Cause, Id, Scope, Value
 from mspctl.retired import Nowhere
 from mspctl.targets import Targets
@@ -556,8 +555,8 @@ def who(root: Path) -> str:
     if actor:
         return f"{actor} <{actor}@ci.invalid>"
     known = Git(root).call("var", "GIT_AUTHOR_IDENT")  # "Paolo Zen <paolo@msp.example> 1804237200 +0100"
-    login = getpass.getuser()
-    return f"{login} <{login}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
+    name = login()
+    return f"{name} <{name}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
 
 
 def head(root: Path) -> str:

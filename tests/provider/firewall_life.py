@@ -12,10 +12,10 @@ from pathlib import Path
 
 import grpc
 
-from tests.provider.wire import Json, plain, provider, refusal
+from tests.provider.wire import Json, plain, provider, refusal, secret
 
 TOKEN = "mspctl:firewall:Firewall"
-ANY = ["any"]
+ANY, OFFICE = ["any"], ["198.51.100.0/28"]
 
 
 def device(customer: str, port: str) -> Json:
@@ -29,7 +29,7 @@ def device(customer: str, port: str) -> Json:
                 **rule,
                 "from": ["office"],
                 "to": ["self"],
-                "source": ["198.51.100.0/28"],
+                "source": secret(OFFICE),
                 "services": [f"tcp/{port}"],
             },
             "browse": {**rule, "from": ["lan"], "to": ["wan"], "source": ANY, "services": ["https", "http"]},
@@ -46,14 +46,16 @@ def main(repository: str, customer: str, port: str) -> Json:
         bad["resources"]["rule"]["browse"] |= {"action": "accept; flush ruleset", "from": ["lan; drop"]}
         said: Json = {"failures": wire.failures(TOKEN, bad)}
         first = wire.checked(TOKEN, device(customer, port))
-        id_, state = wire.create(TOKEN, first)
-        said |= {"id": id_, "same": wire.details(TOKEN, state, first, first)}
+        id_, created = wire.create(TOKEN, first)
+        said |= {"id": id_, "same": wire.details(TOKEN, created, first, first)}
         wanted = device(customer, port)
         wanted["resources"]["rule"]["browse"]["services"] = ["https"]
         second = wire.checked(TOKEN, wanted)
-        said["change"] = wire.details(TOKEN, state, second, first)
-        state = wire.update(TOKEN, id_, state, second, first)
+        said["change"] = wire.details(TOKEN, created, second, first)
+        state = wire.update(TOKEN, id_, created, second, first)
         read = wire.read(TOKEN, id_, state, second)
+        answers = (first, created, second, state, plain(read.inputs), plain(read.properties))
+        said["secrets"] = [each["resources"]["rule"]["management"]["source"] for each in answers]
         said["drift"] = wire.details(TOKEN, plain(read.properties), second, second)
         try:
             wire.delete(TOKEN, id_, state, second)

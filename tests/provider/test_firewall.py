@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider.wire import CUSTOMER, ROOT, by_pulumi
+from tests.provider.firewall_life import OFFICE
+from tests.provider.wire import CUSTOMER, ROOT, by_pulumi, secret
 from tests.servers import firewalls
 from tests.servers.firewalls import FIREWALL, Firewall
 from tests.servers.namespaces import inside
@@ -50,13 +51,13 @@ def test_the_life_of_a_firewall(firewall: Firewall, repository: Path) -> None:
     (repository / "inventory/targets.yaml").write_text(TARGETS.format(folder=firewall.folder, **said))
     by_pulumi(repository)
     words = ["-m", "tests.provider.firewall_life", str(repository), CUSTOMER, str(server.port)]
-    secret = {"MSPCTL_SECRET_FW_SEDE": server.client_key.decode(), "PYTHONPATH": str(ROOT)}
+    known = {"MSPCTL_SECRET_FW_SEDE": server.client_key.decode(), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*inside(firewall.names["office"]), sys.executable, *words],
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, **secret},
+        env={**os.environ, **known},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -64,6 +65,7 @@ def test_the_life_of_a_firewall(firewall: Firewall, repository: Path) -> None:
     assert "PRIVATE KEY" not in done.stdout + done.stderr
     assert set(told["failures"]) == {"resources.rule.browse.action", "resources.rule.browse.from"}
     assert (told["id"], told["same"], told["drift"]) == ("fw-sede/sede", {}, {})
+    assert told["secrets"] == [secret(OFFICE)] * 6  # in every answer, as the program gave it
     assert told["change"] == {"resources.rule.browse.services": "UPDATE"}
     assert "is kept until an approval names it" in told["kept"]
     ruleset = firewall.nft("list", "ruleset")
