@@ -39,15 +39,17 @@ class Says:
 
     here: Declared
     before: Declared | None = None  # None: nobody knows
-    main: Declared | None = None  # None: nothing was merged since
+    main: Declared | None = None  # None: it is what is here
 
     def why(self, scope: Scope, step: Step, *, reviewed: bool) -> str:
         """Why a step is not for this run; "" when it is, or when it is not another merge's either."""
         declared, change = self.here.get(scope), step.change
+        if self.main is not None:
+            by_now = self.main.get(scope)
+            if (declared or by_now) and _says_otherwise(by_now, change):
+                return NEWER
         if declared is None or change.cause is not Cause.PENDING:
             return ""
-        if self.main is not None and _says_otherwise(self.main.get(scope), change):
-            return NEWER
         if reviewed or step.standing is not Standing.DUE or self.before is None:
             return ""
         if _said(self.before.get(scope), scope, change.id) != _said(declared, scope, change.id):
@@ -111,8 +113,8 @@ class Merge:
 
     def since(self, names: Collection[str], now: datetime) -> Estate | None:
         """
-        Main by now, when something was merged since. Raises LedgerError when the remote does not tell: who does not
-        know what main says could take something back.
+        Main by now, when it is not what is checked out: something was merged since, or it was set back. Raises
+        LedgerError when the remote does not tell: who does not know what main says could take something back.
         """
         git = Git(self.root)
         if not git.remote("the customers"):
@@ -121,8 +123,7 @@ class Merge:
             head, tip = git("rev-parse", "HEAD").strip(), newest(git, self.into)
         except LedgerError as error:
             raise LedgerError(f"nothing is applied before it is known what {self.into} says now: {error}") from error
-        behind = head != tip and git.call("merge-base", "--is-ancestor", head, tip).code == 0
-        return self._estate(tip, names, now) if behind else None
+        return self._estate(tip, names, now) if head != tip else None
 
     def _estate(self, commit: str, names: Collection[str], now: datetime) -> Estate | None:
         """None where its files are wrong: then it says nothing that could be gone by."""

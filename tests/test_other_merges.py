@@ -54,6 +54,15 @@ def says(
         (says([], before=[OLD], main=[]), Step(Change(OLD, None)), True, ""),
         (says([OLD], before=[OLD], main=[]), Step(Change(None, OLD)), False, NEWER),
         (Says({}, {}), UPDATE, False, ""),  # a scope that left Git is nobody's but whose approval names it
+        (Says({}, {}, {}), Step(Change(OLD, None)), True, ""),
+        (Says({}, {}, {ZONE: Declaration(ZONE, [OLD])}), Step(Change(OLD, None)), True, NEWER),  # it came back
+        # An approval lets Git win over a hand, and main says something else by now.
+        (
+            says([NEW], before=[OLD], main=[OLD]),
+            Step(Change(NEWEST, NEW, Cause.CONFLICT), approval="ours"),
+            True,
+            NEWER,
+        ),
     ],
 )
 def test_whose_a_step_is(known: Says, step: Step, reviewed: bool, why: str) -> None:

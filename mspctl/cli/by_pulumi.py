@@ -29,6 +29,7 @@ from mspctl.desired import Declaration, Outputs, Selection, scopes
 from mspctl.errors import Error, InputError
 from mspctl.finding_page import Found
 from mspctl.guards import CONTESTED
+from mspctl.load import Estate
 from mspctl.plan import PENDING, REVERT, Plan, ScopePlan, Standing
 from mspctl.record import ScopeRecord
 from mspctl.resource import Cause, Change, Id, Resource, Scope
@@ -104,7 +105,7 @@ class OfPulumi(Workspace):
         declared = {*scopes(self.estate)}
         return sorted(scope for scope in self.recorded if scope not in declared)
 
-    def _with_kept(self, found: Sequence[Declaration]) -> list[Declaration]:
+    def _with_kept(self, found: Sequence[Declaration], estate: Estate | None = None) -> list[Declaration]:
         return [*found]  # what is taken out waits for an approval: Pulumi has no word for "switched off until"
 
     def wants(self, scope: Scope, id_: Id) -> bool:

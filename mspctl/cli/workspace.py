@@ -262,10 +262,10 @@ class Workspace:
         self.made_due = {d.scope: due.due(self._accepted(d), self.recorded.get(d.scope)) for d in concerned}
         return [d for d in concerned if self.made_due[d.scope]]
 
-    def _with_kept(self, found: Sequence[Declaration]) -> list[Declaration]:
-        """With what was taken out of Git, and is switched off before it goes."""
+    def _with_kept(self, found: Sequence[Declaration], estate: Estate | None = None) -> list[Declaration]:
+        """With what was taken out of Git, and is switched off before it goes. `estate`: whose declarations it is."""
         recorded = self._recorded_of([d.scope for d in found if d.keeps])
-        zones = {name: customer.info.timezone for name, customer in self.estate.customers.items()}
+        zones = {name: customer.info.timezone for name, customer in (estate or self.estate).customers.items()}
         return [
             soft_delete.kept(d, recorded.get(d.scope), Clock(self.now, zones[d.scope.customer])) if d.keeps else d
             for d in found
@@ -495,8 +495,9 @@ class Workspace:
         """Without what is for runs of other merges than the one that is carried out."""
         if self.merge is None:
             return [*plans]
-        names = self.selection.customers or [*self.estate.customers]
         scopes, outputs = {plan.scope for plan in plans if plan.steps}, self._handed_out(plans)
+        # Of what leaves with its customer, main may have both again.
+        names = {*(self.selection.customers or self.estate.customers), *(scope.customer for scope in scopes)}
         newer = self.merge.since(names, self.now) if scopes else None
         before = self._as_held(self.merge.before(names, self.now), scopes, outputs) if scopes else None
         says = Says(self._as_held(self.estate, scopes, outputs) or {}, before, self._as_held(newer, scopes, outputs))
@@ -507,7 +508,7 @@ class Workspace:
         if estate is None:
             return None
         found = [d for d in declarations(estate, self.selection, outputs, self.now) if d.scope in wanted]
-        return {d.scope: self._accepted(d) for d in self._with_kept(found)}
+        return {d.scope: self._accepted(d) for d in self._with_kept(found, estate)}
 
     def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:
         """

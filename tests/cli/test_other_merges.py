@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -173,3 +174,43 @@ def test_a_base_is_a_commit_and_of_a_plan(merges: Merges) -> None:
     # Before the first commit there was nothing that could be another merge's.
     first = merges.command("apply", "0.plan.json", "--base", "0" * 40, "--yes")
     assert first.code == 0, first.err
+
+
+@pytest.mark.parametrize("wholly", [False, True], ids=["a zone", "a customer"])
+def test_what_main_declares_again_does_not_go(merges: Merges, *, wholly: bool) -> None:
+    """What left Git, and an approval let go, came back before the run that was to take it away."""
+    folder, zone = merges.root / "customers/acme", merges.root / ZONE
+    end = f"{datetime.now(UTC) + timedelta(days=5):%Y-%m-%d}"
+    approval = f"approvals:\n- {{resource: dns/acme.example, target: files, why: moved, until: {end}}}\n"
+    if wholly:
+        shutil.copytree(folder, folder.with_name("brenta"))
+        (folder.with_name("brenta") / "dns.yaml").unlink()
+        shutil.rmtree(folder.with_name("brenta") / "dns")
+        shutil.rmtree(folder)
+        (merges.root / "inventory/approvals.yaml").write_text(approval)
+    else:
+        (folder / "dns.yaml").unlink()
+        shutil.rmtree(folder / "dns")
+        (folder / "approvals.yaml").write_text(approval)
+    assert merges.command("plan", "--exit-zero", "--save", "0.plan.json").code == 0
+    merges.made.append(merges.commit())
+    merges.git("revert", "--no-edit", "HEAD")
+    merges.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    before = zone.read_text()
+    said = merges.applied(0)
+    assert zone.exists(), said.out
+    assert (zone.read_text(), said.code) == (before, 0)
+    assert f"[{NEWER}]" in said.out
+
+
+def test_what_is_not_in_main_takes_back_nothing(merges: Merges) -> None:
+    """Main was set back, and went another way."""
+    merges.merge((VOIP, VOIP_86))
+    merges.git("checkout", "--quiet", "--detach", merges.start)
+    replace(merges.root / YAML, DEPOT, DEPOT_99)
+    merges.commit()
+    merges.git("push", "--quiet", "--force", "origin", "HEAD:refs/heads/main")
+    before = (merges.root / ZONE).read_text()
+    said = merges.applied(0)
+    assert (merges.root / ZONE).read_text() == before, said.out
+    assert f"[{NEWER}]" in said.out

@@ -138,6 +138,7 @@ OPEN = forward(source=ANY)
 SHUT = rule("shut", action="drop", source=ANY, services=several("tcp/3389"))
 ALL = rule("all", source=ANY, services=several("tcp/1-65535"))
 EVERYWHERE = rule("all", source=ANY, to=ANY, services=several("tcp/1-65535"))
+ALL_HERE = rule("all", source=ANY, to=several("any", "self"))
 DMZ = a_zone("dmz", "dmz0")
 
 
@@ -207,6 +208,10 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
          held(WAN, LAN, ALL, order=["all"]), set()),
         (held(WAN, LAN, rule("shut", action="drop", source=ANY, until="2099-01-01 00:00"), ALL, order=["shut", "all"]),
          held(WAN, LAN, ALL, order=["all"]), {"shut"}),
+        # `any` is not the device itself.
+        (held(WAN, LAN, EVERYWHERE), held(WAN, LAN, rule("all", source=ANY, to=several("self"))), {"all"}),
+        (held(WAN, LAN, rule("shut", action="drop", source=ANY, to=several("self")), ALL_HERE, order=["shut", "all"]),
+         held(WAN, LAN, rule("shut", action="drop", source=ANY, to=ANY), ALL_HERE, order=["shut", "all"]), {"shut"}),
         (held(WAN, LAN, SHUT, LETS), held(WAN, LAN, LETS), {"shut"}),
         (held(WAN, LAN, SHUT, LETS), held(WAN, LAN, rule("shut", action="drop"), LETS), {"shut"}),
         (held(WAN, LAN, rule(action="drop", source=ANY, to=several("self")), LETS), held(WAN, LAN, LETS), set()),
@@ -245,6 +250,9 @@ DAY = several("mon 08:00-18:00", "tue 08:00-18:00")
         ({"source": several("10.0.0.1", "10.0.0.3", "10.0.0.9")}, {"source": several("10.0.0.0/28")}, 0),
         ({"source": several("10.0.0.1", "10.0.0.3", "10.0.0.9")}, {"source": several("10.0.0.0/30")}, 2),
         ({"services": several("tcp/1", "udp/2", "esp")}, {"services": ANY}, 0),
+        ({"to": several("wan", "dmz", "guests")}, {"to": ANY}, 0),
+        ({"to": several("wan", "dmz", "self")}, {"to": ANY}, 2),
+        ({"from_": several("wan", "dmz")}, {"from_": several("any", "vpn")}, 0),
         ({"hours": DAY}, {"hours": frozenset()}, 0),
         ({"hours": frozenset()}, {"hours": DAY}, 1),
         ({"hours": DAY}, {"hours": several("mon 00:00-24:00", "tue 08:00-18:00")}, 0),

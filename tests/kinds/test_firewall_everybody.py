@@ -6,6 +6,7 @@ Whether somebody gets in is what `packets.decide` says, which is held against th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from random import Random
@@ -39,10 +40,10 @@ def made_up(chance: Random, before: Held | None = None) -> Held:
     """Some rules and all around them; mostly those that were there `before`."""
     names = [f"r{n}" for n in range(chance.randint(0, 4))]
     chance.shuffle(names)
-    found = [
-        old if (old := (before or {}).get(Id(firewall.RULE, name))) and chance.random() < 0.9 else a_rule(chance, name)
-        for name in names
-    ]
+    found = []
+    for name in names:
+        old, kept = (before or {}).get(Id(firewall.RULE, name)), chance.random()
+        found.append(a_rule(chance, name) if not old or kept > 0.9 else old if kept > 0.3 else another(chance, old))
     interfaces = ["w0", *BEHIND]
     if before and chance.random() < 0.5:
         chance.shuffle(interfaces)
@@ -63,6 +64,12 @@ def a_rule(chance: Random, name: str) -> Resource:
     said = {"from_": CAME, "to": GOES, "source": SOURCES, "services": SERVICES}
     action = chance.choice(["accept", "accept", "drop", "reject"])
     return rule(name, action=action, **{key: chance.choice(values) for key, values in said.items()})
+
+
+def another(chance: Random, old: Resource) -> Resource:
+    """With one field otherwise, perhaps."""
+    name = chance.choice(["from", "to", "source", "services", "action"])
+    return replace(old, fields={**old.fields, name: a_rule(chance, old.id.name).fields[name]})
 
 
 def opened(held: Held, interface: str) -> set[tuple[str, str]]:

@@ -33,6 +33,7 @@ from mspctl.kinds.firewall.reach import (
     meet,
     outside,
     overtaking,
+    zones_hold,
 )
 from mspctl.kinds.firewall.times import hours_hold, moment
 from mspctl.resource import Id, Resource, Value
@@ -45,8 +46,8 @@ def precious(resource: Resource) -> str:
 
 def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None:
     """
-    Sets of addresses, services and hours lose nothing to a shorter one that holds them all; rules that are in the order
-    no more are lost themselves.
+    Sets of zones, addresses, services and hours lose nothing to a shorter one that holds them all; rules that are in
+    the order no more are lost themselves.
     """
     if kind == ORDER.kind:
         return 0
@@ -57,6 +58,8 @@ def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None
 
 
 _HOLDS_ALL: Mapping[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
+    "from": zones_hold,
+    "to": zones_hold,
     "source": addresses.covers,
     "destination": addresses.covers,
     "services": services.covers,

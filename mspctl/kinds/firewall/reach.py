@@ -71,6 +71,12 @@ def meet(one: Resource, other: Resource) -> bool:
     )
 
 
+def zones_hold(zones: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether some zones are all that others are; `any` is not the device itself."""
+    missing = others - zones
+    return not missing or (ANY in zones and SELF not in missing)
+
+
 def lets_all(one: Resource, other: Resource) -> bool:
     """Whether one rule, forward or policy decides about all that another does, whenever that does."""
     if not (_as_long(one, other) and addresses.covers(_source(one), _source(other))):
@@ -80,7 +86,7 @@ def lets_all(one: Resource, other: Resource) -> bool:
     if one.id.kind == POLICY:
         return True
     return (
-        all(texts(one, n) >= texts(other, n) or texts(one, n) == {ANY} for n in ("from", "to"))
+        all(zones_hold(texts(one, n), texts(other, n)) for n in ("from", "to"))
         and addresses.covers(texts(one, "destination"), texts(other, "destination"))
         and services.covers(texts(one, "services"), texts(other, "services"))
     )

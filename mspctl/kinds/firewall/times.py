@@ -15,9 +15,8 @@ _HOURS = re.compile(r"([a-z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)")
 
 
 def moment(at: datetime) -> str:
-    """As `until` has it; seconds are rounded up, so that nothing ends too early."""
-    whole = at.astimezone(UTC)
-    return f"{whole:%Y-%m-%d %H:%M}"
+    """As `until` has it; seconds are left out."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def hours(spans: Iterable[tuple[int, int]]) -> frozenset[str]:

@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import Any
 
 from mspctl.kinds import addresses, firewall, services
+from mspctl.kinds.firewall.reach import zones_hold
 from mspctl.kinds.probes import Shot
 from mspctl.model.base import dotted, nearest
 from mspctl.model.sections.firewall import vpn
@@ -74,13 +75,9 @@ def _hull(texts: frozenset[str]) -> tuple[int, int]:
     return min(row), max(row)
 
 
-def _zones_cover(zones: frozenset[str], others: frozenset[str]) -> bool:
-    return all(zone in zones or (firewall.ANY in zones and zone != firewall.SELF) for zone in others)
-
-
 _COVERS: dict[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
-    "from": _zones_cover,
-    "to": _zones_cover,
+    "from": zones_hold,
+    "to": zones_hold,
     "services": services.covers,
     "source": addresses.covers,
     "destination": addresses.covers,
