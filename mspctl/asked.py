@@ -15,6 +15,7 @@ from mspctl import strict_yaml
 from mspctl.errors import InputError
 from mspctl.fields import NAME
 from mspctl.git.command import Git
+from mspctl.kinds import on_one_line
 from mspctl.load import Estate
 from mspctl.model.base import nearest
 from mspctl.model.sections import names as sections
@@ -61,7 +62,7 @@ def of_commits(git: Git, base: str) -> Trailers:
 
 def _split(said: str) -> Iterator[str]:
     for one in said.replace("\x1f", ",").split(","):
-        if text := " ".join("".join(c if c.isprintable() else " " for c in one).split()):
+        if text := on_one_line(one):
             yield text[:LONGEST]
 
 

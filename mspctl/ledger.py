@@ -23,6 +23,7 @@ from mspctl.errors import LedgerError
 from mspctl.git.branch import Branch, Edit
 from mspctl.git.command import RemoteError
 from mspctl.git.commit import Commit, Stamp
+from mspctl.kinds import on_one_line
 from mspctl.ledger_page import (
     Landing,
     Page,
@@ -201,7 +202,7 @@ class Ledger:
         the local branch. Raises LedgerError.
         """
         ends = "given" in said or "error" in said
-        subject = f"restore: {'over' if ends else 'asked'}, {customer} {_one_line(str(said['host']))}"
+        subject = f"restore: {'over' if ends else 'asked'}, {customer} {on_one_line(str(said['host']))}"
         self._testify(RESTORES, run, customer, said, subject, ends=ends)
 
     def updated(self, run: Run, customer: str, hosts: Mapping[str, Mapping[str, object]], *, over: bool) -> None:
@@ -210,7 +211,7 @@ class Ledger:
         what was due, and then "error", or as `updates.done` says}}. Published and kept as by `restored`. Raises
         LedgerError.
         """
-        subject = f"updates: {'over' if over else 'begun'}, {customer} {_one_line(', '.join(sorted(hosts)))}"
+        subject = f"updates: {'over' if over else 'begun'}, {customer} {on_one_line(', '.join(sorted(hosts)))}"
         self._testify(
             UPDATES, run, customer, {"customer": customer, "reason": run.reason, "hosts": hosts}, subject, ends=over
         )
@@ -295,7 +296,7 @@ class Ledger:
         bad = len(set(paths) & set(failed))
         counts = [count(len(paths), "scope"), count(sum(sizes[path] for path in paths), "change")]
         counts += [f"{bad} failed"] if bad else []
-        reason = _one_line(run.reason)
+        reason = on_one_line(run.reason)
         subject = f"{step}: {', '.join(counts)}" + (f" ({reason})" if 0 < len(reason) <= 50 else "")
         return Stamp(run.who, self._now(), f"{subject}\n\n{trailers(run)}\n")
 
@@ -370,13 +371,9 @@ def trailers(run: Run) -> str:
     said = {"Run": run.id, "Commit": run.commit, "Plan": run.plan, "Reason": run.reason}
     said |= {"Emergency": run.emergency.branch} if run.emergency else {}
     said |= {"Ticket": ", ".join(run.asked.tickets), "Asked-by": ", ".join(run.asked.by)}
-    return "\n".join(f"{name}: {_one_line(value)}" for name, value in said.items() if value)
+    return "\n".join(f"{name}: {on_one_line(value)}" for name, value in said.items() if value)
 
 
 def _trailers(commit: Commit) -> dict[str, str]:
     lines = commit.stamp.message.rstrip("\n").rpartition("\n\n")[2].splitlines()
     return {name: value for name, _, value in (line.partition(": ") for line in lines)}
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

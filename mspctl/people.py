@@ -305,7 +305,7 @@ def _typed(problem: Problem, entry: str, called: Mapping[str, str]) -> Problem:
     if not entry or not problem.path.startswith(entry):
         return problem
     key = problem.path[len(entry) :].strip(".").partition("[")[0]
-    option = called.get(key, f"--{key.replace('_', '-')}") if key else ""  # else it is about all of it
+    option = called.get(key, f"--{key.replace('_', '-')}" if key else "")  # without a key it is about all of it
     return Problem("", 0, 1, option, problem.text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -81,3 +83,11 @@ class Finished:
     kept: Mapping[Id, date] = field(default_factory=dict)  # switched off because their lines were taken out: until when
     found: Sequence[Change] = ()  # what was done before: another run had begun it, and did not come to record it
     over: Collection[str] = ()  # runs of emergencies: Git declares what they did, or it was undone on purpose
+
+
+def login() -> str:
+    """The log-in name of whoever runs this; the user of a container may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"

@@ -523,7 +523,7 @@ def test_interrupted_in_the_middle_of_a_push(world: Path) -> None:
     place = world / "remote.git"
     (place / "hooks").mkdir()
     hook = place / "hooks" / "pre-receive"
-    hook.write_text("#!/bin/sh\ntouch began\nsleep 0.7\n")
+    hook.write_text("#!/bin/sh\ntouch began\nsleep 2\n")
     hook.chmod(0o755)
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(world / "clone"), ZONE], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

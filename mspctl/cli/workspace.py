@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import secrets
@@ -16,21 +15,18 @@ from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
-from mspctl import archive, assets, due, emergency, guards, retired, sealed, soft_delete
+from mspctl import due, emergency, guards, retired, sealed, soft_delete
 from mspctl.affected import touched_since
 from mspctl.apply import MAX_WAVES, Engine, Held, Outcome, Unheld, apply
 from mspctl.asked import NOTHING as UNSAID
 from mspctl.asked import Trailers, of_commits
 from mspctl.asked import asked as who_asked
-from mspctl.cli import archiving, console, interrupt, urgent
+from mspctl.cli import archiving, asking, console, interrupt, urgent
 from mspctl.desired import Declaration, Outputs, Selection, declarations, scopes
-from mspctl.driver import Gauge, Measured, Reader, Unmeasured, measured
+from mspctl.driver import Reader
 from mspctl.errors import InputError, LedgerError, TargetError
 from mspctl.finding import Findings
 from mspctl.git.command import Away, Git, RemoteError
-from mspctl.kinds.answers import Answer, NameQuestion, ZoneQuestion, ZoneSeen
-from mspctl.kinds.assets import AssetsOf
-from mspctl.kinds.firewall import ArchiveQuestion
 from mspctl.ledger import Ledger
 from mspctl.load import Estate, load
 from mspctl.locks import Locks, lock_name
@@ -41,7 +37,7 @@ from mspctl.observations import Observations
 from mspctl.other_merges import Declared, Merge, Says, set_aside
 from mspctl.plan import PENDING, Plan, ScopePlan, Standing, accept, plan_all
 from mspctl.proof import BACKUP, Key, Proof, Trial
-from mspctl.record import Emergency, Run, ScopeRecord
+from mspctl.record import Emergency, Run, ScopeRecord, login
 from mspctl.resource import Cause, Id, Scope, Value
 from mspctl.retired import Nowhere
 from mspctl.targets import Targets
@@ -393,48 +389,8 @@ class Workspace:
 
         # Whoever applies it, a zone is in the world: so also those of other engines.
         facts = checks.facts_of(self.estate, self.declared, plan.scopes, self.history, self.now, self.selection)
-        ask: dict[type, checks.Ask] = {Gauge: self._measure, AssetsOf: partial(assets.looked_up, self.root)}
-        ask[ArchiveQuestion] = self._archived
-        if outside:
-            ask |= {ZoneQuestion: self._ask_about_zones, NameQuestion: self._ask_about_names}
+        ask = asking.asks(self.root, self.targets, outside=outside)
         return checks.find(facts, ask, outside=outside, trials=self.trials, proved=self.proved)
-
-    def _archived(self, questions: Sequence[ArchiveQuestion]) -> dict[ArchiveQuestion, datetime | Unmeasured | None]:
-        """When configurations of devices were archived last."""
-        try:
-            pages = archive.Archive.fetched(self.root).pages([each.scope for each in questions])
-        except LedgerError as error:
-            return dict.fromkeys(questions, Unmeasured(str(error)))
-        return {each: pages[each.scope].seen if each.scope in pages else None for each in questions}
-
-    def _measure(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
-        """What targets say of how they are used, side by side."""
-        by_target: dict[tuple[str, str], list[Gauge]] = {}
-        for gauge in gauges:
-            by_target.setdefault((gauge.scope.target, gauge.scope.facet), []).append(gauge)
-        with ThreadPoolExecutor(WORKERS) as executor:
-            answers = [*executor.map(self._measure_one, by_target.values())]
-        return {gauge: answer for found in answers for gauge, answer in found.items()}
-
-    def _measure_one(self, gauges: Sequence[Gauge]) -> dict[Gauge, Measured]:
-        try:
-            return measured(self.targets.gauged(gauges[0].scope), gauges)
-        except TargetError as error:
-            return dict.fromkeys(gauges, Unmeasured(str(error)))
-
-    def _ask_about_zones(self, zones: Sequence[ZoneQuestion]) -> dict[ZoneQuestion, ZoneSeen]:
-        from mspctl.transports.resolver import look
-
-        _LOG.info("asking the DNS about %d zones", len(zones))
-        with console.progress(len(zones), "asking the DNS") as progress:
-            return look(zones, self.targets.asking, progress)
-
-    def _ask_about_names(self, names: Sequence[NameQuestion]) -> dict[NameQuestion, Answer]:
-        from mspctl.transports.resolver import look_up
-
-        _LOG.info("asking the DNS about %d names", len(names))
-        with console.progress(len(names), "asking the DNS") as progress:
-            return look_up(names, self.targets.asking, progress)
 
     # -- proofs
 
@@ -600,8 +556,8 @@ def who(root: Path) -> str:
     if actor:
         return f"{actor} <{actor}@ci.invalid>"
     known = Git(root).call("var", "GIT_AUTHOR_IDENT")  # "Paolo Zen <paolo@msp.example> 1804237200 +0100"
-    login = getpass.getuser()
-    return f"{login} <{login}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
+    name = login()
+    return f"{name} <{name}@localhost>" if known.code else known.text.rpartition(">")[0] + ">"
 
 
 def head(root: Path) -> str:

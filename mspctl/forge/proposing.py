@@ -20,6 +20,7 @@ from mspctl.forge import Forge, Pull
 from mspctl.git.branch import Branch, Edit
 from mspctl.git.command import Git
 from mspctl.git.commit import Stamp
+from mspctl.kinds import on_one_line
 
 FAMILY = "mspctl"
 SIGNED = "Proposed-by"  # what ends the commits made here
@@ -47,8 +48,10 @@ class Proposal:
 
     @property
     def message(self) -> str:
-        trailers = [f"Ticket: {_line(each)}" for each in self.tickets] + [f"Asked-by: {_line(e)}" for e in self.by]
-        parts = [_line(self.title)[:LONGEST_TITLE], self.text.strip(), "\n".join(trailers)]
+        trailers = [f"Ticket: {on_one_line(each)}" for each in self.tickets] + [
+            f"Asked-by: {on_one_line(e)}" for e in self.by
+        ]
+        parts = [on_one_line(self.title)[:LONGEST_TITLE], self.text.strip(), "\n".join(trailers)]
         return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -146,7 +149,3 @@ def _merged(branch: str, path: str, base: bytes | None, ours: bytes | None, thei
     shown = path if path.isprintable() else repr(path)
     text = f"somebody else changed it on the branch {branch} since, and this would be written over it"
     raise InputError.at(shown, f"{text} (merge or close its pull request first, or change it there by hand)")
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -42,6 +42,11 @@ def shown(text: object) -> str:
     return said if len(said) <= MOST_SHOWN else f"{said[:MOST_SHOWN]}… ({len(str(text)):,} characters)"
 
 
+def on_one_line(text: str) -> str:
+    """What somebody else said, on one line, and nothing in it that a terminal would act upon."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 _SECRET = re.compile(r"[A-Z][A-Z0-9_]* rev [1-9][0-9]{0,3}")
 
 

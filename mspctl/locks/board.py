@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from mspctl.kinds import on_one_line
 from mspctl.locks.claim import Claim, parsed
 from mspctl.locks.refs import LOCKS, SIGHTED, Refs, ref_of, sighted_at, unquoted
-from mspctl.locks.words import line, spelled
+from mspctl.locks.words import spelled
 
 SKEW = timedelta(minutes=5)  # what we forgive another clock
 
@@ -29,7 +30,7 @@ class Lock:
     sightings: tuple[str, ...]  # refs
 
     def __str__(self) -> str:
-        return f"{line(self.name)}: {self.holder}"
+        return f"{on_one_line(self.name)}: {self.holder}"
 
     @property
     def run(self) -> str:

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mspctl.locks.words import few, line
+from mspctl.kinds import on_one_line
+from mspctl.locks.words import few
 
 WORDS, TIMES = ("holder", "host", "run", "what", "nonce"), ("taken_at", "renewed_at", "expires_at")
 
@@ -36,7 +37,7 @@ def parsed(content: bytes | None) -> Claim | None:
     """None when we cannot read it. What a newer mspctl says beyond this is passed over, so that it still expires."""
     try:
         said = json.loads((content or b"").decode().partition("\n\n")[2].partition("\n\n")[2])
-        holder, host, run, what, nonce = (line(said[word]) for word in WORDS)
+        holder, host, run, what, nonce = (on_one_line(said[word]) for word in WORDS)
         taken, renewed, expires = (_moment(said[moment]) for moment in TIMES)
         return Claim(holder, host, run, what, nonce, taken, renewed, expires, tuple(map(str, said["names"])))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

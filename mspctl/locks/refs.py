@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from mspctl.git.branch import LOST_RACE
 from mspctl.git.command import Git, RemoteError
 from mspctl.git.commit import Stamp, ident
-from mspctl.locks.words import line
+from mspctl.kinds import on_one_line
 
 LOCKS, SIGHTED = "refs/mspctl/locks/", "refs/mspctl/sighted/"
 ATTEMPTS = 20  # where nobody is in the way but a busy server
@@ -126,7 +126,7 @@ def _escaped(character: str) -> str:
 
 def unquoted(ref: str) -> str:
     """The name, as far as the ref tells."""
-    return line(unquote(ref.removeprefix(LOCKS)))
+    return on_one_line(unquote(ref.removeprefix(LOCKS)))
 
 
 def sighted_at(ref: str) -> datetime:

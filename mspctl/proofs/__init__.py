@@ -20,6 +20,7 @@ from mspctl.desired import Selection
 from mspctl.driver import translated
 from mspctl.errors import TargetError
 from mspctl.finding import Finding, Severity
+from mspctl.kinds import on_one_line
 from mspctl.load import Estate
 from mspctl.model.customer import Customer
 from mspctl.model.inventory import Inventory
@@ -70,9 +71,7 @@ class Making:
 
 def as_told(said: Mapping[str, Any]) -> Step:
     """As a host tells it, which may be in anybody's hands: nothing reaches a terminal that it would act upon."""
-    what, text = (
-        " ".join("".join(c if c.isprintable() else " " for c in str(said[k])).split()) for k in ("what", "said")
-    )
+    what, text = (on_one_line(str(said[k])) for k in ("what", "said"))
     seconds = said["seconds"]
     return Step(what, Verdict(said["verdict"]), text, float(seconds) if seconds is not None else None)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mspctl.driver import Errands
 from mspctl.errors import TargetError
-from mspctl.kinds import hosts, probes
+from mspctl.kinds import hosts, on_one_line, probes
 from mspctl.kinds.firewall import FACET
 from mspctl.kinds.probes import Shot
 from mspctl.model.customer import Customer
@@ -144,7 +144,7 @@ _Found = tuple[str, str, float]  # outcome, what is said of it, seconds
 
 def _outcome(one: Mapping[str, Any]) -> _Found:
     """As a host tells it, which may be in anybody's hands."""
-    said = " ".join("".join(c if c.isprintable() else " " for c in str(one["said"])).split())[:200]
+    said = on_one_line(str(one["said"]))[:200]
     outcome = str(one["outcome"])
     return outcome if outcome in _SAID else "unsent", said, float(one["seconds"])
 

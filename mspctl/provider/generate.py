@@ -27,6 +27,8 @@ _CLASS = '''
 class {name}(Scoped):
     """One scope of the facet {facet}."""
 
+    pulumi_type = "{token}"
+
     def __init__(
         self,
         resource_name: str,
@@ -37,7 +39,7 @@ class {name}(Scoped):
         resources: pulumi.Input[{name}Resources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("{token}", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 '''
 _TYPES = {"string": "str", "integer": "int", "boolean": "bool"}
 

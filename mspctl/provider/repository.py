@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -13,7 +13,7 @@ from pathlib import Path
 from mspctl import desired, guards
 from mspctl.desired import Declaration, Selection, declarations, governed, scopes
 from mspctl.errors import InputError, LedgerError
-from mspctl.kinds import antivirus, backup, patching
+from mspctl.kinds import antivirus, backup, dns, patching
 from mspctl.kinds.hosts import FACET
 from mspctl.load import Estate, load
 from mspctl.locks import Locks
@@ -23,10 +23,12 @@ from mspctl.model.permissions import NONE, Permissions
 from mspctl.model.sections import hosts
 from mspctl.moments import Clock
 from mspctl.observations import Observations
-from mspctl.resource import Id, Scope
+from mspctl.resource import Id, Resource, Scope
 from mspctl.targets import Targets
 
 ENGINE = "pulumi"
+NAME_SERVERS = "nameservers"  # an output of zones that no driver hands out
+APEX_NS = Id(dns.KIND, f"{dns.APEX} NS")
 SECTIONS = (antivirus.SECTION, backup.SECTION, patching.SECTION)
 
 
@@ -103,6 +105,12 @@ class Repository:
         owner = self.owner(scope)
         if owner not in ("", scope.customer):
             yield f"{scope} is declared by customers/{owner}"
+
+    def name_servers(self, scope: Scope, resources: Iterable[Resource]) -> dict[str, tuple[str, ...]]:
+        """Of a zone, as a registrar wants them: what it says itself, else what its target gives zones that say none."""
+        settings = self.estate.inventory.settings.get((scope.target, scope.facet))
+        hosts = next((dns.values_of(r) for r in resources if r.id == APEX_NS), getattr(settings, "nameservers", ()))
+        return {NAME_SERVERS: tuple(sorted(host.rstrip(".") for host in hosts))} if hosts else {}
 
     def said(self, scope: Scope, now: datetime) -> Declaration | None:
         """What the YAML says of a scope, if it does."""

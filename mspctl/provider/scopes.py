@@ -187,7 +187,8 @@ class Scopes:
         for id_, resource in wanted.items():
             if id_.kind in reading.missing:
                 found[id_] = resource
-        return State(found, dict(reading.outputs))
+        servers = self.repository.name_servers(scope, found.values())
+        return State(found, {**reading.outputs, **servers})
 
     def _read(self, scope: Scope, known: Sequence[Resource]) -> Reading:
         with translated():
@@ -218,6 +219,7 @@ class Scopes:
                 engine = Engine(self.repository.targets.driver, ledger, executor, run, held, self.stop)
                 outcome = apply(lambda outputs: [declaration], engine, REVERT, outputs={scope: ledger.state.outputs})
         ledger.state.left = {d.id: d for plan in outcome.plans for d in unseen(plan)}
+        ledger.state.outputs |= self.repository.name_servers(scope, ledger.state.resources.values())
         reasons = [*_reasons(outcome, scope)]
         if reasons and outcome.landed:
             raise Partly(ledger.state, reasons)

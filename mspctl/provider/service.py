@@ -10,7 +10,6 @@ ErrorResourceInitFailed when something was.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import logging
 import secrets
@@ -35,7 +34,7 @@ from mspctl.provider import inputs, repository, scopes, shapes, values
 from mspctl.provider.repository import Repository
 from mspctl.provider.scopes import Partly, Refused, Scopes, State
 from mspctl.provider.shapes import INPUTS, WHERE, Shape, path_of
-from mspctl.record import Run
+from mspctl.record import Run, login
 from mspctl.resource import UNKNOWN, Id, Resource, Scope
 from mspctl.secrets import redact
 
@@ -353,8 +352,8 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
         return owner
 
     def _as_run(self) -> Run:
-        login = getpass.getuser()
-        return Run(self._run, f"{login} <{login}@localhost>", reason="pulumi")
+        name = login()
+        return Run(self._run, f"{name} <{name}@localhost>", reason="pulumi")
 
 
 def _shape(request: Any) -> Shape:

@@ -9,3 +9,4 @@ For programs of Pulumi: a class for each kind of scope, and `Customer`, which is
 
 from mspctl.pulumi.customer import Customer as Customer
 from mspctl.pulumi.resources import *  # noqa: F403 (made from the schema: it says itself what it has)
+from mspctl.pulumi.scoped import Provider as Provider

@@ -81,6 +81,8 @@ ConsoleResources = TypedDict(
 class Console(Scoped):
     """One scope of the facet antivirus."""
 
+    pulumi_type = "mspctl:antivirus:Console"
+
     def __init__(
         self,
         resource_name: str,
@@ -91,7 +93,7 @@ class Console(Scoped):
         resources: pulumi.Input[ConsoleResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:antivirus:Console", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 
 HostEngine = TypedDict(
     "HostEngine",
@@ -221,6 +223,8 @@ HostResources = TypedDict(
 class Host(Scoped):
     """One scope of the facet hosts."""
 
+    pulumi_type = "mspctl:hosts:Host"
+
     def __init__(
         self,
         resource_name: str,
@@ -231,7 +235,7 @@ class Host(Scoped):
         resources: pulumi.Input[HostResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:hosts:Host", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 
 ZoneRrset = TypedDict(
     "ZoneRrset",
@@ -260,6 +264,8 @@ ZoneResources = TypedDict(
 class Zone(Scoped):
     """One scope of the facet dns."""
 
+    pulumi_type = "mspctl:dns:Zone"
+
     def __init__(
         self,
         resource_name: str,
@@ -270,7 +276,7 @@ class Zone(Scoped):
         resources: pulumi.Input[ZoneResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:dns:Zone", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 
 FirewallZone = TypedDict(
     "FirewallZone",
@@ -417,6 +423,8 @@ FirewallResources = TypedDict(
 class Firewall(Scoped):
     """One scope of the facet firewall."""
 
+    pulumi_type = "mspctl:firewall:Firewall"
+
     def __init__(
         self,
         resource_name: str,
@@ -427,7 +435,7 @@ class Firewall(Scoped):
         resources: pulumi.Input[FirewallResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:firewall:Firewall", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 
 DomainMailbox = TypedDict(
     "DomainMailbox",
@@ -482,6 +490,8 @@ DomainResources = TypedDict(
 class Domain(Scoped):
     """One scope of the facet mailboxes."""
 
+    pulumi_type = "mspctl:mail:Domain"
+
     def __init__(
         self,
         resource_name: str,
@@ -492,7 +502,7 @@ class Domain(Scoped):
         resources: pulumi.Input[DomainResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:mail:Domain", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)
 
 FilterAllow = TypedDict(
     "FilterAllow",
@@ -559,6 +569,8 @@ FilterResources = TypedDict(
 class Filter(Scoped):
     """One scope of the facet filter."""
 
+    pulumi_type = "mspctl:mail:Filter"
+
     def __init__(
         self,
         resource_name: str,
@@ -569,4 +581,4 @@ class Filter(Scoped):
         resources: pulumi.Input[FilterResources],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mspctl:mail:Filter", resource_name, customer, target, name, resources, opts)
+        super().__init__(resource_name, customer, target, name, resources, opts)

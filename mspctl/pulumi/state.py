@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mspctl.provider import scopes, shapes, values
-from mspctl.provider.repository import ENGINE
+from mspctl.provider.repository import ENGINE, NAME_SERVERS
 from mspctl.record import ScopeRecord
 from mspctl.resource import Id, Resource, Scope, Value
 
@@ -23,6 +23,7 @@ def recorded(customer: str, deployment: Mapping[str, Any] | None) -> dict[Scope,
         gone = scopes.remembered(shapes.deleted(shape, outputs))
         state = scopes.State({r.id: r for r in shapes.from_plain(shape, applied)}, deleted=gone)
         handed_out = {key: _value(said) for key, said in (outputs.get("outputs") or {}).items()}
+        handed_out.pop(NAME_SERVERS, None)  # nothing is made of them, and our ledger has none
         used = frozenset(outputs.get("approvals") or ())
         found[scope] = ScopeRecord(scope, scopes.records(state), handed_out, used)
     return found

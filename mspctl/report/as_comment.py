@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mspctl.amounts import count
 from mspctl.report import as_markdown
 from mspctl.report.as_markdown import LIMIT, code
 from mspctl.report.digest import cut
@@ -52,7 +53,7 @@ def _table(customers: Mapping[str, Scopes]) -> Iterator[str]:
         shown = code(cut(name, NAME)).replace("|", r"\|")  # in a table even code ends there
         yield f"| {shown} | {' | '.join(str(counts[each] or '') for each in columns)} |"
     if len(rows) > ROWS:
-        yield from ("", f"… and {len(rows) - ROWS:,} more customers")
+        yield from ("", f"… and {count(len(rows) - ROWS, 'more customer')}")
 
 
 def _gravity(row: tuple[str, Counter[str]]) -> tuple[int, int, int, str]:
@@ -88,14 +89,14 @@ def _ending(document: Mapping[str, Any], customers: Mapping[str, Scopes], pull: 
     yield from ("", f"<details><summary>Digests of what was planned: {document['digest']}</summary>", "")
     yield from (f"- {code(scope['digest'])} {_said(scope)}" for scope in due[:LISTED])
     if len(due) > LISTED:
-        yield f"- … and {len(due) - LISTED:,} more scopes"
+        yield f"- … and {count(len(due) - LISTED, 'more scope')}"
     yield from ("", "</details>")
 
 
 def _undo(customers: Sequence[str], pull: str) -> str:
     run = f" '{pull}'" if pull else ""
     commands = [code(f"mspctl undo {cut(name, NAME)}{run}") for name in customers[:3]]
-    return ", ".join(commands) + (f" and {len(customers) - 3:,} more customers" if len(customers) > 3 else "")
+    return ", ".join(commands) + (f" and {count(len(customers) - 3, 'more customer')}" if len(customers) > 3 else "")
 
 
 def _is_due(scope: Mapping[str, Any]) -> bool:

@@ -47,6 +47,7 @@ def render(view: View) -> str:
         "sign": _sign,
         "source": _source,
         "steps": _steps,
+        "answers": _answers,
         "fold": digest.folded,
         "fold_lines": digest.folded_lines,
     }
@@ -119,6 +120,11 @@ def _brief(place: Place) -> str:
 def _source(line: Line, block: Block | None) -> str:
     short = digest.short_source(line, block)
     return f"line {short[1:]}" if short.startswith(":") else short
+
+
+def _answers(line: Line, block: Block | None) -> Sequence[str]:
+    """Those of a line; none where the same stand below its scope."""
+    return () if block and [*block.commands] == [*line.answers] else line.answers
 
 
 def _steps(detail: str) -> tuple[list[str], bool]:

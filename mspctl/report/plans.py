@@ -104,7 +104,7 @@ def plan_summary(counts: Counts) -> str:
     held, unapproved, outside = counts[str(Standing.HELD)], counts[str(Standing.APPROVAL)], counts["outside"]
     changes = counts["update"] + counts["rename"]
     if counts["create"] or changes or counts["delete"]:
-        said = f"{counts['create']} to create, {changes} to change, {counts['delete']} to delete."
+        said = f"{counts['create']:,} to create, {changes:,} to change, {counts['delete']:,} to delete."
     elif any(counts[name] for name in WAITING):
         said = "Nothing is due."
     else:

@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 from mspctl.errors import TargetError, Unreachable
 from mspctl.fields import Boolean, Count, Model, Seconds, Text, is_here
-from mspctl.kinds import dns, shown
+from mspctl.kinds import dns, on_one_line, shown
 from mspctl.secrets import redact
 from mspctl.transports.pace import Pace
 
@@ -353,5 +353,5 @@ def as_json(body: object) -> bytes:
 def as_line(answer: bytes) -> str:
     """An answer as a message shows it: one line that can be printed, not too long, without secrets."""
     text = answer[: 8 * MOST_SAID].decode("utf-8", "replace")
-    line = " ".join("".join(c if c.isprintable() else " " for c in redact(text)).split())
+    line = on_one_line(redact(text))
     return (line if len(line) <= MOST_SAID else f"{line[:MOST_SAID]}…") or "(nothing)"

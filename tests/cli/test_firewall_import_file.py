@@ -150,7 +150,7 @@ def test_what_is_of_interfaces_alone_is_left_out_and_told(run: Run, form: str) -
         assert '"flow":' in held
     Path("rules").write_text(held if form == "json" else held + EARLY)
     said = run("import", *SAID, "rules", "--outside", "wan0")
-    assert said.code == 1, said.err  # something was left out
+    assert said.code == 3, said.err  # something was left out
     assert "flowtable fast is not taken over" in said.err
     assert "table netdev early: it sees packets before they have zones (left out" in said.err
     assert FILE.read_text() == text

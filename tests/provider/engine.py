@@ -1,7 +1,7 @@
 """
 A small engine that speaks Pulumi's Resource Monitor protocol to a real program, and drives real provider processes.
 
-It is NOT Pulumi's engine: no aliases, no explicit providers, no policies; one state, in memory, with secrets as they
+It is NOT Pulumi's engine: no aliases, no policies, no replacements; one state, in memory, with secrets as they
 came. It does what Pulumi's source says of up, preview, refresh and destroy, as far as these tests need it.
 """
 
@@ -82,6 +82,8 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
     config: Mapping[str, str] = field(default_factory=dict)
     state: dict[str, Kept] = field(default_factory=dict)
     goes_on: bool = False  # past what failed
+    settings: dict[str, Json] = field(default_factory=dict)  # of providers that the program made, by their urns
+    of: dict[str, str] = field(default_factory=dict)  # which of these a resource has
 
     def __post_init__(self) -> None:
         self.project = yaml.safe_load((self.program / "Pulumi.yaml").read_text())["name"]
@@ -128,6 +130,11 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
         if not request.custom:
             self.component(urn, request)
             return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        if request.type.startswith("pulumi:providers:"):
+            self.settings[urn] = plain(request.object)
+            return resource_pb2.RegisterResourceResponse(urn=urn, id=request.name, object=request.object)
+        if request.provider:
+            self.of[urn] = request.provider.rpartition("::")[0]
         try:
             id_, outputs = self._registered(urn, request)
         except grpc.RpcError as error:
@@ -137,11 +144,25 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             context.abort(grpc.StatusCode.UNKNOWN, self.ended.errors[-1])
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=struct(outputs))
 
+    def ReadResource(self, request: Any, context: Any) -> Any:  # noqa: N802
+        urn = f"urn:pulumi:{self.name}::{self.project}::{request.type}::{request.name}"
+        asked = pb.ReadRequest(id=request.id, urn=urn, properties=request.properties)
+        try:
+            read = self._provider(self._key(urn)).Read(asked, timeout=SECONDS)
+        except grpc.RpcError as error:
+            self.failed(urn, refusal(error).text)
+            context.abort(grpc.StatusCode.UNKNOWN, self.ended.errors[-1])
+        if not read.id:
+            self.failed(urn, f"resource '{request.id}' does not exist")
+            context.abort(grpc.StatusCode.UNKNOWN, self.ended.errors[-1])
+        self.ended.steps.append(("read", request.name))
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=read.properties)
+
     def component(self, urn: str, request: Any) -> None:
         """Of these nothing is kept."""
 
     def _registered(self, urn: str, request: Any) -> tuple[str, Json]:
-        provider, old = self._provider(request.type.split(":")[0]), self.state.get(urn)
+        provider, old = self._provider(self._key(urn)), self.state.get(urn)
         news = request.object if request.type.startswith("mspctl:") else struct(opened(request.object)[0])
         ignored = [*request.ignoreChanges] if old else []
         for path in filter(None, map(parsed, ignored)):
@@ -217,28 +238,34 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
 
     # -- providers
 
-    def _provider(self, package: str) -> Any:
+    def _key(self, urn: str) -> str:
+        """Of the provider that a resource has: a package, or the urn of one that the program made."""
+        return self.of.get(urn) or _package(urn)
+
+    def _provider(self, key: str) -> Any:
         with self.lock:
-            if package not in self.providers:
-                self._start(package)
-            return self.providers[package][1]
+            if key not in self.providers:
+                self._start(key)
+            return self.providers[key][1]
 
     def plugin(self, package: str) -> Sequence[str]:
         return PLUGINS[package]
 
-    def _start(self, package: str) -> None:
+    def _start(self, key: str) -> None:
+        package = key.split("::")[2].rpartition(":")[2] if key in self.settings else key
         environment = {"PULUMI_PROJECT": self.project}
         process, port = started(self.address, command=self.plugin(package), env=environment, cwd=self.program)
         channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         stub = provider_pb2_grpc.ResourceProviderStub(channel)
-        self.providers[package] = process, stub, channel  # from here on it is ended with the others
+        self.providers[key] = process, stub, channel  # from here on it is ended with the others
         mine = {k.partition(":")[2]: v for k, v in self.config.items() if k.startswith(f"{package}:")}
-        answer = stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=struct(mine)), timeout=SECONDS)
-        self.foretelling[package] = answer.supportsPreview
+        args = struct(self.settings.get(key, mine))
+        answer = stub.Configure(pb.ConfigureRequest(acceptSecrets=True, args=args), timeout=SECONDS)
+        self.foretelling[key] = answer.supportsPreview
 
     def _foretells(self, urn: str) -> bool:
         """Whether a provider is asked in a preview; of any other, all that it hands out is unknown then."""
-        return self.foretelling[_package(urn)]
+        return self.foretelling[self._key(urn)]
 
     def _stop_providers(self) -> None:
         for process, _, channel in self.providers.values():
@@ -317,14 +344,14 @@ class Stack(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineSer
             if self.dry:
                 continue
             try:
-                self._provider(_package(urn)).Delete(request, timeout=SECONDS)
+                self._provider(self._key(urn)).Delete(request, timeout=SECONDS)
                 del self.state[urn]
             except grpc.RpcError as error:
                 self.failed(urn, refusal(error).text)
 
     def _refresh(self) -> None:
         for urn, kept in [*self.state.items()]:
-            name, provider = urn.split("::")[-1], self._provider(_package(urn))
+            name, provider = urn.split("::")[-1], self._provider(self._key(urn))
             request = pb.ReadRequest(id=kept.id, urn=urn, properties=struct(kept.outputs), inputs=struct(kept.inputs))
             read = provider.Read(request, timeout=SECONDS)
             if not read.id:

@@ -1,21 +1,23 @@
 """
 Run within a network namespace by test_firewall.py: the life of a firewall over the provider's wire, told as JSON.
 
-    python -m tests.provider.firewall_life REPOSITORY CUSTOMER PORT
+    python -m tests.provider.firewall_life REPOSITORY CUSTOMER PORT NAMESPACE
+
+NAMESPACE is the firewall's own: what somebody does there by hand.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
-import grpc
-
-from tests.provider.wire import Json, plain, provider, refusal
+from tests.provider.wire import Json, Wire, approve, plain, provider, refused, secret
+from tests.servers.namespaces import inside
 
 TOKEN = "mspctl:firewall:Firewall"
-ANY = ["any"]
+ANY, OFFICE = ["any"], ["198.51.100.0/28"]
 
 
 def device(customer: str, port: str) -> Json:
@@ -29,7 +31,7 @@ def device(customer: str, port: str) -> Json:
                 **rule,
                 "from": ["office"],
                 "to": ["self"],
-                "source": ["198.51.100.0/28"],
+                "source": secret(OFFICE),
                 "services": [f"tcp/{port}"],
             },
             "browse": {**rule, "from": ["lan"], "to": ["wan"], "source": ANY, "services": ["https", "http"]},
@@ -40,25 +42,72 @@ def device(customer: str, port: str) -> Json:
     return {"customer": customer, "target": "fw-sede", "name": "sede", "resources": resources}
 
 
-def main(repository: str, customer: str, port: str) -> Json:
+TABLE = "mspctl-sede"
+DECLARED = """\
+target: fw-sede
+zones: {wan: {interfaces: wan0, outside: true}, lan: lan0, office: office0}
+management: {from: 198.51.100.0/28}
+rules: [{id: browse, from: lan, to: wan, services: https, action: accept}]
+default: {action: drop}
+"""
+
+
+def adopted(wire: Wire, customer: Path, id_: str) -> Json:
+    """As whoever has the id alone imports what a customer declares: the inputs, and what differs from them then."""
+    folder = customer / "firewall"
+    folder.mkdir()
+    (folder / "sede.yaml").write_text(DECLARED)
+    wire.configure(customer.parent.parent)
+    read = wire.read(TOKEN, id_)
+    (folder / "sede.yaml").unlink()
+    folder.rmdir()
+    wire.configure(customer.parent.parent)
+    inputs = plain(read.inputs)
+    left = wire.details(TOKEN, plain(read.properties), wire.checked(TOKEN, inputs), inputs)
+    return {"services": inputs["resources"]["rule"]["browse"]["services"], "left": left}
+
+
+def nft(namespace: str, command: str) -> str:
+    words = [*inside(namespace), "nft", "--echo", "--handle", command]
+    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=10).stdout
+
+
+def refused_delete(wire: Wire, id_: str, state: Json, inputs: Json) -> str:
+    with refused() as said:
+        wire.delete(TOKEN, id_, state, inputs)
+    return said[0].text
+
+
+def main(repository: str, customer: str, port: str, namespace: str) -> Json:
     with provider(Path(repository)) as wire:
         bad = device(customer, port)
         bad["resources"]["rule"]["browse"] |= {"action": "accept; flush ruleset", "from": ["lan; drop"]}
         said: Json = {"failures": wire.failures(TOKEN, bad)}
         first = wire.checked(TOKEN, device(customer, port))
-        id_, state = wire.create(TOKEN, first)
-        said |= {"id": id_, "same": wire.details(TOKEN, state, first, first)}
+        id_, created = wire.create(TOKEN, first)
+        said |= {"id": id_, "same": wire.details(TOKEN, created, first, first)}
         wanted = device(customer, port)
         wanted["resources"]["rule"]["browse"]["services"] = ["https"]
         second = wire.checked(TOKEN, wanted)
-        said["change"] = wire.details(TOKEN, state, second, first)
-        state = wire.update(TOKEN, id_, state, second, first)
+        said["change"] = wire.details(TOKEN, created, second, first)
+        state = wire.update(TOKEN, id_, created, second, first)
         read = wire.read(TOKEN, id_, state, second)
+        answers = (first, created, second, state, plain(read.inputs), plain(read.properties))
+        said["secrets"] = [each["resources"]["rule"]["management"]["source"] for each in answers]
         said["drift"] = wire.details(TOKEN, plain(read.properties), second, second)
-        try:
-            wire.delete(TOKEN, id_, state, second)
-        except grpc.RpcError as error:
-            said["kept"] = refusal(error).text
+        said["imported"] = adopted(wire, Path(repository) / "customers" / customer, id_)
+        told = nft(namespace, f"add rule inet {TABLE} forward tcp dport 8080 accept")
+        handle = told.rpartition("# handle ")[2].split()[0]
+        drifted = plain(wire.read(TOKEN, id_, state, second).properties)
+        said["by hand"] = wire.details(TOKEN, drifted, second, second)
+        state = wire.update(TOKEN, id_, drifted, second, second)
+        said["kept"] = refused_delete(wire, id_, state, second)
+        approve(Path(repository), "firewall/sede", "fw-sede", customer)
+        wire.configure(Path(repository))
+        said["not ours"] = refused_delete(wire, id_, state, second)
+        nft(namespace, f"delete rule inet {TABLE} forward handle {handle}")
+        wire.delete(TOKEN, id_, state, second)
+        said["gone"] = wire.read(TOKEN, id_, state, second).id
     return said
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider.wire import CUSTOMER, ROOT, by_pulumi
+from tests.provider.firewall_life import OFFICE
+from tests.provider.wire import CUSTOMER, ROOT, by_pulumi, secret
 from tests.servers import firewalls
 from tests.servers.firewalls import FIREWALL, Firewall
 from tests.servers.namespaces import inside
@@ -49,14 +50,14 @@ def test_the_life_of_a_firewall(firewall: Firewall, repository: Path) -> None:
     said = dict(address=FIREWALL["office"], port=server.port, user=server.user, key=server.host_key)
     (repository / "inventory/targets.yaml").write_text(TARGETS.format(folder=firewall.folder, **said))
     by_pulumi(repository)
-    words = ["-m", "tests.provider.firewall_life", str(repository), CUSTOMER, str(server.port)]
-    secret = {"MSPCTL_SECRET_FW_SEDE": server.client_key.decode(), "PYTHONPATH": str(ROOT)}
+    words = ["-m", "tests.provider.firewall_life", str(repository), CUSTOMER, str(server.port), firewall.names["fw"]]
+    known = {"MSPCTL_SECRET_FW_SEDE": server.client_key.decode(), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*inside(firewall.names["office"]), sys.executable, *words],
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, **secret},
+        env={**os.environ, **known},
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -64,8 +65,11 @@ def test_the_life_of_a_firewall(firewall: Firewall, repository: Path) -> None:
     assert "PRIVATE KEY" not in done.stdout + done.stderr
     assert set(told["failures"]) == {"resources.rule.browse.action", "resources.rule.browse.from"}
     assert (told["id"], told["same"], told["drift"]) == ("fw-sede/sede", {}, {})
+    assert told["secrets"] == [secret(OFFICE)] * 6  # in every answer, as the program gave it
     assert told["change"] == {"resources.rule.browse.services": "UPDATE"}
     assert "is kept until an approval names it" in told["kept"]
-    ruleset = firewall.nft("list", "ruleset")
-    assert "443" in ruleset
-    assert "dport 80" not in ruleset
+    assert told["imported"] == {"services": ["tcp/443"], "left": {}}
+    assert told["by hand"] == {}  # a rule that nobody declares stays, and holds the firewall
+    assert "the scope goes only when nothing else is in it: by hand forward" in told["not ours"]
+    assert told["gone"] == ""
+    assert firewall.nft("list", "tables") == ""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Run
+from tests.provider.test_by_pulumi import PASSPHRASE, PULUMI, settled
 from tests.provider.test_hosts import TOKEN, estate, lan, machine, secrets_of
 from tests.provider.test_judged import ENGINE, JOB, REPORT, SCAN, THINNING
 from tests.provider.wire import Json, Wire, approve, plain, provider, refused, secret
@@ -42,6 +44,36 @@ def wire(estate: Path, lan: Lan, words: Path) -> Iterator[Wire]:
     known = {"MSPCTL_SECRET_ACME_RESTIC_FILE": str(words), "MSPCTL_SECRET_ACME_REST": LOGIN}
     with provider(estate, env={**secrets_of(lan), **known}) as made:
         yield made
+
+
+@pytest.mark.soak
+def test_no_state_of_pulumi_holds_a_password(
+    run: Run,
+    estate: Path,
+    lan: Lan,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By `--engine pulumi`, with the stand-in, which encrypts nothing."""
+    settled(estate, monkeypatch)
+    (estate / "customers/acme/backup.yaml").write_text(BACKUP)
+    for name, value in {**secrets_of(lan), "MSPCTL_SECRET_ACME_RESTIC": WORD}.items():
+        monkeypatch.setenv(name, value)
+    done = [run("apply", "-y", *PULUMI)]
+    assert done[0].code == 0, done
+    assert machine.sh("tail -n1 /etc/mspctl/backup/night.password") == f"{WORD}\n"
+    machine.sh("systemctl stop mspctl-backup-night.timer")
+    done += [run("drift", *PULUMI), run("plan", *PULUMI)]
+    assert [each.code for each in done[1:]] == [2, 2]
+    assert "mspctl-backup-night.timer is stopped" in done[1].out
+    done.append(run("apply", "-y", "--revert", *PULUMI))
+    assert done[-1].code == 0, done
+    assert machine.sh(f"{STATE} mspctl-backup-night.timer") == "active\n"
+    (state,) = (estate / "state").rglob("*.json")
+    assert '"password": "ACME_RESTIC rev 1"' in state.read_text()
+    kept = [state.read_text(), (estate / "said.jsonl").read_text(), *(each.out + each.err for each in done)]
+    for word in (WORD, PASSPHRASE, lan.key.read_text().splitlines()[2]):
+        assert word not in "".join(kept)
 
 
 def section(name: str, **resources: Json) -> Json:

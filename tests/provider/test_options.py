@@ -11,6 +11,7 @@ import pytest
 from pulumi.runtime.proto import provider_pb2 as pb
 
 from mspctl.provider.values import UNKNOWN, is_within, parsed, spelled
+from mspctl.pulumi.state import recorded
 from tests.provider.engine import Stack
 from tests.provider.wire import (
     CUSTOMER,
@@ -28,13 +29,20 @@ from tests.provider.wire import (
 )
 
 TOKEN, ZONE = "mspctl:dns:Zone", "cloud.example"
+OTHER = """\
+$ORIGIN brenta.example.
+@ 3600 IN SOA ns1.msp.example. hostmaster.msp.example. 1 7200 3600 1209600 3600
+@ 3600 IN NS ns1.msp.example.
+www 300 IN A 192.0.2.80
+"""
 PROGRAM = """\
 from cloud import Server
-from pulumi import ResourceOptions
-from mspctl.pulumi import Zone
+from pulumi import ResourceOptions, export
+from mspctl.pulumi import Provider, Zone
 
 address = Server("web", location="padova").ipv4_address
 said = dict(customer="{customer}", target="ns-1")
+mine = ResourceOptions(provider=Provider("mine", directory="{directory}", wait=5))
 made = address.apply(lambda a: {{"ttl": 60, "values": [a]}})
 Zone(
     "{name}",
@@ -45,7 +53,8 @@ Zone(
 )
 Zone("b", **said, name="b.example", resources={{"rrset": {{"@ A": made}}}})
 Zone("c", **said, name="c.example", resources={{"rrset": made.apply(lambda m: {{"@ A": m}})}})
-Zone("d", **said, name="d.example", resources=made.apply(lambda m: {{"rrset": {{"@ A": m}}}}))
+Zone("d", **said, name="d.example", resources=made.apply(lambda m: {{"rrset": {{"@ A": m}}}}), opts=mine)
+export("read", Zone.get("brenta", "ns-1/brenta.example").resources)
 """
 
 
@@ -148,6 +157,20 @@ def test_a_kind_that_is_unknown_yet_passes(wire: Wire) -> None:
     assert wire.failures(TOKEN, {**zone({}), "resources": {"rrsets": UNKNOWN}}).keys() == {"resources.rrsets"}
 
 
+def test_a_zone_hands_out_its_name_servers(wire: Wire) -> None:
+    """What a registrar's resource is made from: those of the target, and then those that the zone says itself."""
+    first = wire.checked(TOKEN, zone({"www A": ["192.0.2.1"]}))
+    id_, state = wire.create(TOKEN, first)
+    assert state["outputs"] == {"nameservers": ["ns1.msp.example", "ns2.msp.example"]}
+    second = wire.checked(TOKEN, zone({"@ NS": ["ns3.msp.example.", "ns1.msp.example."]}))
+    state = wire.update(TOKEN, id_, state, second, first)
+    for outputs in (state["outputs"], plain(wire.read(TOKEN, id_, state, second).properties)["outputs"]):
+        assert outputs == {"nameservers": ["ns1.msp.example", "ns3.msp.example"]}
+    shown = {"type": TOKEN, "id": id_, "inputs": second, "outputs": state}
+    (record,) = recorded(CUSTOMER, {"resources": [shown]}).values()
+    assert record.outputs == {}  # it is no output of a driver, and no ledger has it
+
+
 def test_a_field_that_is_null_is_not_set(wire: Wire) -> None:
     said = zone({"www A": ["192.0.2.1"]})
     said["resources"]["rrset"]["www A"]["ttl"] = None
@@ -175,26 +198,27 @@ def test_a_whole_program_with_them(repository: Path) -> None:
     folder = repository / "stacks/program"
     folder.mkdir(parents=True)
     (folder / "Pulumi.yaml").write_text("name: program\nruntime: python\n")
-    (folder / "__main__.py").write_text(PROGRAM.format(customer=CUSTOMER, name="a"))
+    (folder / "__main__.py").write_text(PROGRAM.format(customer=CUSTOMER, directory=repository, name="a"))
     shutil.copy(ROOT / "stacks/with-cloud/cloud.py", folder)
+    (repository / "scratch/ns-1/brenta.example.zone").write_text(OTHER)
     stack = Stack(folder, "test")
-    steps = [("create", name) for name in ("a", "b", "c", "d", "web")]
+    steps = [*(("create", name) for name in ("a", "b", "c", "d", "web")), ("read", "brenta")]
     for ended in (stack.up(dry=True), stack.up()):
         assert (ended.steps, ended.errors) == (steps, []), ended.said
-    assert {what for what, _ in stack.up().steps} == {"same"}
+    again = stack.up()
+    assert {what for what, _ in again.steps} == {"same", "read"}
+    assert again.outputs["read"]["rrset"]["www A"] == {"ttl": 300, "values": ["192.0.2.80"]}
     assert all("203.0.113." in served(repository, f"{name}.example") for name in "bcd")
 
     file = repository / f"scratch/ns-1/{ZONE}.zone"
     file.write_text(file.read_text().replace("192.0.2.2", "192.0.2.99"))
     assert stack.refresh().steps == [("drift", "a")]
-    assert {what for what, _ in stack.up().steps} == {"same"}
+    assert {what for what, _ in stack.up().steps} == {"same", "read"}
     assert "192.0.2.99" in served(repository)
     file.write_text(file.read_text().replace("192.0.2.99", "192.0.2.2"))
-    (folder / "__main__.py").write_text(PROGRAM.format(customer=CUSTOMER, name="renamed"))
+    (folder / "__main__.py").write_text(PROGRAM.format(customer=CUSTOMER, directory=repository, name="renamed"))
     approve(repository, f"dns/{ZONE}", "ns-1")
     ended = stack.up()
-    assert ([step for step in ended.steps if step[0] != "same"], ended.errors) == (
-        [("create", "renamed"), ("delete", "a")],
-        [],
-    )
+    done = [step for step in ended.steps if step[0] not in ("same", "read")]
+    assert (done, ended.errors) == ([("create", "renamed"), ("delete", "a")], [])
     assert "192.0.2.2" in served(repository)

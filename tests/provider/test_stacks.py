@@ -17,6 +17,13 @@ from tests.provider.engine import Stack
 from tests.provider.wire import CUSTOMER, ROOT, approve, by_pulumi
 
 STACKS = ("customer", "with-cloud")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHVd6Y8c4C0wqDcKqCqUoYEXF7tPNpeIKPvmwTyaUf0f"
+DEVICE = f"""\
+  fw:
+    address: 127.0.0.1
+    secrets: {{ssh_key: FW_SEDE}}
+    facets: {{firewall: {{driver: nftables, port: 1, host_key: {KEY}}}}}
+"""
 
 
 @pytest.fixture
@@ -95,6 +102,28 @@ def test_an_address_of_a_cloud_flows_into_a_zone(estate: Path) -> None:
     assert ended.outputs["address"].startswith("203.0.113.")
     assert ended.outputs["address"] in served(estate, "cloud.example")
     assert {what for what, _ in stack.up().steps} == {"same"}
+
+
+@pytest.mark.soak
+def test_an_address_of_a_cloud_flows_into_a_firewall(estate: Path) -> None:
+    """What the program says of the device is taken; the device itself is not there, and costs itself only."""
+    with (estate / "inventory/targets.yaml").open("a") as out:
+        out.write(DEVICE)
+    said = {"customer": CUSTOMER, "zone": "cloud.example", "name-server": "ns-1", "firewall": "fw", "site": "sede"}
+    stack = Stack(estate / "stacks/with-cloud", "test", {f"with-cloud:{key}": each for key, each in said.items()})
+    preview = stack.up(dry=True)
+    assert (preview.code, [name for _, name in preview.steps]) == (0, ["office", "site", "web"]), preview.said
+    ended = stack.up()
+    assert [error.partition(": ")[0] for error in ended.errors] == ["office"]
+    assert "resources." not in ended.errors[0]
+    assert "203.0.113." in served(estate, "cloud.example")
+
+
+def test_a_program_that_lacks_a_setting_says_which(estate: Path) -> None:
+    ended = Stack(estate / "stacks/with-cloud", "test", {"with-cloud:customer": CUSTOMER}).up()
+    assert ended.code == 1
+    assert "pulumi config set with-cloud:zone" in ended.said
+    assert "Traceback" not in ended.said
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -7,6 +7,7 @@ What is measured is measured by a script that these tests put into a copy; the p
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -21,6 +22,7 @@ from mspctl.finding import Finding, Severity
 from mspctl.moments import Ending
 from mspctl.report import digest, matrix, render
 from mspctl.report.drifts import Beside
+from mspctl.report.italian import sentence
 from mspctl.report.soon import soon
 from mspctl.report.view import View
 from mspctl.resource import Cause, Id
@@ -203,3 +205,34 @@ def test_kept_or_not_it_is_the_same_page() -> None:
 
     assert render(kept.parse(kept.dump(view())), "html") == render(view(), "html")
     assert digest.coverage(view(), "acme") == "10 declared · 1 unmanaged · 0 unknown"
+
+
+def test_the_answers_of_a_single_line_stand_once() -> None:
+    one = of_one("en")
+    block = next(each for each in one.blocks if each.aside)
+    block = replace(block, aside=block.aside[:1], commands=block.aside[0].answers)
+    said = html.unescape(render(replace(one, blocks=[block]), "html"))
+    assert [said.count(command) for command in block.commands] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "italian"),
+    [
+        (
+            "Emergency apply by Maria on 2026-11-28 09:07 UTC: down; 1 change; not yet in Git's main: emergency/x",
+            "Applicato d’emergenza da Maria il 2026-11-28 alle 09:07 UTC: down; modifiche: 1; non ancora nel ramo"
+            " main di Git: emergency/x",
+        ),
+        (
+            "changes 192.0.2.2: an emergency apply left it so (merge emergency/x first)",
+            "changes 192.0.2.2: lasciato così d’emergenza (prima si unisca emergency/x)",
+        ),
+        ("are given by name, in customers/a/approvals.yaml", "si danno per nome, in customers/a/approvals.yaml"),
+        (
+            "left Git; nothing there is touched until an approval names resource: dns/a, target: b",
+            "uscito da Git; non si tocca nulla finché un’approvazione non nomina resource: dns/a, target: b",
+        ),
+    ],
+)
+def test_what_is_around_values_is_italian(text: str, italian: str) -> None:
+    assert sentence(text) == italian

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mspctl.checks import Seen
-from mspctl.kinds import dns
+from mspctl.kinds import dns, on_one_line
 from mspctl.kinds.answers import UNASKED, Answer, NameQuestion, Status
 
 ALWAYS, NEVER = "127.0.0.2", "127.0.0.1"  # are on every list, and on none
@@ -60,7 +60,7 @@ class BlockList:
     def _said(self, address: str, seen: Seen) -> str:
         answer: Answer = seen.get(self._about(address, "TXT"), UNASKED)
         text = dns.content(answer.values[0]).decode("utf-8", "replace") if answer.values else ""
-        line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        line = on_one_line(text)
         return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
 
