@@ -8,6 +8,8 @@ Where a mode only lets us look, nothing is ever due.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mspctl.desired import Declaration
 from mspctl.record import Record, ScopeRecord
 from mspctl.resource import UNKNOWN, Id, Resource
@@ -24,7 +26,21 @@ def due(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id]:
     if not concerns(declaration):
         return frozenset()
     ahead = _ahead(declaration, record)
-    return (ahead if declaration.hours.windows else ahead & declaration.timed.keys()) | declaration.follows
+    if not declaration.hours.windows:
+        mine = ahead & declaration.timed.keys()
+        ahead = frozenset(i for i in mine if i not in declaration.shifted or _is_shifted(i, declaration, record))
+    return ahead | declaration.follows
+
+
+def _is_shifted(id_: Id, declaration: Declaration, record: ScopeRecord | None) -> bool:
+    """Whether it was left as it was before clocks were set, and that is all: who made or edited it was somebody."""
+    known = record.resources.get(id_) if record else None
+    now = next((r for r in declaration.resources if r.id == id_), None)
+    if known is None or now is None:
+        return False
+    then = [replace(now, fields={**now.fields, **fields}) for fields in declaration.shifted[id_]]
+    # A run that was killed may have come to its end, or not.
+    return bool(then) and all(any(_was(each, state) for each in (now, *then)) for state in known.states)
 
 
 def _ahead(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id]:
@@ -36,7 +52,8 @@ def _ahead(declaration: Declaration, record: ScopeRecord | None) -> frozenset[Id
 
 
 def _is_so(resource: Resource, record: Record) -> bool:
-    return all(
-        state is not None and all(value in (UNKNOWN, state.fields.get(n)) for n, value in resource.fields.items())
-        for state in record.states
-    )
+    return all(_was(resource, state) for state in record.states)
+
+
+def _was(resource: Resource, state: Resource | None) -> bool:
+    return state is not None and all(value in (UNKNOWN, state.fields.get(n)) for n, value in resource.fields.items())

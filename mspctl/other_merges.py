@@ -18,7 +18,7 @@ from mspctl.desired import Declaration
 from mspctl.errors import Error, LedgerError
 from mspctl.git.command import Git
 from mspctl.load import Estate, load
-from mspctl.plan import ScopePlan, Standing, Step
+from mspctl.plan import ScopePlan, Standing, Step, is_shifted
 from mspctl.quick_lane import newest
 from mspctl.resource import Cause, Change, Id, Scope
 from mspctl.trusted import checked_out
@@ -55,7 +55,8 @@ class Says:
             return ""
         if _said(self.before.get(scope), scope, change.id) != _said(declared, scope, change.id):
             return ""
-        return DUE if change.id in declared.timed else EARLIER
+        by_time = change.id in declared.timed and (change.id not in declared.shifted or is_shifted(change, declared))
+        return DUE if by_time else EARLIER
 
 
 def _says_otherwise(declared: Declaration | None, change: Change) -> bool:

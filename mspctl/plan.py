@@ -221,7 +221,7 @@ def plan_scope(
     changes = [change for change, _ in chosen]
     purges = {g.id: guards.purge(declaration.backup, gauged.get(g, UNASKED)) for g in gauges(declaration, traits)}
     declaration = _vouched_for(declaration, [id_ for id_, why in purges.items() if not why])
-    judged = [c for c in changes if not (_is_succeeded(c, declaration) or _is_shifted(c, declaration))]
+    judged = [c for c in changes if not (_is_succeeded(c, declaration) or is_shifted(c, declaration))]
     undone = guards.undone(changes, record.emergencies.values()) if record and not declaration.urgent else {}
     reasons = undone | guards.judge(
         judged, reading.resources, ours, traits.holds_data, purges, declaration.now, undone.keys()
@@ -308,7 +308,7 @@ def _is_succeeded(change: Change, declaration: Declaration) -> bool:
     return change.after is None and declaration.proving is not None and change.id.kind in declaration.proving.kinds
 
 
-def _is_shifted(change: Change, declaration: Declaration) -> bool:
+def is_shifted(change: Change, declaration: Declaration) -> bool:
     """Whether clocks were set, and that is all: what Git says on the wall was agreed to before."""
     if change.before is None or change.after is None or change.cause is not Cause.PENDING:
         return False
@@ -322,7 +322,7 @@ def _timed(change: Change, declaration: Declaration) -> str:
         return ""
     ending = None if change.id in declaration.words else declaration.ends.get(change.id)
     said = ending.says if ending else ""
-    if change.after is not None and change.id in declaration.shifted and not _is_shifted(change, declaration):
+    if change.after is not None and change.id in declaration.shifted and not is_shifted(change, declaration):
         return said  # somebody made it, or changed what it says
     return declaration.timed.get(change.id) or said
 

@@ -54,6 +54,26 @@ def test_what_time_made_due(
     assert names(record(*recorded), *declared, timed=TIMED) == expected
 
 
+@pytest.mark.parametrize(
+    ("recorded", "before", "expected"),
+    [
+        ([(A,)], [{"size": 10}], {"a"}),
+        ([(A,)], [], set()),  # somebody edited it
+        ([(A,)], [{"size": 5}], set()),
+        ([(thing("a", size=10, tag="x"),)], [{"size": 10}], {"a"}),
+        ([], [{"size": 10}], set()),  # somebody made it
+        ([(A2,)], [{"size": 10}], set()),
+        ([(A, A2)], [{"size": 10}], {"a"}),  # an apply was killed
+        ([(A, thing("a", size=5))], [{"size": 10}], set()),  # that of somebody's edit
+    ],
+)
+def test_that_clocks_were_set_makes_nothing_else_due(
+    recorded: list[tuple[Resource | None, ...]], before: list[dict[str, Any]], expected: set[str]
+) -> None:
+    made = names(record(*recorded), A2, timed={A.id: "clocks were set"}, shifted={A.id: before})
+    assert made == expected
+
+
 def test_a_scope_that_was_never_recorded() -> None:
     assert names(None, A, B, timed=TIMED) == {"a"}
     assert names(None, A, B, hours=SUNDAY) == {"a", "b"}

@@ -83,6 +83,9 @@ def test_what_main_only_looks_at_by_now_is_not_written() -> None:
 def test_what_time_made_due_is_for_the_schedule() -> None:
     timed = Declaration(ZONE, [NEW], timed={NEW.id: "began 2027-03-05"})
     assert Says({ZONE: timed}, {ZONE: timed}).why(ZONE, UPDATE, reviewed=False) == DUE
+    for before, why in ((OLD, DUE), (NEWEST, EARLIER)):  # clocks were set, or somebody edited it
+        clocks = replace(timed, shifted={NEW.id: [before.fields]})
+        assert Says({ZONE: clocks}, {ZONE: clocks}).why(ZONE, UPDATE, reviewed=False) == why
 
 
 def test_what_is_set_aside_is_told_and_nothing_that_somebody_has_to_end() -> None:
