@@ -6,7 +6,9 @@ The page's own policy forbids scripts and requests, so that a value that should 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from mspctl.report import digest, italian, matrix
@@ -84,8 +86,16 @@ def _page(view: View) -> dict[str, Any]:
         "own": digest.OWN.get(view.kind, ""),
         "aside": digest.ASIDE.get(view.kind, digest.ASIDE_ELSE),
         "notes": [line for line in (*view.causes, *view.notes) if id(line) not in above],
-        "seal": [str(view.document[key]) for key in ("read_at", "digest") if view.document.get(key)],
+        "seal": [*_seal(view)],
     }
+
+
+def _seal(view: View) -> Iterator[str]:
+    """When it was read; of a plan, which one it is: `apply --digest` carries out that one."""
+    with suppress(ValueError):  # a report that was kept can say anything
+        yield f"{datetime.fromisoformat(str(view.document.get('read_at'))).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if view.kind == "plan" and view.document.get("digest"):
+        yield str(view.document["digest"])
 
 
 def _customer(number: int, name: str, blocks: Sequence[Block], view: View, proofs: Sequence[Any]) -> dict[str, Any]:
