@@ -142,6 +142,7 @@ ALL_HERE = rule("all", source=ANY, to=several("any", "self"))
 DMZ = a_zone("dmz", "dmz0")
 
 
+NAT = named(firewall.NAT, "lan > wan", zone="wan", outside="198.51.100.9", inside="10.0.0.9")
 LETS = Resource(Id(firewall.POLICY, "wan > lan"), {"action": "accept", "log": False})
 
 
@@ -217,6 +218,19 @@ def held(*names: Resource, order: Sequence[str] = ()) -> list[Resource]:
         (held(WAN, LAN, rule(action="drop", source=ANY, to=several("self")), LETS), held(WAN, LAN, LETS), set()),
         (held(WAN, LAN, SHUT, between("lan > wan", "accept")), held(WAN, LAN, between("lan > wan", "accept")), set()),
         (held(WAN, LAN, SHUT, between("wan > lan", "drop")), held(WAN, LAN, between("wan > lan", "drop")), set()),
+        (held(WAN, LAN, ALL), held(WAN, LAN, ALL, NAT), {"lan > wan"}),
+        (held(WAN, LAN, LETS), held(WAN, LAN, LETS, NAT), {"lan > wan"}),
+        (held(WAN, LAN, ALL, replace(NAT, fields={**NAT.fields, "inside": "10.0.0.8"})), held(WAN, LAN, ALL, NAT),
+         {"lan > wan"}),
+        (held(WAN, LAN), held(WAN, LAN, NAT), set()),
+        (held(WAN, LAN, ALL, NAT), held(WAN, LAN, ALL), set()),
+        (held(WAN, LAN, ALL_HERE), held(WAN, LAN, ALL_HERE, NAT), {"lan > wan"}),
+        (held(WAN, LAN, rule("all", source=ANY, to=several("self"))),
+         held(WAN, LAN, rule("all", source=ANY, to=several("self")), NAT), set()),
+        (held(WAN, LAN, rule(), between("lan > wan", "accept")),
+         held(WAN, LAN, rule(), between("lan > wan", "accept"), NAT), set()),
+        (held(WAN, LAN, rule(source=ANY, destination=several("10.0.0.8"))),
+         held(WAN, LAN, rule(source=ANY, destination=several("10.0.0.8")), NAT), set()),
         (held(WAN, LAN, SHUT, OPEN), held(WAN, LAN, OPEN), set()),  # forwards come before rules
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from mspctl.kinds import addresses, services
@@ -17,6 +18,7 @@ from mspctl.kinds.firewall import (
     POLICY,
     RAW,
     RULE,
+    SELF,
     ZONE,
     rules,
     text,
@@ -201,6 +203,28 @@ def _rule_widens(
     return f"it shut out everybody from what {opened.id.name} opens to them" if opened else ""
 
 
+def _nat_widens(
+    before: Resource | None, after: Resource | None, was: Sequence[Resource], will: Sequence[Resource]
+) -> str:
+    """A host with an address outside is reached by whoever is let through to it, so far for nothing."""
+    if after is None or (before and before.fields == after.fields):
+        return ""
+    zone, host, inside = text(after, "zone"), frozenset({text(after, "inside")}), inside_of(was, will)
+    if zone in inside:
+        return ""
+    found = (r for r in will if r.id.kind == RULE and lets_anybody(r, inside) and _is_about(r, zone, host))
+    policies = (r for r in will if r.id.kind == POLICY and lets_through(r) and zones_of(r.id.name)[0] == zone)
+    return next(
+        (f"everybody outside is let through to {text(after, 'inside')} by {r.id.name}" for r in chain(found, policies)),
+        "",
+    )
+
+
+def _is_about(rule: Resource, zone: str, host: frozenset[str]) -> bool:
+    goes = texts(rule, "from") & {zone, ANY} and texts(rule, "to") - {SELF}
+    return bool(goes) and addresses.meet(texts(rule, "destination"), host)
+
+
 def _opened_behind(shut: Resource, was: Sequence[Resource], will: Sequence[Resource]) -> Resource | None:
     """The first rule, or policy, behind one that shuts out, which lets everybody through to some of the same."""
     inside = inside_of(was, will)
@@ -220,6 +244,7 @@ _WIDENS: Mapping[str, Callable[..., str]] = {
     ZONE: _zone_widens,
     MASQUERADE: _masquerade_widens,
     POLICY: _policy_widens,
+    NAT: _nat_widens,
     RULE: _rule_widens,
     FORWARD: _rule_widens,
 }
