@@ -115,7 +115,8 @@ class Merge:
 
     def since(self, names: Collection[str], now: datetime) -> Estate | None:
         """
-        Main by now, when it is not what is checked out: something was merged since, or it was set back. Raises
+        Main by now, when it is not what is checked out: something was merged since, or it was set back; of these
+        customers, without any of all. Raises
         LedgerError when the remote does not tell: who does not know what main says could take something back.
         """
         git = Git(self.root)
@@ -140,7 +141,9 @@ class Merge:
 
 
 def _loaded(folder: Path, names: Collection[str], now: datetime) -> Estate:
-    """Without customers where none of these is there."""
+    """Without customers where none of these is there; all where none is named."""
+    if not names:
+        return load(folder, (), now)
     there = sorted(each.name for each in (folder / "customers").iterdir())
     found = load(folder, [name for name in there if name in names] or there[:1], now)
     return replace(found, customers={name: it for name, it in found.customers.items() if name in names})

@@ -496,18 +496,21 @@ class Workspace:
         if self.merge is None:
             return [*plans]
         scopes, outputs = {plan.scope for plan in plans if plan.steps}, self._handed_out(plans)
-        # Of what leaves with its customer, main may have both again.
+        here = self._as_held(self.estate, scopes, outputs) or {}
         names = {*(self.selection.customers or self.estate.customers), *(scope.customer for scope in scopes)}
-        newer = self.merge.since(names, self.now) if scopes else None
+        # What left Git can be in main again, and anybody's.
+        newer = self.merge.since(names if scopes <= here.keys() else (), self.now) if scopes else None
         before = self._as_held(self.merge.before(names, self.now), scopes, outputs) if scopes else None
-        says = Says(self._as_held(self.estate, scopes, outputs) or {}, before, self._as_held(newer, scopes, outputs))
+        says = Says(here, before, self._as_held(newer, scopes, outputs, replace(self.selection, customers=())))
         return [set_aside(plan, says, {c.id for c in review.changes.get(plan.scope, ())}) for plan in plans]
 
-    def _as_held(self, estate: Estate | None, wanted: Collection[Scope], outputs: Outputs) -> Declared | None:
+    def _as_held(
+        self, estate: Estate | None, wanted: Collection[Scope], outputs: Outputs, of: Selection | None = None
+    ) -> Declared | None:
         """What files declared, or will, as the targets that there are now would hold it."""
         if estate is None:
             return None
-        found = [d for d in declarations(estate, self.selection, outputs, self.now) if d.scope in wanted]
+        found = [d for d in declarations(estate, of or self.selection, outputs, self.now) if d.scope in wanted]
         return {d.scope: self._accepted(d) for d in self._with_kept(found, estate)}
 
     def _footing(self, plan: Plan) -> dict[Scope, tuple[Declaration, ScopeRecord | None]]:

@@ -176,13 +176,13 @@ def test_a_base_is_a_commit_and_of_a_plan(merges: Merges) -> None:
     assert first.code == 0, first.err
 
 
-@pytest.mark.parametrize("wholly", [False, True], ids=["a zone", "a customer"])
-def test_what_main_declares_again_does_not_go(merges: Merges, *, wholly: bool) -> None:
+@pytest.mark.parametrize("again", ["a zone", "a customer", "by another"])
+def test_what_main_declares_again_does_not_go(merges: Merges, again: str) -> None:
     """What left Git, and an approval let go, came back before the run that was to take it away."""
     folder, zone = merges.root / "customers/acme", merges.root / ZONE
     end = f"{datetime.now(UTC) + timedelta(days=5):%Y-%m-%d}"
     approval = f"approvals:\n- {{resource: dns/acme.example, target: files, why: moved, until: {end}}}\n"
-    if wholly:
+    if again == "a customer":
         shutil.copytree(folder, folder.with_name("brenta"))
         (folder.with_name("brenta") / "dns.yaml").unlink()
         shutil.rmtree(folder.with_name("brenta") / "dns")
@@ -195,6 +195,12 @@ def test_what_main_declares_again_does_not_go(merges: Merges, *, wholly: bool) -
     assert merges.command("plan", "--exit-zero", "--save", "0.plan.json").code == 0
     merges.made.append(merges.commit())
     merges.git("revert", "--no-edit", "HEAD")
+    if again == "by another":
+        other = folder.with_name("brenta")
+        shutil.copytree(folder, other)
+        (folder / "dns.yaml").unlink()
+        shutil.rmtree(folder / "dns")
+        merges.commit()
     merges.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     before = zone.read_text()
     said = merges.applied(0)
