@@ -52,7 +52,7 @@ def judge(
     if recorded and not live:
         text = f"the target says that nothing is there, but {len(recorded)} resources are recorded"
         return {change.id: text for change in changes}
-    taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live))
+    taken = (_data(changes, holds_data, purges), _last(changes, live), _many(changes, live, now))
     contested = _contested(changes)
     waiting = {*held, *(id_ for reason in (contested, *taken) for id_ in reason)}
     for reason in (contested, _wider(changes, live, waiting, now), *taken):
@@ -72,16 +72,20 @@ def undone(changes: Sequence[Change], emergencies: Iterable[Emergency]) -> dict[
 
 
 def joint(
-    changes: Sequence[Change], live: Sequence[Resource], recorded: Collection[Id], named: Collection[Id]
+    changes: Sequence[Change],
+    live: Sequence[Resource],
+    recorded: Collection[Id],
+    named: Collection[Id],
+    now: datetime | None = None,
 ) -> set[Id]:
     """Changes that wait for each other: with the `named` ones done, the rest would pass as everyday work."""
     if recorded and not live:
         return set() if all(c.id in named for c in changes) else {c.id for c in changes}
-    many = _many(changes, live)
+    many = _many(changes, live, now)
     rest = [c for c in changes if c.id in many and c.id not in named]
     held = {c.id for c in rest}
     after = {r.id: r for r in live} | {c.id: c.after for c in changes if c.id not in held}
-    return {*many} if rest and not _many(rest, [r for r in after.values() if r is not None]) else set()
+    return {*many} if rest and not _many(rest, [r for r in after.values() if r is not None], now) else set()
 
 
 def losses(change: Change) -> int:
@@ -103,6 +107,11 @@ def losses(change: Change) -> int:
         elif name == "enabled" and before is True and after is False:
             lost += 1
     return lost
+
+
+def _only_tidies(change: Change, now: datetime | None) -> bool:
+    """Whether it takes away what counts no more anyway."""
+    return bool(now and change.before and change.after is None and kinds.is_over(change.before, now))
 
 
 def _contested(changes: Sequence[Change]) -> dict[Id, str]:
@@ -187,8 +196,8 @@ def _last(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
     return reasons
 
 
-def _many(changes: Sequence[Change], live: Sequence[Resource]) -> dict[Id, str]:
-    lost = {change.id: losses(change) for change in changes}
+def _many(changes: Sequence[Change], live: Sequence[Resource], now: datetime | None) -> dict[Id, str]:
+    lost = {change.id: losses(change) for change in changes if not _only_tidies(change, now)}
     total = sum(lost.values())
     held = max(len(live), 1)
     if total < LOSSES_FROM or not (total > LOSSES or total > SHARE * held):

@@ -228,7 +228,8 @@ def plan_scope(
     )
     if declaration.gone:
         reasons = {change.id: "its scope left Git" for change in changes} | reasons
-    joint = guards.joint(judged, reading.resources, ours, {change.id for change, approval in chosen if approval})
+    named = {change.id for change, approval in chosen if approval}
+    joint = guards.joint(judged, reading.resources, ours, named, declaration.now)
     chosen = [(change, None if change.id in joint else approval) for change, approval in chosen]
     learned = settled(declared, recorded, live, renames=traits.renames)
     if ours and not reading.resources and not declaration.gone:  # not believed: what is recorded is not forgotten

@@ -9,6 +9,7 @@ resources through these files. No I/O here. A kind "dns.rrset" is described in `
     widens(before, after, was, will, now) why a change lets in too much
     opens(before, after, was, will)       whether a change lets in what was kept out
     lost(kind, name, before, after)       how much of a field is gone, where that is not how much shorter it is
+    is_over(resource, now)                whether its target has ended it by itself
     in_words(resource)                    what a resource does, for people, in place of its fields
     worded(name, value)                   a field in the words of people; "" where it goes without saying
     normal(id, field, value, scope)       a field as a program may spell it, in normal form; "": the resource's name
@@ -100,6 +101,11 @@ def lost(kind: str, name: str, before: Value | None, after: Value) -> int | None
     return found
 
 
+def is_over(resource: Resource, now: datetime) -> bool:
+    """Whether something that is still there counts no more, as its target has seen to by itself; most always count."""
+    return bool(_of(resource.id.kind, "is_over", None)(resource, now))
+
+
 def in_words(resource: Resource) -> str:
     """What a resource does, where that says more than its fields; "" for most."""
     found: str = _of(resource.id.kind, "in_words", "")(resource)
@@ -129,7 +135,7 @@ def _of(kind: str, what: str, otherwise: str | None) -> Callable[..., Any]:
 
 
 _WITHIN = {
-    **dict.fromkeys(("precious", "widens", "opens", "lost"), "opening"),
+    **dict.fromkeys(("precious", "widens", "opens", "lost", "is_over"), "opening"),
     **dict.fromkeys(("in_words", "worded"), "words"),
     "normal": "normal_form",
 }

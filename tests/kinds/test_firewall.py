@@ -283,6 +283,16 @@ def test_a_rule_that_goes_is_one_loss() -> None:
     assert sum(map(guards.losses, changes)) == 2
 
 
+def test_rules_that_the_device_has_ended_are_no_loss() -> None:
+    def ending(until: str) -> list[Resource]:
+        return [rule(f"r{n}", until=until) for n in range(5)]
+
+    now = datetime(2027, 3, 4, 17, tzinfo=UTC)
+    for until, held_back in (("2027-03-04 17:00", 0), ("2027-03-04 17:01", 5), ("", 5)):
+        live = [WAN, LAN, *ending(until)]
+        assert len(guards.judge([Change(each, None) for each in ending(until)], live, [], now=now)) == held_back
+
+
 def test_hours_that_get_shorter_open_nothing() -> None:
     before, after = rule(source=ANY, hours=DAY), rule(source=ANY, hours=several("mon 09:00-17:00"))
     live = held(WAN, LAN, before, *(rule(f"r{n}") for n in range(9)))

@@ -70,6 +70,12 @@ _HOLDS_ALL: Mapping[str, Callable[[frozenset[str], frozenset[str]], bool]] = {
 }
 
 
+def is_over(resource: Resource, now: datetime) -> bool:
+    """The device itself sees to `until`."""
+    until = text(resource, "until")
+    return bool(until) and until <= moment(now)
+
+
 def widens(
     before: Resource | None,
     after: Resource | None,
@@ -82,8 +88,7 @@ def widens(
     and then. A zone that is outside in one of them is outside. What shut out until some time before `now` does not any
     more: that was agreed to before.
     """
-    until = text(before, "until") if before and not lets_through(before) else ""
-    if until and now and until <= moment(now):
+    if before and now and not lets_through(before) and is_over(before, now):
         before = None
     resource = after or before
     found = _WIDENS.get(resource.id.kind) if resource else None
