@@ -18,6 +18,9 @@ from tests.servers.hosts import SECURITY, Lan, machines, unplugged
 TARGETS = "targets:\n  servers: {secrets: {ssh_key: SSH_KEY}, facets: {hosts: {driver: hosts, connect: 5s}}}\n"
 NAMES = ("srv-1", "srv-2")
 DEMO = [["demo", "1.0", "1.1"]]
+INSTALL = (
+    "systemctl start mspctl-patching.service || { journalctl --no-pager -n 40 -u mspctl-patching.service >&2; exit 1; }"
+)
 BEFORE = "cd /srv/archive && dpkg-deb -b demo/1.0 old.deb && dpkg -i --force-downgrade old.deb && rm old.deb"
 VERSION, BOOT = "dpkg-query -W -f '${Version}' demo", "cat /proc/sys/kernel/random/boot_id"
 
@@ -87,7 +90,7 @@ def test_updates_are_installed_in_their_window_and_only_there_and_a_host_reboots
             assert f"    {name}: demo 1.0 → 1.1{', rebooted' if more else ''}" in history
             assert page["hosts"][name]["installed"] == [["demo", "1.0", "1.1"]]
 
-    lan["srv-1"].sh(f"{BEFORE} && sleep 1 && systemctl start mspctl-patching.service")  # as its timer does
+    lan["srv-1"].sh(f"{BEFORE} && sleep 1; {INSTALL}")  # as its timer does
     drift = run("drift", "--record", "--output", "json")
     own = json.loads(drift.out)["installed"]
     assert [(each["host"], each["packages"]) for each in own if each["host"] == "srv-1"] == [("srv-1", DEMO)]

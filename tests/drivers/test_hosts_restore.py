@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -113,7 +114,9 @@ DAMAGE = f"f=$({BIG}); chmod u+w $f; printf XXXXXXXX | dd of=$f bs=1 seek=50000 
 
 def test_a_damaged_copy_is_found(rig: BackupRig, machine: Machine) -> None:
     machine.sh(DAMAGE)
-    assert wrong(errand(rig)) == {"it is restored": "failed: Fatal: There were 1 errors"}
+    found = wrong(errand(rig))  # of one pack that is damaged, one file or more
+    assert [*found] == ["it is restored"]
+    assert re.fullmatch(r"failed: Fatal: There were \d+ errors", found["it is restored"])
     nothing_is_left(machine)
 
 
@@ -237,7 +240,7 @@ def test_what_is_behind_a_link_now_is_not_written_through(rig: BackupRig, machin
 @pytest.mark.soak
 def test_a_damaged_copy_gives_nothing_back(rig: BackupRig, machine: Machine) -> None:
     machine.sh(DAMAGE)
-    with pytest.raises(TargetError, match="Fatal: There were 1 errors"):
+    with pytest.raises(TargetError, match=r"Fatal: There were \d+ errors"):
         ask(rig, "get", "big")
     assert machine.sh("ls /var/restored") == ""
 
