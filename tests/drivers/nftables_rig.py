@@ -141,7 +141,7 @@ class Device(Rig):
 
     @contextmanager
     def breaking(self, scope: Scope, after: int) -> Iterator[None]:
-        self.machine.failing = (nftables.table_of(scope), "setsid")
+        self.machine.failing = (nftables.table_of(scope), "setsid sh")
         yield
         self.machine.failing = ("", "")
 
