@@ -27,6 +27,7 @@ author: mspctl
 UNIT, END = "mspctl-patching.service", "mspctl-patching-end"
 FILE = "/etc/systemd/system/" + UNIT
 MARK = "Managed by mspctl"
+LOGIND = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
 UP = ("initializing", "starting", "running", "degraded", "maintenance")  # else it goes down, or is too far to say so
 
 
@@ -52,7 +53,14 @@ def install(ask: Mapping[str, Any]) -> Dict[str, Any]:
         if active not in ("activating", "deactivating", "reloading"):
             systemctl("stop", END + ".timer")
             break
-    return {"active": active, "stopping": systemctl("is-system-running").stdout.strip() not in UP}
+    return {"active": active, "stopping": is_stopping()}
+
+
+def is_stopping() -> bool:
+    """It goes down, or will when those have let it whom logind asks first, for half a minute where APT installs."""
+    if systemctl("is-system-running").stdout.strip() not in UP:
+        return True
+    return run("busctl", "get-property", *LOGIND, "PreparingForShutdown").stdout.strip() == "b true"
 
 
 def systemctl(*words: str) -> subprocess.CompletedProcess[str]:
