@@ -69,6 +69,7 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL
 # What a machine writes is in memory, and outlives its reboots, but not the process that holds it.
 DISK = """
 tree=$1 disk=$2; shift 2
+for each in $CGROUPS; do echo $$ >"$each/cgroup.procs" || :; done
 mount -t tmpfs tmpfs "$disk"
 mkdir "$disk/upper" "$disk/work" "$disk/root"
 mount -t overlay overlay -o "lowerdir=$tree,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
@@ -350,8 +351,11 @@ def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
         *("--system-call-filter=fanotify_init", "--system-call-filter=fanotify_mark"),
         *("--link-journal=no", "--console=pipe", *(f"--bind-ro={each}:{inside}" for each, inside in binds.items())),
     ]
-    with (own / "console.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    with _cgroups(space) as cgroups, (own / "console.log").open("wb") as log:
+        there = {**os.environ, "CGROUPS": " ".join(map(str, cgroups))}
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=there, start_new_session=True
+        )
         try:
             machine.leader, machine.process = _pid_1(process), process
             yield
@@ -363,6 +367,30 @@ def _booted(machine: Machine, tree: Path, space: str) -> Iterator[None]:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             process.wait(SECONDS)
+
+
+@contextmanager
+def _cgroups(name: str) -> Iterator[list[Path]]:
+    """
+    Its own ones, below ours, where we may make them: machines that are started in one would have their units in the
+    same folders, and take those of others away.
+    """
+    top, made = Path("/sys/fs/cgroup"), list[Path]()
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, kind, path = line.split(":", 2)
+        roots = {"name=systemd": ["systemd"], "": ["unified", "."]}.get(kind, [])
+        for root in [top / each for each in roots if (top / each / "cgroup.procs").exists()][:1]:
+            own = root / path.lstrip("/") / name
+            with suppress(OSError):
+                own.mkdir()
+                made.append(own)
+    try:
+        yield made
+    finally:
+        for own in made:
+            for folder in sorted([own, *own.rglob("*/")], reverse=True):
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _pid_1(process: subprocess.Popen[bytes]) -> int:
