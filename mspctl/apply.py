@@ -301,6 +301,8 @@ class _Run:
 
     def _learn(self) -> None:
         """What is true of scopes in which there was nothing to do."""
+        if self.stopped:
+            return
         over = {p.scope: self._over(p) for p in self.plans.values() if not (p.due or p.error)}
         true = [
             p
@@ -308,7 +310,7 @@ class _Run:
             if p.scope in over and (p.settles or p.outputs or over[p.scope] or self._moved(p))
         ]
         ends: dict[Scope, Finished] = {}
-        for p in () if self.stopped else true:
+        for p in true:
             kept, done = switched_off(self.declared[p.scope], p.settles), self._found(p)
             ends[p.scope] = Finished(p.settles, outputs=p.outputs, kept=kept, found=done, over=over[p.scope])
             if done:

@@ -44,11 +44,8 @@ class Says:
     def why(self, scope: Scope, step: Step, *, reviewed: bool) -> str:
         """Why a step is not for this run; "" when it is, or when it is not another merge's either."""
         declared, change = self.here.get(scope), step.change
-        if self.main is not None:
-            by_now = self.main.get(scope)
-            # What left Git goes whole or not at all.
-            if by_now is not None if declared is None else _says_otherwise(by_now, change):
-                return NEWER
+        if self.main is not None and self._is_newer(self.main.get(scope), declared, change):
+            return NEWER
         if declared is None or change.cause is not Cause.PENDING:
             return ""
         if reviewed or step.standing is not Standing.DUE or self.before is None:
@@ -57,6 +54,12 @@ class Says:
             return ""
         by_time = change.id in declared.timed and (change.id not in declared.shifted or is_shifted(change, declared))
         return DUE if by_time else EARLIER
+
+    @staticmethod
+    def _is_newer(by_now: Declaration | None, declared: Declaration | None, change: Change) -> bool:
+        if declared is None:
+            return by_now is not None  # what left Git goes whole or not at all
+        return _says_otherwise(by_now, change)
 
 
 def _says_otherwise(declared: Declaration | None, change: Change) -> bool:
@@ -83,12 +86,9 @@ def set_aside(plan: ScopePlan, says: Says, reviewed: Collection[Id]) -> ScopePla
     why = [says.why(plan.scope, step, reviewed=step.change.id in reviewed) for step in plan.steps]
     if not any(why):
         return plan
-    steps = [step for step, reason in zip(plan.steps, why, strict=True) if not reason]
-    others = [
-        replace(step, standing=Standing.HELD, reason=reason)
-        for step, reason in zip(plan.steps, why, strict=True)
-        if reason
-    ]
+    judged = [*zip(plan.steps, why, strict=True)]
+    steps = [step for step, reason in judged if not reason]
+    others = [replace(step, standing=Standing.HELD, reason=reason) for step, reason in judged if reason]
     due = any(step.standing is Standing.DUE for step in steps)
     return replace(plan, steps=steps, elsewhere=[*plan.elsewhere, *others], live=plan.live if due else ())
 
